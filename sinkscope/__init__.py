@@ -1,0 +1,39 @@
+"""sinkscope: what is extreme inside a language model, why, and what it costs.
+
+The public names load on first use, so that importing the package, or asking the command line for help, loads no torch.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sinkscope.api import Analysis, analyze
+    from sinkscope.capture.scope import Scope
+    from sinkscope.errors import SinkscopeError
+    from sinkscope.settings import Settings
+    from sinkscope.tables.store import Run, read_run
+
+__version__ = "0.1.0"
+
+__all__ = ["Analysis", "Run", "Scope", "Settings", "SinkscopeError", "analyze", "read_run"]
+
+_HOMES = {
+    "Analysis": "sinkscope.api",
+    "Run": "sinkscope.tables.store",
+    "Scope": "sinkscope.capture.scope",
+    "Settings": "sinkscope.settings",
+    "SinkscopeError": "sinkscope.errors",
+    "analyze": "sinkscope.api",
+    "read_run": "sinkscope.tables.store",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sinkscope' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,38 @@
+"""What to measure: the options of an analysis, with the literature's values as defaults."""
+
+from dataclasses import dataclass
+
+from sinkscope.errors import SinkscopeError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Options of an analysis.
+
+    Attributes:
+        sink_epsilon: a head is a sink where alpha exceeds this (0.3: Gu et al., ICLR 2025).
+        sink_window: T_eps, the number of queries that alpha_s averages over, the token itself included.
+        early: T_e, the last position of the early window that R_GS and the column statistics cover.
+        positions: how many early positions get rows in the tables and whole gradient vectors.
+        columns: `early` takes M, S and the value bounds at positions 0..early and at the sinks found; `all` everywhere.
+        backward: whether gradients are measured.
+    """
+
+    sink_epsilon: float = 0.3
+    sink_window: int = 64
+    early: int = 31
+    positions: int = 128
+    columns: str = "early"
+    backward: bool = True
+
+    def __post_init__(self) -> None:
+        checks = {
+            "--sink-epsilon must lie between 0 and 1": 0 < self.sink_epsilon < 1,
+            "--sink-window must be at least 1": self.sink_window >= 1,
+            "--early must be at least 1": self.early >= 1,
+            "--positions must be larger than --early": self.positions > self.early,
+            "--columns is early or all": self.columns in ("early", "all"),
+        }
+        for complaint, holds in checks.items():
+            if not holds:
+                raise SinkscopeError(complaint, exit_code=2)
