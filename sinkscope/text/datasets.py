@@ -1,0 +1,89 @@
+"""Documents from the `datasets` library, an optional extra: a dataset's name, or a folder that the library reads."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import datasets
+from datasets.exceptions import DatasetsError
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+
+from sinkscope.errors import SinkscopeError
+from sinkscope.hub import TransportError
+from sinkscope.text.documents import Document
+from sinkscope.text.files import text_of
+
+
+def load_rows(path: Path, source: str, config: str | None, split: str, *, streaming: bool) -> Iterable[dict[str, Any]]:
+    """Loads one split.
+
+    Args:
+        path: the source as a path; an existing folder is read in place.
+        source: the source as the user named it.
+        config: configuration, None for the default one.
+        split: name of the split.
+        streaming: read while downloading.
+
+    Raises:
+        SinkscopeError: if the library cannot load it.
+    """
+    absent = "" if path.exists() else f"there is no file or folder {source}, and "
+    if not path.is_dir():
+        _check_reachable(source, absent)
+    quiet = not datasets.is_progress_bar_enabled()
+    datasets.disable_progress_bars()
+    try:
+        if path.is_dir() and config is None:
+            return _saved_split(datasets.load_from_disk(path), source, split)
+        rows: Iterable[dict[str, Any]] = datasets.load_dataset(
+            str(path) if path.is_dir() else source, config, split=split, streaming=streaming
+        )
+    except (DatasetsError, OSError, ValueError, RuntimeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise SinkscopeError(f"{absent}the datasets library cannot load {source}: {reason}") from error
+    finally:
+        if not quiet:
+            datasets.enable_progress_bars()
+    return rows
+
+
+def row_documents(rows: Iterable[dict[str, Any]], source: str, column: str) -> Iterator[Document]:
+    """Yields a document per row that is not blank.
+
+    Raises:
+        SinkscopeError: while iterating, for a missing column, a column without text, or rows that are all blank.
+    """
+    blank = True
+    for number, row in enumerate(rows):
+        text = text_of(row, column, f"{source}, row {number}")
+        if text.strip():
+            blank = False
+            yield Document(f"{source}:{number}", text)
+    if blank:
+        raise SinkscopeError(f"{source} is empty: there is no text in it")
+
+
+def _check_reachable(source: str, absent: str) -> None:
+    """Fails at once where the Hub is out of reach: the library itself would retry for half a minute.
+
+    In offline mode nothing is asked, and the library reads its cache; other complaints of the Hub are left to it.
+    """
+    try:
+        HfApi().dataset_info(source)
+    except (OfflineModeIsEnabled, HfHubHTTPError, HFValidationError):
+        return
+    except TransportError as error:
+        raise SinkscopeError(
+            f"{absent}the Hugging Face Hub cannot be reached for a dataset {source}: "
+            "set HF_HUB_OFFLINE=1 to use one that was downloaded before"
+        ) from error
+
+
+def _saved_split(saved: Any, source: str, split: str) -> Iterable[dict[str, Any]]:
+    if isinstance(saved, datasets.DatasetDict):
+        if split not in saved:
+            raise SinkscopeError(f"{source} has no split `{split}`: choose a --data-split of {', '.join(saved)}")
+        saved = saved[split]
+    rows: Iterable[dict[str, Any]] = saved
+    return rows

@@ -1,0 +1,15 @@
+"""What a document is: a name, for provenance and hold-out, and its text."""
+
+from typing import NamedTuple
+
+
+class Document(NamedTuple):
+    """One text.
+
+    Attributes:
+        name: where it came from, stable across machines.
+        text: its content.
+    """
+
+    name: str
+    text: str

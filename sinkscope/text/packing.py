@@ -1,0 +1,97 @@
+"""Documents to equal windows of token ids.
+
+Documents are joined with <eos> after each; sequences are consecutive windows of T tokens from the start, without
+overlap, and the tail is dropped. With a forced <bos> each window is <bos> and T-1 tokens of text (the paper,
+arXiv:2603.17771, packs without). Packed windows attend across documents unless the caller isolates them with
+`document_ids`.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from sinkscope.errors import SinkscopeError
+from sinkscope.text.documents import Document
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Windows of text.
+
+    Attributes:
+        input_ids: token ids, int64 [N, T].
+        document_ids: running number of the document that each token belongs to, int64 [N, T]. A forced <bos> belongs
+            to the document that follows it.
+        bos: whether every window starts with a forced <bos>.
+        sha256: hash of `input_ids` in little-endian int64.
+    """
+
+    input_ids: Tensor
+    document_ids: Tensor
+    bos: bool
+    sha256: str
+
+
+def adds_bos(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the tokenizer puts its <bos> before a text by itself: the meaning of `--bos auto`."""
+    if tokenizer.bos_token_id is None:
+        return False
+    ids = tokenizer("a")["input_ids"]
+    return bool(ids) and ids[0] == tokenizer.bos_token_id
+
+
+def pack(
+    documents: Iterable[Document],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    tokens: int,
+    bos: bool,
+    sequences: int | None = None,
+) -> Packed:
+    """Packs documents into windows.
+
+    Args:
+        documents: texts, read only as far as needed.
+        tokenizer: must have an <eos>, and a <bos> where `bos` is true.
+        tokens: window length T.
+        bos: start every window with <bos>.
+        sequences: stop after this many windows; None takes all.
+
+    Raises:
+        SinkscopeError: when a special token is missing or the text is shorter than one window; when fewer windows
+            than asked for come out.
+    """
+    if tokenizer.eos_token_id is None:
+        raise SinkscopeError("the tokenizer has no <eos> token, which packing puts between documents")
+    if bos and tokenizer.bos_token_id is None:
+        raise SinkscopeError("the tokenizer has no <bos> token: use --bos never", exit_code=2)
+    if tokens < 2:
+        raise SinkscopeError("a sequence needs at least 2 tokens, one to predict", exit_code=2)
+    body = tokens - 1 if bos else tokens
+    stream: list[int] = []
+    owners: list[int] = []
+    for number, document in enumerate(documents):
+        ids = tokenizer(document.text, add_special_tokens=False, verbose=False)["input_ids"]
+        stream += [*ids, tokenizer.eos_token_id]
+        owners += [number] * (len(ids) + 1)
+        if sequences is not None and len(stream) >= sequences * body:
+            break
+    count = len(stream) // body if sequences is None else min(sequences, len(stream) // body)
+    wanted = 1 if sequences is None else sequences
+    if count < wanted:
+        raise SinkscopeError(
+            f"the text holds {len(stream)} tokens, too few for {wanted} sequence(s) of {tokens}: "
+            "use fewer --sequences or --tokens, or a longer text"
+        )
+    input_ids = torch.tensor(stream[: count * body], dtype=torch.int64).view(count, body)
+    document_ids = torch.tensor(owners[: count * body], dtype=torch.int64).view(count, body)
+    if bos:
+        first = torch.full((count, 1), tokenizer.bos_token_id, dtype=torch.int64)
+        input_ids = torch.cat([first, input_ids], dim=1)
+        document_ids = torch.cat([document_ids[:, :1], document_ids], dim=1)
+    digest = hashlib.sha256(input_ids.numpy().astype("<i8").tobytes()).hexdigest()
+    return Packed(input_ids, document_ids, bos, digest)

@@ -1,0 +1,51 @@
+"""The corpus that every Python installation already holds.
+
+It serves as the offline default for training and probing: the prose of the language reference (`pydoc_data.topics`)
+and the sources of the standard library. Both lists are ordered by the SHA-256 of the document's name and then alternate while
+prose remains, so that any prefix is a mixture and the order is the same on every machine. The content follows the
+interpreter's version; runs therefore record a hash of what they read.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from itertools import chain, zip_longest
+from pathlib import Path
+
+from sinkscope.text.documents import Document
+
+# Not installed everywhere (tests, demos), generated per machine (_sysconfigdata), or read as prose instead (topics).
+_SKIPPED_FOLDERS = {
+    "test", "tests", "idlelib", "idle_test", "turtledemo", "lib2to3", "ensurepip", "site-packages", "dist-packages",
+    "__pycache__", "__phello__", "lib-dynload", "pydoc_data",
+}  # fmt: skip
+
+
+def stdlib_documents() -> Iterator[Document]:
+    """Yields the language reference's topics and the standard library's sources, mixed, in a fixed order."""
+    pairs = zip_longest(_topics(), _sources())
+    yield from (document for document in chain.from_iterable(pairs) if document is not None)
+
+
+def _by_hash(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def _topics() -> Iterator[Document]:
+    from pydoc_data.topics import topics
+
+    for name in sorted(topics, key=_by_hash):
+        yield Document(f"pydoc_data.topics/{name}", topics[name])
+
+
+def _sources() -> Iterator[Document]:
+    root = Path(os.__file__).parent
+    paths = {
+        path.relative_to(root).as_posix(): path
+        for path in root.rglob("*.py")
+        if not _SKIPPED_FOLDERS.intersection(path.relative_to(root).parts) and not path.name.startswith("_sysconfig")
+    }
+    for name in sorted(paths, key=_by_hash):
+        text = paths[name].read_text(encoding="utf-8", errors="replace")
+        if text.strip():
+            yield Document(name, text)
