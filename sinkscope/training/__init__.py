@@ -1,0 +1,1 @@
+"""Training: recipes in, models and their metrics out."""
