@@ -1,0 +1,49 @@
+"""The tables as documentation, printed from their declaration so that the two cannot disagree.
+
+python -m sinkscope.tables.reference > docs/tables.md
+"""
+
+import sys
+from collections.abc import Sequence
+
+from sinkscope.sites import Site
+from sinkscope.tables.columns import TABLES, Table
+
+_HEADER = """\
+# Tables of a run folder
+
+One parquet file per table: `pandas.read_parquet("runs/demo/heads.parquet")`. Layers, heads, positions, sequences and
+channels count from 0; positions count from a sequence's first attended token. What was not measured is null. Equation
+numbers are those of [definitions.md](definitions.md). This file is generated:
+`python -m sinkscope.tables.reference > docs/tables.md`.
+"""
+
+
+def tables_markdown() -> str:
+    """All declared tables and the measured sites, in markdown."""
+    sections = [_HEADER, *(_section(table) for table in TABLES.values()), _sites()]
+    return "\n".join(sections)
+
+
+def _section(table: Table) -> str:
+    rows = [(f"`{column.name}`", column.dtype, column.unit, column.meaning) for column in table.columns]
+    return f"## {table.name}\n\nA row: {_lower(table.meaning)}\n\n" + _table(
+        ("column", "type", "unit", "meaning"), rows
+    )
+
+
+def _sites() -> str:
+    return "## Sites\n\n" + _table(("site", "meaning"), [(f"`{site.value}`", site.meaning) for site in Site])
+
+
+def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [header, ("---",) * len(header), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def _lower(text: str) -> str:
+    return text[0].lower() + text[1:]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(tables_markdown())

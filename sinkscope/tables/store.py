@@ -1,0 +1,153 @@
+"""A run on disk: `run.json` and one parquet file per table, written whole or not at all.
+
+The folder is the seam between measuring and everything that comes after: reports, comparisons and notebooks read run
+folders, never models. It is built beside its place and renamed, so that an interrupted run leaves nothing behind and a
+complete one is never half replaced.
+"""
+
+import json
+import math
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sinkscope.errors import SinkscopeError
+from sinkscope.tables.columns import TABLES
+
+SCHEMA = 1
+INFO_FILE = "run.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One measured run.
+
+    Attributes:
+        info: provenance, settings and headline numbers; JSON-serializable, written as run.json.
+        tables: data frames by table name, as declared in `sinkscope.tables.columns`. A table that does not apply
+            (`vscale` without V-scale) is absent; columns that were not measured (`--no-backward`) hold nulls.
+    """
+
+    info: dict[str, Any]
+    tables: dict[str, pd.DataFrame]
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        """The table `name`."""
+        return self.tables[name]
+
+    @property
+    def backward(self) -> bool:
+        """Whether gradients were measured."""
+        return bool(self.info["settings"]["backward"])
+
+
+def read_run(folder: Path) -> Run:
+    """Reads a run folder.
+
+    Raises:
+        SinkscopeError: if the folder holds no run, a run of another schema, or lacks a table.
+    """
+    try:
+        info = json.loads((folder / INFO_FILE).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SinkscopeError(f"{folder} is not a run folder: it has no {INFO_FILE}", exit_code=2) from error
+    except ValueError as error:
+        raise SinkscopeError(f"{folder / INFO_FILE} is not valid JSON: {error}") from error
+    if info.get("schema") != SCHEMA:
+        raise SinkscopeError(f"{folder} has schema {info.get('schema')}, this version reads {SCHEMA}: analyze again")
+    tables = {}
+    for name in info["tables"]:
+        try:
+            tables[name] = pd.read_parquet(folder / f"{name}.parquet")
+        except (OSError, ValueError) as error:
+            raise SinkscopeError(f"{folder} lacks a readable table {name}.parquet: analyze again") from error
+        if name in TABLES:
+            tables[name] = tables[name].astype({c.name: c.dtype for c in TABLES[name].columns})
+    return Run(info, tables)
+
+
+def check_target(folder: Path, *, force: bool) -> None:
+    """Refuses, before any work is done, an output folder that could not be written in the end.
+
+    Raises:
+        SinkscopeError: if `folder` exists and `force` is off, exists and is not a run folder, or its parent cannot be
+            written.
+    """
+    if folder.exists():
+        if not folder.is_dir():
+            raise SinkscopeError(f"{folder} exists and is not a folder: choose another --out", exit_code=2)
+        if not force:
+            raise SinkscopeError(f"{folder} exists: choose another --out, or --force to replace a run", exit_code=2)
+        if not (folder / INFO_FILE).is_file():
+            raise SinkscopeError(f"{folder} holds no {INFO_FILE}, so --force leaves it alone: choose another --out",
+                                 exit_code=2)  # fmt: skip
+    with _writing(folder):
+        parent = folder.absolute().parent
+        parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=parent):
+            pass
+
+
+def write_run(run: Run, folder: Path, *, force: bool = False, finish: Callable[[Path], None] | None = None) -> None:
+    """Writes a run folder whole or not at all.
+
+    Args:
+        run: what to write.
+        folder: its place; missing parents are made.
+        force: replace an existing run folder.
+        finish: called with the folder under construction before it is renamed, to add figures and the report.
+
+    Raises:
+        SinkscopeError: if the place is taken or cannot be written.
+    """
+    check_target(folder, force=force)
+    folder = folder.absolute()
+    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        with _writing(folder):
+            info = {**run.info, "schema": SCHEMA, "tables": list(run.tables)}
+            for name, table in run.tables.items():
+                table.to_parquet(building / f"{name}.parquet", index=False)
+            (building / INFO_FILE).write_text(json.dumps(_finite(info), indent=1, allow_nan=False), encoding="utf-8")
+            if finish is not None:
+                finish(building)
+            building.chmod(0o755)
+            if folder.exists():
+                retired = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+                folder.rename(retired / folder.name)
+                building.rename(folder)
+                shutil.rmtree(retired)
+            else:
+                building.rename(folder)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+class _writing:  # noqa: N801  (reads as a statement: with _writing(folder))
+    """Turns the operating system's refusals into one line."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            raise SinkscopeError(f"cannot write {self.folder}: {error.strerror or error}") from error
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: what was not measured is null."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
