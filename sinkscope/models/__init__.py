@@ -1,0 +1,1 @@
+"""Models: which architectures are known, how they are loaded, and where their attention is tapped."""

@@ -1,0 +1,115 @@
+"""What a model folder must hold before any of it is loaded.
+
+The libraries below report a missing shard, a cut file or a foreign architecture in many voices, some after minutes of
+reading. Everything that can be seen from names and headers is therefore checked here first, each with one line.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from sinkscope.errors import SinkscopeError
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+_PICKLED = (".bin", ".pt", ".pth", ".ckpt")
+
+
+def read_config(path: Path, name: str) -> dict[str, Any]:
+    """Reads a model's config.json.
+
+    Args:
+        path: the file.
+        name: the model as the user named it, for the message.
+
+    Raises:
+        SinkscopeError: if it is missing, unreadable, not a JSON object or names no `model_type`.
+    """
+    config = _read_json(path, name)
+    if not isinstance(config.get("model_type"), str):
+        raise SinkscopeError(f"{name}: {CONFIG} names no `model_type`, so the architecture is unknown")
+    return config
+
+
+def weight_files(folder: Path, name: str) -> list[Path]:
+    """The safetensors files that hold a local model's weights, sorted by name, each with a sound header.
+
+    Raises:
+        SinkscopeError: if there are none, only pickled ones, a shard is missing, or a file is cut short.
+    """
+    if (folder / WEIGHTS).is_file():
+        files = [folder / WEIGHTS]
+    elif (folder / INDEX).is_file():
+        shards = _read_json(folder / INDEX, name).get("weight_map")
+        if not isinstance(shards, dict) or not shards:
+            raise SinkscopeError(f"{name}: {INDEX} lists no weights")
+        files = sorted({folder / shard for shard in shards.values()})
+    else:
+        refuse_without_safetensors((path.name for path in folder.iterdir()), name)
+        raise SinkscopeError(f"{name}: found neither {WEIGHTS} nor {INDEX}")
+    for file in files:
+        _check_header(file, name)
+    return files
+
+
+def refuse_without_safetensors(names: Iterable[str], model: str) -> None:
+    """Refuses a model none of whose files is a safetensors file.
+
+    Args:
+        names: the model's file names.
+        model: the model as the user named it.
+
+    Raises:
+        SinkscopeError: if there are no weights at all, or only pickled ones, which could run code while being read.
+    """
+    names = sorted(names)
+    if any(name.endswith(".safetensors") for name in names):
+        return
+    pickled = [name for name in names if name.endswith(_PICKLED)]
+    if pickled:
+        raise SinkscopeError(
+            f"{model} has its weights only as pickle files ({pickled[0]}), which can run code and are never loaded: "
+            "convert them to safetensors"
+        )
+    raise SinkscopeError(f"{model} holds no weights: {WEIGHTS} (or {INDEX} and its shards) is missing")
+
+
+def weights_sha256(files: list[Path]) -> str:
+    """SHA-256 over the contents of the files one after another; for a single file, that file's own hash."""
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _check_header(file: Path, name: str) -> None:
+    if not file.is_file():
+        raise SinkscopeError(f"{name}: the shard {file.name} that {INDEX} lists is missing")
+    try:
+        with safe_open(file, framework="pt"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise SinkscopeError(
+            f"{name}: {file.name} is not a whole safetensors file ({error}): copy or download it again"
+        ) from error
+
+
+def _read_json(path: Path, name: str) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SinkscopeError(f"{name} is not a model folder: it has no {path.name}") from error
+    except OSError as error:
+        raise SinkscopeError(f"{name}: cannot read {path.name}: {error.strerror}") from error
+    except ValueError as error:
+        raise SinkscopeError(f"{name}: {path.name} is not valid JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise SinkscopeError(f"{name}: {path.name} is not a JSON object")
+    return content

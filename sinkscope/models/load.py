@@ -1,0 +1,279 @@
+"""A model by name: a folder, an id on the Hugging Face Hub, or the packaged demo.
+
+Loading is strict where the libraries are lenient, because a number measured on half a model looks like any other:
+weights come from safetensors alone, every weight of the architecture must be in them, and an architecture whose sites
+are not mapped is refused before a single weight is read.
+"""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
+from transformers.utils import logging as transformers_logging
+
+from sinkscope.errors import SinkscopeError
+from sinkscope.hub import looks_like_a_path
+from sinkscope.models.families import FAMILIES
+from sinkscope.models.folder import CONFIG, read_config, weight_files, weights_sha256
+from sinkscope.models.hub import pin
+
+DEMO = "demo"
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+QUANTIZATIONS = ("nf4", "int8")
+DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model ready to be measured, with its provenance.
+
+    Attributes:
+        model: in eval mode.
+        tokenizer: its tokenizer.
+        name: as the user gave it.
+        revision: commit hash on the Hub; None for a folder.
+        weights_sha256: hash of the safetensors files (`models.folder.weights_sha256`); None for a Hub model, whose
+            commit pins them.
+        quantization: `nf4`, `int8`, the method of an already quantized checkpoint, or None.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    name: str
+    revision: str | None
+    weights_sha256: str | None
+    quantization: str | None
+
+    @property
+    def description(self) -> dict[str, str | None]:
+        """What loading knows about the model, as run.json records it."""
+        known = ("name", "revision", "weights_sha256", "quantization")
+        return {key: getattr(self, key) for key in known}
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where transformers reads from, resolved: `location` is a folder or a Hub id, `pinning` goes with every call."""
+
+    location: str
+    pinning: dict[str, Any]
+    config: dict[str, Any]
+    revision: str | None
+    weights_sha256: str | None
+
+
+def demo_folder() -> Path:
+    """Folder of the packaged demo model.
+
+    Raises:
+        SinkscopeError: if this installation lacks it.
+    """
+    folder = Path(__file__).parent / DEMO
+    if not (folder / CONFIG).is_file():
+        raise SinkscopeError("this installation lacks the demo model: reinstall sinkscope, or name another model")
+    return folder
+
+
+def load_model(
+    name: str,
+    *,
+    revision: str | None = None,
+    dtype: str = "auto",
+    device: str = "auto",
+    device_map: str | None = None,
+    quantize: str | None = None,
+    trust_remote_code: bool = False,
+) -> Loaded:
+    """Loads a causal language model and its tokenizer.
+
+    Args:
+        name: `demo`, a local folder (`./demo` is one too), or a model id of the Hugging Face Hub.
+        revision: branch, tag or commit of a Hub model.
+        dtype: one of `DTYPES`; `auto` keeps the checkpoint's.
+        device: `auto` (the first CUDA device, else the CPU) or a torch device.
+        device_map: one of `DEVICE_MAPS`, to spread the model over several devices; instead of `device`.
+        quantize: one of `QUANTIZATIONS`, weights quantized by bitsandbytes while loading.
+        trust_remote_code: allow code that comes with the model to run.
+
+    Raises:
+        SinkscopeError: for every reason not to load, in one line.
+    """
+    _one_of("--dtype", dtype, DTYPES)
+    _one_of("--quantize", quantize, (None, *QUANTIZATIONS))
+    _one_of("--device-map", device_map, (None, *DEVICE_MAPS))
+    if device_map is not None and device != "auto":
+        raise SinkscopeError("--device and --device-map exclude each other", exit_code=2)
+    placement = device_map or {"": _device(device)}
+    source = _resolve(name, revision)
+    checkpoint_quantization = _checkpoint_quantization(source.config)
+    if quantize and checkpoint_quantization:
+        raise SinkscopeError(f"{name} is quantized already ({checkpoint_quantization}): leave out --quantize")
+    arguments = {**source.pinning, "trust_remote_code": trust_remote_code}
+    with _quiet(bars=source.revision is not None and sys.stderr.isatty()):
+        tokenizer = _load_tokenizer(source.location, name, arguments)
+        model = _load_weights(source.location, name, {
+            **arguments, "dtype": dtype, "device_map": placement,
+            "quantization_config": _quantizer(quantize, _compute_dtype(dtype, source.config)),
+        })  # fmt: skip
+    quantization = quantize or checkpoint_quantization
+    return Loaded(model.eval(), tokenizer, name, source.revision, source.weights_sha256, quantization)
+
+
+def check_architecture(config: dict[str, Any], name: str) -> None:
+    """Refuses what sinkscope cannot measure.
+
+    Args:
+        config: the parsed config.json.
+        name: the model as the user named it.
+
+    Raises:
+        SinkscopeError: for an encoder, an encoder-decoder, or an architecture that `models.families` does not list.
+    """
+    model_type = config["model_type"]
+    if model_type in FAMILIES:
+        return
+    known = ", ".join(sorted(FAMILIES))
+    masked = model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not config.get("is_decoder")
+    if masked or config.get("is_encoder_decoder"):
+        raise SinkscopeError(
+            f"{name} is a `{model_type}`, not a causal language model; known architectures: {known}", exit_code=2
+        )
+    kind = "" if model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES else ", nor a causal language model of transformers"
+    raise SinkscopeError(f"architecture `{model_type}` of {name} is not supported{kind}; known: {known}", exit_code=2)
+
+
+def _resolve(name: str, revision: str | None) -> _Source:
+    path = demo_folder() if name == DEMO else Path(name).expanduser()
+    if path.exists():
+        return _resolve_folder(path, name, revision)
+    if looks_like_a_path(name):
+        raise SinkscopeError(f"there is no folder {name}")
+    pinned = pin(name, revision)
+    config = read_config(pinned.config, name)
+    check_architecture(config, name)
+    pinning = {"revision": pinned.commit, "local_files_only": pinned.cached_only}
+    return _Source(name, pinning, config, pinned.commit, None)
+
+
+def _resolve_folder(folder: Path, name: str, revision: str | None) -> _Source:
+    if not folder.is_dir():
+        raise SinkscopeError(f"{name} is a file: name the folder that holds the model")
+    if revision is not None:
+        raise SinkscopeError(f"--revision is for models of the Hugging Face Hub, and {name} is a folder", exit_code=2)
+    config = read_config(folder / CONFIG, name)
+    check_architecture(config, name)
+    files = weight_files(folder, name)
+    return _Source(str(folder), {"local_files_only": True}, config, None, weights_sha256(files))
+
+
+def _load_tokenizer(location: str, name: str, arguments: dict[str, Any]) -> PreTrainedTokenizerBase:
+    missing = f"{name} has no usable tokenizer: it needs a tokenizer.json, as `tokenizer.save_pretrained` writes"
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(location, **arguments)
+    except Exception as error:  # the tokenizers library knows no narrower class: it raises bare Exception
+        raise SinkscopeError(f"{missing} ({_first_line(error)})") from error
+    # Without vocabulary files some tokenizer classes come back empty instead of failing.
+    if not tokenizer("attention", add_special_tokens=False)["input_ids"]:
+        raise SinkscopeError(missing)
+    return tokenizer
+
+
+def _load_weights(location: str, name: str, arguments: dict[str, Any]) -> PreTrainedModel:
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            location,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # so that mismatches are reported by name, and refused below
+            **arguments,
+        )
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError, StrictDataclassError) as error:
+        raise SinkscopeError(f"cannot load {name}: {_first_line(error)}") from error
+    model, report = loaded
+    if report["mismatched_keys"]:
+        key, stored, expected = min(report["mismatched_keys"])
+        raise SinkscopeError(f"{name}: {key} has shape {list(stored)} where {CONFIG} asks for {list(expected)}")
+    if report["missing_keys"]:
+        missing = report["missing_keys"]
+        raise SinkscopeError(f"{name}: {len(missing)} weight(s) that {CONFIG} asks for are missing, as {min(missing)}")
+    if report["unexpected_keys"]:
+        extra = report["unexpected_keys"]
+        _log.warning("%s: %d stored weight(s) have no place in the model, as %s", name, len(extra), min(extra))
+    assert isinstance(model, PreTrainedModel)  # noqa: S101  (narrows the auto class's return type)
+    return model
+
+
+def _compute_dtype(dtype: str, config: dict[str, Any]) -> str:
+    """The dtype that 4-bit weights are expanded to: the model's own, so that quantization changes weights alone."""
+    return str(config.get("dtype") or config.get("torch_dtype") or "float32") if dtype == "auto" else dtype
+
+
+def _quantizer(quantize: str | None, compute_dtype: str) -> BitsAndBytesConfig | None:
+    if quantize == "nf4":
+        return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute_dtype)
+    return BitsAndBytesConfig(load_in_8bit=True) if quantize == "int8" else None
+
+
+def _checkpoint_quantization(config: dict[str, Any]) -> str | None:
+    described = config.get("quantization_config")
+    return str(described.get("quant_method", "unknown")) if isinstance(described, dict) else None
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise SinkscopeError(f"--device {name} cannot be used: {_first_line(error)}", exit_code=2) from error
+    return device
+
+
+def _one_of(option: str, value: str | None, choices: tuple[str | None, ...]) -> None:
+    if value not in choices:
+        named = ", ".join(choice for choice in choices if choice is not None)
+        raise SinkscopeError(f"{option} is one of {named}, not {value}", exit_code=2)
+
+
+def _first_line(error: BaseException) -> str:
+    """The first line of a message, with the next where the first only announces it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+
+
+@contextmanager
+def _quiet(*, bars: bool) -> Iterator[None]:
+    """Keeps load reports out of the terminal: what matters in them is checked here and raised.
+
+    Args:
+        bars: whether progress bars stay, for downloads.
+    """
+    verbosity, had_bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    if not bars:
+        transformers_logging.disable_progress_bar()
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns once per layer that int8 casts to float16
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if had_bars:
+            transformers_logging.enable_progress_bar()
