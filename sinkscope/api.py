@@ -1,0 +1,186 @@
+"""The library's front door: `sinkscope.analyze`.
+
+analysis = sinkscope.analyze("demo")
+analysis.heads                      # a DataFrame, as declared in docs/tables.md
+analysis.figures()["sink_heatmap"]  # a matplotlib Figure
+analysis.save("runs/demo")          # the run folder, with figures and report.pdf
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from sinkscope.capture.run import measure
+from sinkscope.errors import SinkscopeError
+from sinkscope.models.load import Loaded, load_model
+from sinkscope.settings import Settings
+from sinkscope.tables.store import Run, write_run
+from sinkscope.text.packing import Packed, adds_bos, pack
+from sinkscope.text.sources import open_documents
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LONGEST_DEFAULT = 2048
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A finished analysis.
+
+    Attributes:
+        run: its provenance and tables. Tables are attributes too: `analysis.heads` is `analysis.run["heads"]`.
+    """
+
+    run: Run
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """Provenance, settings and headline numbers, as in run.json."""
+        return self.run.info
+
+    @property
+    def headline(self) -> dict[str, Any]:
+        """The headline numbers."""
+        return dict(self.run.info["headline"])
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """The tables by name."""
+        return self.run.tables
+
+    def __getattr__(self, name: str) -> pd.DataFrame:
+        """The table `name`."""
+        if name.startswith("__") or name == "run" or name not in self.run.tables:
+            raise AttributeError(f"{type(self).__name__} has no attribute or table {name!r}")
+        return self.run.tables[name]
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self.run.tables]
+
+    def figures(self) -> "dict[str, Figure]":
+        """The report's figures by name, drawn anew."""
+        from sinkscope.report.render import figures
+
+        return figures(self.run)
+
+    def save(self, folder: str | Path, *, force: bool = False) -> Path:
+        """Writes the run folder with its figures and report, whole or not at all.
+
+        Args:
+            folder: its place.
+            force: replace an existing run folder.
+
+        Raises:
+            SinkscopeError: if the place is taken or cannot be written.
+        """
+        from sinkscope.report.render import render
+
+        write_run(self.run, Path(folder), force=force, finish=lambda building: render(self.run, building))
+        return Path(folder)
+
+
+def analyze(
+    model: str | Path | PreTrainedModel = "demo",
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    *,
+    data: str = "stdlib",
+    data_options: dict[str, Any] | None = None,
+    input_ids: Tensor | None = None,
+    document_ids: Tensor | None = None,
+    sequences: int = 32,
+    tokens: int | None = None,
+    batch_size: int = 1,
+    bos: str = "auto",
+    isolate_documents: bool = False,
+    settings: Settings | None = None,
+    progress: bool = False,
+    **loading: Any,
+) -> Analysis:
+    """Measures attention sinks, gradient sinks and massive activations of a causal LM.
+
+    Args:
+        model: `demo`, a local folder or a hub id; or a loaded model.
+        tokenizer: the tokenizer of a loaded model; not needed with `input_ids`.
+        data: `stdlib`, a .txt, .jsonl or .parquet file, a folder of them, or the name of a `datasets` data set.
+        data_options: options of `sinkscope.text.sources.open_documents` (config, split, streaming, column).
+        input_ids: measure these windows [N, T] instead of `data`.
+        document_ids: the document of each token [N, T], used where `isolate_documents` is on.
+        sequences: N.
+        tokens: T; by default the model's context, at most 2048.
+        batch_size: sequences per forward pass; the numbers do not depend on it.
+        bos: `always` or `never` force or forbid a <bos> at the start of each window; `auto` follows the tokenizer.
+        isolate_documents: keep packed documents from attending to each other.
+        settings: what to measure.
+        progress: show progress on stderr.
+        **loading: options of `sinkscope.models.load.load_model` (revision, dtype, device, ...).
+
+    Raises:
+        SinkscopeError: for bad input, in one line.
+    """
+    settings = settings or Settings()
+    loaded = None
+    if not isinstance(model, PreTrainedModel):
+        loaded = load_model(str(model), **loading)
+        model, tokenizer = loaded.model, tokenizer or loaded.tokenizer
+    elif loading:
+        raise SinkscopeError(f"a loaded model takes no loading options: {', '.join(loading)}", exit_code=2)
+    packed = None
+    if input_ids is None:
+        packed = _pack(model, tokenizer, data, data_options or {}, sequences, tokens, bos)
+        input_ids, document_ids = packed.input_ids, packed.document_ids
+    if isolate_documents and document_ids is None:
+        raise SinkscopeError("isolate_documents needs document_ids beside input_ids", exit_code=2)
+    run = measure(
+        model,
+        input_ids,
+        settings=settings,
+        batch_size=batch_size,
+        document_ids=document_ids if isolate_documents else None,
+        tokenizer=tokenizer,
+        progress=progress,
+    )
+    return Analysis(_described(run, loaded, packed, data))
+
+
+def _pack(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | None,
+    data: str,
+    options: dict[str, Any],
+    sequences: int,
+    tokens: int | None,
+    bos: str,
+) -> Packed:
+    if tokenizer is None:
+        raise SinkscopeError("a loaded model needs its tokenizer, or input_ids, to be analyzed", exit_code=2)
+    if sequences < 1:
+        raise SinkscopeError("there is no sequence to measure: --sequences must be at least 1", exit_code=2)
+    if bos not in ("auto", "always", "never"):
+        raise SinkscopeError(f"--bos is auto, always or never, not {bos}", exit_code=2)
+    context = getattr(model.config, "max_position_embeddings", None) or LONGEST_DEFAULT
+    if tokens is not None and tokens > context:
+        raise SinkscopeError(
+            f"{tokens} tokens exceed the model's context of {context}: use fewer --tokens", exit_code=2
+        )
+    return pack(
+        open_documents(data, **options),
+        tokenizer,
+        tokens=tokens if tokens is not None else min(context, LONGEST_DEFAULT),
+        bos=adds_bos(tokenizer) if bos == "auto" else bos == "always",
+        sequences=sequences,
+    )
+
+
+def _described(run: Run, loaded: Loaded | None, packed: Packed | None, data: str) -> Run:
+    """The run with what only loading and packing know."""
+    info = dict(run.info)
+    if loaded is not None:
+        info["model"] = {**info["model"], **loaded.description}
+    if packed is not None:
+        info["data"] = {**info["data"], "source": data, "sha256": packed.sha256, "bos": packed.bos}
+    return Run(info, run.tables)

@@ -1,0 +1,1 @@
+"""From a running model to reductions of what it computed: hooks, attention columns, gradients."""

@@ -1,0 +1,72 @@
+"""Bookkeeping of measured quantities against their bounds."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from sinkscope.metrics.bounds import measured_over_bound
+
+SAMPLED_SEQUENCES = 8
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A sampled pair for the scatter; `kv_head` is None where the bound has none."""
+
+    kv_head: int | None
+    sequence: int
+    position: int
+    bound: float
+    measured: float
+
+
+@dataclass
+class BoundTally:
+    """One bound of one layer over a run.
+
+    Attributes:
+        tolerance: measured / bound may exceed 1 by this much before it counts as a violation.
+        checked: pairs compared; zero bounds are left out.
+        total: sum of measured / bound.
+        largest: maximum of measured / bound.
+        violations: pairs beyond the tolerance.
+        sampled: measured and bound tensors of the first sequences, not yet turned into pairs.
+    """
+
+    tolerance: float
+    checked: int = 0
+    total: float = 0.0
+    largest: float = 0.0
+    violations: int = 0
+    sampled: list[Pair] = field(default_factory=list)
+
+    def update(self, first: int, positions: Tensor, measured: Tensor, bound: Tensor) -> None:
+        """Adds pairs.
+
+        Args:
+            first: number of the first sequence.
+            positions: token positions of the last dimension, int64 [C].
+            measured: [N, C], or [N, K, C] with kv heads.
+            bound: of the same shape; 0 where a pair is not covered.
+        """
+        ratio = measured_over_bound(measured, bound)
+        known = ~ratio.isnan()
+        self.checked += int(known.sum())
+        self.total += float(ratio.nansum())
+        self.violations += int((ratio > 1 + self.tolerance).sum())
+        if bool(known.any()):
+            self.largest = max(self.largest, float(ratio[known].max()))
+        if first < SAMPLED_SEQUENCES:
+            self._sample(first, positions, measured, bound)
+
+    def _sample(self, first: int, positions: Tensor, measured: Tensor, bound: Tensor) -> None:
+        sparse = (positions & (positions - 1)) == 0  # 0, 1, 2, 4, 8, ...
+        keep = (bound > 0) & sparse
+        keep[SAMPLED_SEQUENCES - first :] = False
+        for index in torch.nonzero(keep).tolist():
+            where = tuple(index)
+            head = index[1] if len(index) == 3 else None
+            self.sampled.append(
+                Pair(head, first + index[0], int(positions[index[-1]]), float(bound[where]), float(measured[where]))
+            )

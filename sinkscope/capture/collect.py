@@ -1,0 +1,323 @@
+"""From a recorder's reductions to the declared tables: the last step that touches tensors.
+
+One function per table. Equation numbers are those of docs/definitions.md.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from sinkscope.capture.recorder import BRANCHES, MASSIVE_SITES, Recorder
+from sinkscope.capture.site_statistics import SiteStatistics, ValueStatistics
+from sinkscope.metrics.gradients import gradient_sink_ratio
+from sinkscope.metrics.massive import is_massive, ratio_to_median
+from sinkscope.metrics.moments import kurtosis
+from sinkscope.metrics.order import spearman
+from sinkscope.metrics.reshaping import ratio
+from sinkscope.sites import Site
+from sinkscope.tables.rows import Rows
+
+LISTED_ENTRIES = 8  # the largest entries of each sequence, layer and site that are listed whatever their size
+
+_BRANCH_SITES = {
+    "attn": (Site.H_IN, Site.HN, Site.R_ATTN, Site.H_HALF),
+    "mlp": (Site.H_HALF, Site.HN2, Site.R_MLP, Site.H_OUT),
+}
+_SEQUENCE_SITES = (Site.H_OUT, Site.R_MLP, Site.R_ATTN)
+
+
+@dataclass(frozen=True)
+class Collected:
+    """A finished run's reductions, and what the tables need beside them.
+
+    Attributes:
+        recorder: the reductions.
+        divisor: what the captured gradients are divided by (the number of targets where sums were backpropagated).
+        losses: mean next-token loss of each sequence in nats; empty where the loss is the caller's own.
+        token: the name of a token id.
+    """
+
+    recorder: Recorder
+    divisor: float
+    losses: list[float]
+    token: Callable[[int], str]
+
+    def norms(self, layer: int, site: Site) -> Tensor:
+        """Norms of the run's batch-summed gradient at a site, float64 [P]; empty where none arrived."""
+        total = self.recorder.gradients.get(self.recorder.canonical(layer, site))
+        return torch.zeros(0, dtype=torch.float64) if total is None else total.norms().cpu() / self.divisor
+
+
+def tables(run: Collected) -> dict[str, pd.DataFrame]:
+    """Every table of an analysis."""
+    return {
+        "heads": _heads(run),
+        "layers": _layers(run),
+        "sites": _sites(run),
+        "positions": _positions(run),
+        "branches": _branches(run),
+        "bounds": _bounds(run),
+        "massive": _massive(run),
+        "values": _values(run),
+        "sequences": _sequences(run),
+        "gradient_blocks": _gradient_blocks(run),
+        "sinks": _sinks(run),
+        "maps": _maps(run),
+        "scatter": _scatter(run),
+    }
+
+
+def _heads(run: Collected) -> pd.DataFrame:
+    rows = Rows("heads")
+    for layer, heads in run.recorder.heads.items():
+        alpha, share = heads.alpha.mean().cpu(), heads.sink_share.mean().cpu()
+        listed = share > 0
+        listed[0] = True
+        position, head = torch.nonzero(listed, as_tuple=True)
+        counted = heads.counted.clone()
+        counted[heads.incomplete()] = torch.nan
+        rows.add(
+            layer=layer,
+            head=head.numpy(),
+            position=position.numpy(),
+            alpha=alpha[listed].numpy(),
+            sink_fraction=share[listed].numpy(),
+            mass=(heads.mass / counted[:, None]).cpu()[position, head].numpy(),
+            second_moment=(heads.second_moment / counted[:, None]).cpu()[position, head].numpy(),
+        )
+    return rows.frame()
+
+
+def _layers(run: Collected) -> pd.DataFrame:
+    rows = Rows("layers")
+    for layer, heads in run.recorder.heads.items():
+        alpha = heads.alpha.mean().mean(1).cpu()
+        norms = run.recorder.sites[layer, Site.H_IN].norms.mean().cpu()
+        gradient = run.norms(layer, Site.HN)
+        rows.add(
+            layer=layer,
+            sink_rate=float(heads.sink_share.mean()[0].mean()),
+            gradient_sink_ratio=gradient_sink_ratio(gradient, run.recorder.settings.early) if len(gradient) else np.nan,
+            alpha_norm_correlation=spearman(alpha, norms[: len(alpha)]),
+        )
+    return rows.frame()
+
+
+def _layer_sites(run: Collected) -> list[tuple[int, Site]]:
+    last = run.recorder.layers - 1
+    return [(layer, site) for layer in range(last + 1) for site in Site if site is not Site.FINAL_IN or layer == last]
+
+
+def _sites(run: Collected) -> pd.DataFrame:
+    rows = Rows("sites")
+    for layer, site in _layer_sites(run):
+        statistics = run.recorder.sites[run.recorder.canonical(layer, site)]
+        rows.add(
+            layer=layer,
+            site=str(site),
+            abs_max=float(torch.cat(statistics.maxima).max()),
+            abs_median=float(torch.cat(statistics.medians).median()),
+            kurtosis=kurtosis(statistics.count, statistics.power_sums.cpu()),
+        )
+    return rows.frame()
+
+
+def _positions(run: Collected) -> pd.DataFrame:
+    rows = Rows("positions")
+    for layer, site in _layer_sites(run):
+        statistics = run.recorder.sites[run.recorder.canonical(layer, site)]
+        norms = statistics.norms.mean().cpu()[: run.recorder.settings.positions]
+        gradient = run.norms(layer, site)
+        rows.add(
+            layer=layer,
+            site=str(site),
+            position=np.arange(len(norms)),
+            norm=norms.numpy(),
+            norm_max=statistics.norm_max.cpu()[: len(norms)].numpy(),
+            grad_norm=gradient.numpy() if len(gradient) else np.nan,
+        )
+    return rows.frame()
+
+
+def _branches(run: Collected) -> pd.DataFrame:
+    rows = Rows("branches")
+    for layer in range(run.recorder.layers):
+        for branch in BRANCHES:
+            entering, normed, added, leaving = _BRANCH_SITES[branch]
+            statistics = run.recorder.sites[run.recorder.canonical(layer, entering)]
+            norms = statistics.norms.mean().cpu()[: run.recorder.settings.positions].numpy()
+            ratios: dict[str, Any] = {"bloat": np.nan, "change": np.nan, "compress": np.nan}
+            if (layer, branch) in run.recorder.reshaped:
+                pulled = run.recorder.reshaped[layer, branch].norms().cpu() / run.divisor
+                at = {site: run.norms(layer, site) for site in (entering, normed, added, leaving)}
+                ratios["bloat"] = ratio(at[normed], at[added]).numpy()
+                ratios["change"] = ratio(at[entering], at[leaving]).numpy()
+                ratios["compress"] = ratio(pulled, at[normed]).numpy()
+            rows.add(layer=layer, branch=branch, position=np.arange(len(norms)), input_norm=norms, **ratios)
+    return rows.frame()
+
+
+def _bounds(run: Collected) -> pd.DataFrame:
+    rows = Rows("bounds")
+    for (layer, bound), tally in sorted(run.recorder.bounds.items()):
+        rows.add(
+            layer=layer,
+            bound=bound,
+            checked=tally.checked,
+            max_ratio=tally.largest if tally.checked else np.nan,
+            mean_ratio=tally.total / tally.checked if tally.checked else np.nan,
+            violations=tally.violations,
+        )
+    return rows.frame()
+
+
+def _massive(run: Collected) -> pd.DataFrame:
+    rows = Rows("massive")
+    tokens = _sequence_tokens(run)
+    for layer in range(run.recorder.layers):
+        for site in MASSIVE_SITES:
+            for found in run.recorder.sites[run.recorder.canonical(layer, site)].found:
+                median = found.median[:, None]
+                massive = is_massive(found.entries.value, median)
+                kept = massive.clone()
+                kept[:, :LISTED_ENTRIES] = True
+                index, _ = torch.nonzero(kept, as_tuple=True)
+                sequence = (found.first + index).cpu().numpy()
+                position = found.entries.position[kept].cpu().numpy()
+                rows.add(
+                    layer=layer,
+                    site=str(site),
+                    sequence=sequence,
+                    position=position,
+                    token=[run.token(tokens[s][p]) for s, p in zip(sequence, position, strict=True)],
+                    channel=found.entries.channel[kept].cpu().numpy(),
+                    value=found.entries.value[kept].cpu().numpy(),
+                    ratio_to_median=ratio_to_median(found.entries.value, median)[kept].cpu().numpy(),
+                    is_massive=massive[kept].cpu().numpy(),
+                )
+    return rows.frame()
+
+
+def _values(run: Collected) -> pd.DataFrame:
+    rows = Rows("values")
+    for layer, values in run.recorder.values.items():
+        norms = values.norms.mean().cpu()[: run.recorder.settings.positions]
+        for head in range(norms.shape[1]):
+            column = norms[:, head].numpy()
+            rows.add(layer=layer, kv_head=head, position=np.arange(len(column)), norm=column, norm_scaled=column)
+    return rows.frame()
+
+
+def _sequences(run: Collected) -> pd.DataFrame:
+    rows = Rows("sequences")
+
+    def add(layer: int | None, metric: str, values: list[Tensor]) -> None:
+        joined = torch.cat([value.double().cpu() for value in values]).numpy()
+        rows.add(layer=layer, sequence=np.arange(len(joined)), metric=metric, value=joined)
+
+    if run.losses:
+        add(None, "loss", [torch.tensor(run.losses)])
+    for layer, heads in run.recorder.heads.items():
+        add(layer, "sink_rate", heads.sink_rates)
+        add(layer, "abs_max", run.recorder.sites[run.recorder.canonical(layer, Site.H_OUT)].maxima)
+        of_site: dict[str, SiteStatistics | ValueStatistics] = {
+            site: run.recorder.sites[run.recorder.canonical(layer, site)] for site in _SEQUENCE_SITES
+        }
+        of_site[Site.V_SCALED] = run.recorder.values[layer]
+        for site, statistics in of_site.items():
+            add(layer, f"{site}_t0", statistics.token_zero)
+            add(layer, f"{site}_early", statistics.early)
+    return rows.frame()
+
+
+def _gradient_blocks(run: Collected) -> pd.DataFrame:
+    rows = Rows("gradient_blocks")
+    for layer, blocks in sorted(run.recorder.blocks.items()):
+        dots = blocks.inner_products().cpu() / run.divisor**2
+        i, j = torch.triu_indices(dots.shape[1], dots.shape[1])
+        for position in range(dots.shape[0]):
+            rows.add(
+                layer=layer, position=position, block_i=i.numpy(), block_j=j.numpy(), dot=dots[position, i, j].numpy()
+            )
+    return rows.frame()
+
+
+def _sinks(run: Collected) -> pd.DataFrame:
+    rows = Rows("sinks")
+    tokens = _sequence_tokens(run)
+    for layer, heads in run.recorder.heads.items():
+        for found in heads.sinks:
+            sequence, position = found.sequence.cpu().numpy(), found.position.cpu().numpy()
+            rows.add(
+                layer=layer,
+                head=found.head.cpu().numpy(),
+                sequence=sequence,
+                position=position,
+                token=[run.token(tokens[s][p]) for s, p in zip(sequence, position, strict=True)],
+                alpha=found.alpha.cpu().numpy(),
+            )
+    return rows.frame()
+
+
+def _maps(run: Collected) -> pd.DataFrame:
+    rows = Rows("maps")
+    for layer, heads in run.recorder.heads.items():
+        for head, kind, weight in heads.maps:
+            row, column = torch.tril_indices(*weight.shape)
+            rows.add(
+                layer=layer,
+                head=head,
+                kind=kind,
+                row=row.numpy(),
+                column=column.numpy(),
+                weight=weight[row, column].numpy(),
+            )
+    return rows.frame()
+
+
+def _scatter(run: Collected) -> pd.DataFrame:
+    rows = Rows("scatter")
+    for (layer, bound), tally in sorted(run.recorder.bounds.items()):
+        pairs = tally.sampled
+        if not pairs:
+            continue
+        scale = 1.0 if pairs[0].kv_head is None else run.divisor
+        rows.add(
+            layer=layer,
+            kind=bound,
+            kv_head=None if pairs[0].kv_head is None else np.array([pair.kv_head for pair in pairs]),
+            sequence=np.array([pair.sequence for pair in pairs]),
+            position=np.array([pair.position for pair in pairs]),
+            x=np.array([pair.bound for pair in pairs]) / scale,
+            y=np.array([pair.measured for pair in pairs]) / scale,
+        )
+    for layer, gradients in sorted(run.recorder.value_gradients.items()):
+        squared = gradients.mean().cpu().numpy() / run.divisor**2
+        masses = run.recorder.squared_masses[layer].mean().cpu().numpy()
+        for head in range(squared.shape[1]):
+            rows.add(
+                layer=layer, kind="mass_slope", kv_head=head, sequence=None, position=np.arange(len(squared)),
+                x=masses[:, head], y=squared[:, head],
+            )  # fmt: skip
+    return rows.frame()
+
+
+def _sequence_tokens(run: Collected) -> list[list[int]]:
+    """Token ids of every sequence of the run, padding removed; -1 where only embeddings were passed."""
+    tokens: list[list[int]] = []
+    for batch, lengths in zip(run.recorder.batches, _batch_lengths(run.recorder), strict=True):
+        if batch.input_ids is None:
+            tokens += [[-1] * length for length in lengths]
+        else:
+            tokens += [row for _, piece in batch.pieces(batch.input_ids) for row in piece.tolist()]
+    return tokens
+
+
+def _batch_lengths(recorder: Recorder) -> list[list[int]]:
+    lengths = iter(next(iter(recorder.heads.values())).lengths)
+    return [[next(lengths) for _ in range(batch.size)] for batch in recorder.batches]

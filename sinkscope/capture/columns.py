@@ -1,0 +1,128 @@
+"""Statistics of attention columns without a T x T map (equations 1 and 2).
+
+Every weight follows from q, k and the row's log-sum-exp, so a column costs O(T d) and a band O(T T_eps d). Never more
+than a block of rows is held.
+
+Shapes: N sequences of T tokens each (no padding among them), H query heads, C columns.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sinkscope.metrics.sinks import defined_positions
+from sinkscope.models.attention import AttentionCall, scores
+
+_BLOCK_ELEMENTS = 2**21
+
+
+class ColumnSums(NamedTuple):
+    """M_s and S_s of some columns, each float32 [N, H, C]."""
+
+    mass: Tensor
+    second_moment: Tensor
+
+
+def weights(call: AttentionCall, rows: slice | Tensor, columns: slice | Tensor) -> Tensor:
+    """Attention weights a[t, s] of some rows and columns, float32 [N, H, R, C]."""
+    return scores(call.q, call.k, call.mask, call.scale, rows, columns).sub_(call.lse[:, :, rows][..., None]).exp_()
+
+
+def cut(call: AttentionCall, sequence: int, start: int, stop: int) -> AttentionCall:
+    """One sequence's tokens start..stop-1 out of a padded batch, as a call with N = 1."""
+    one, span = slice(sequence, sequence + 1), slice(start, stop)
+    mask = None if call.mask is None else call.mask[min(sequence, len(call.mask) - 1)][None, :, span, span]
+    return AttentionCall(
+        call.q[one, :, span], call.k[one, :, span], call.v[one, :, span], call.lse[one, :, span],
+        call.y[one, span], call.scale, mask,
+    )  # fmt: skip
+
+
+def one_head(call: AttentionCall, sequence: int, head: int) -> AttentionCall:
+    """One query head of one sequence, as a call with N = H = K = 1."""
+    kv = head // (call.q.shape[1] // call.k.shape[1])
+    one, h, g = slice(sequence, sequence + 1), slice(head, head + 1), slice(kv, kv + 1)
+    mask = None if call.mask is None else call.mask[min(sequence, len(call.mask) - 1)][None]
+    return AttentionCall(
+        call.q[one, h], call.k[one, g], call.v[one, g], call.lse[one, h], call.y[one, :, h], call.scale, mask
+    )
+
+
+def alpha(call: AttentionCall, window: int) -> Tensor:
+    """Equation (1) at every position where it is defined.
+
+    Only the band t - s < T_eps is computed, in blocks of rows.
+
+    Args:
+        call: the attention call.
+        window: T_eps.
+
+    Returns:
+        alpha_s, float32 [N, H, S], S = max(T - T_eps + 1, 1).
+    """
+    N, H, T, _ = call.q.shape
+    if window > T:
+        return weights(call, slice(0, T), slice(0, 1)).mean(2)
+    sums = call.lse.new_zeros(N, H, T)
+    position = torch.arange(T, device=call.q.device)
+    block = max(window, 64)
+    for start in range(0, T, block):
+        rows = slice(start, min(start + block, T))
+        columns = slice(max(0, start - window + 1), rows.stop)
+        band = weights(call, rows, columns)
+        outside = position[rows][:, None] - position[columns] >= window
+        sums[:, :, columns] += band.masked_fill_(outside, 0.0).sum(2)
+    return sums[:, :, : defined_positions(T, window)] / window
+
+
+def column_sums(call: AttentionCall, columns: Tensor) -> ColumnSums:
+    """Equation (2) for some columns, in blocks of rows.
+
+    Args:
+        call: the attention call.
+        columns: positions s, int64 [C], ascending.
+    """
+    N, H, T, _ = call.q.shape
+    mass = call.lse.new_zeros(N, H, len(columns))
+    second = torch.zeros_like(mass)
+    for rows in _row_blocks(T, N * H * len(columns)):
+        seen = columns[columns < rows.stop]
+        a = weights(call, rows, seen)
+        mass[..., : len(seen)] += a.sum(2)
+        second[..., : len(seen)] += a.square_().sum(2)
+    return ColumnSums(mass, second)
+
+
+def window_map(call: AttentionCall, size: int) -> Tensor:
+    """The first `size` x `size` weights of a call with one head: float32 [R, R]."""
+    first = slice(0, min(size, call.q.shape[2]))
+    return weights(call, first, first)[0, 0]
+
+
+def pooled_map(call: AttentionCall, cells: int, queries_per_cell: int) -> Tensor:
+    """The whole map of a call with one head, pooled to cells.
+
+    A cell holds the mean, over evenly spaced queries of the row cell, of the weight on all keys of the column cell, so
+    that rows sum to 1 and the cost is linear in T. Token t belongs to cell floor(t * cells / T).
+
+    Returns:
+        float32 [R, R], R = min(cells, T).
+    """
+    T = call.q.shape[2]
+    cells = min(cells, T)
+    cell = torch.arange(T, device=call.q.device) * cells // T
+    sampled = torch.linspace(0, T - 1, min(T, cells * queries_per_cell), device=call.q.device).round().long()
+    row_cell = cell[sampled]
+    pooled = call.lse.new_zeros(cells, cells)
+    for block in sampled.split(max(1, _BLOCK_ELEMENTS // T)):
+        keys = call.lse.new_zeros(len(block), cells).index_add_(1, cell, weights(call, block, slice(0, T))[0, 0])
+        pooled.index_add_(0, cell[block], keys)
+    return pooled / row_cell.bincount(minlength=cells).clamp_(min=1)[:, None]
+
+
+def _row_blocks(tokens: int, elements_per_row: int) -> Iterator[slice]:
+    block = max(1, min(tokens, _BLOCK_ELEMENTS // max(1, elements_per_row)))
+    for start in range(0, tokens, block):
+        yield slice(start, min(start + block, tokens))

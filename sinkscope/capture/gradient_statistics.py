@@ -1,0 +1,71 @@
+"""Streaming sums of activation gradients.
+
+An optimizer step sees the gradient summed over its batch, so vectors are summed over sequences first and turned into
+norms at the very end (arXiv:2603.17771, section 4). Only the early positions need whole vectors.
+
+Shapes: N sequences of T tokens, P early positions, D channels.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from sinkscope.capture.site_statistics import grown
+
+MAX_BLOCKS = 32
+
+
+@dataclass
+class GradientSum:
+    """Sum over sequences of a gradient at the first `positions` positions, float32 [P, D]."""
+
+    positions: int
+    total: Tensor = field(default_factory=lambda: torch.zeros(0))
+
+    def update(self, grad: Tensor) -> None:
+        """Adds a gradient [N, T, D]."""
+        early = grad[:, : self.positions].sum(0, dtype=torch.float32)
+        self.total = grown(self.total.to(grad.device), early.shape[0], early.shape[1:])
+        self.total[: early.shape[0]] += early
+
+    def norms(self) -> Tensor:
+        """Token-wise l2 norms, float64 [P]."""
+        norms: Tensor = torch.linalg.vector_norm(self.total, dim=-1, dtype=torch.float64)
+        return norms
+
+
+@dataclass
+class GradientBlocks:
+    """Gradient sums at hn over blocks of consecutive sequences, for an exact block bootstrap of R_GS.
+
+    Block b holds sequences b * size .. (b + 1) * size - 1. The size starts at 1 and doubles whenever a sequence would
+    open a 33rd block, so that the number of sequences need not be known in advance.
+    """
+
+    positions: int
+    size: int = 1
+    length: int = 0
+    sums: Tensor = field(default_factory=lambda: torch.zeros(0))
+
+    def update(self, first: int, grad: Tensor) -> None:
+        """Adds a gradient [N, T, D] of sequences first..first+N-1."""
+        while (first + grad.shape[0] - 1) // self.size >= MAX_BLOCKS:
+            self._merge()
+        early = grad[:, : self.positions].float()
+        self.length = max(self.length, early.shape[1])
+        blocks = torch.arange(first, first + grad.shape[0], device=grad.device) // self.size
+        shape = (self.positions, grad.shape[2])
+        self.sums = grown(self.sums.to(grad.device), int(blocks[-1]) + 1, shape)
+        self.sums[:, : early.shape[1]].index_add_(0, blocks, early)
+
+    def _merge(self) -> None:
+        self.size *= 2
+        if self.sums.shape[0]:
+            even = grown(self.sums, self.sums.shape[0] + self.sums.shape[0] % 2, self.sums.shape[1:])
+            self.sums = even[0::2] + even[1::2]
+
+    def inner_products(self) -> Tensor:
+        """Inner products of every two blocks at each position that exists: float64 [P, blocks, blocks]."""
+        vectors = self.sums[:, : self.length].double().transpose(0, 1)
+        return vectors @ vectors.transpose(1, 2)

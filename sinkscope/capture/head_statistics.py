@@ -1,0 +1,134 @@
+"""Streaming statistics of the attention heads of one layer.
+
+alpha comes for every position from a band of weights. Column mass and second moment are taken at the early positions
+and wherever this forward pass has a sink; a position that turns out to be a sink only later is then incomplete for the
+earlier passes, which `incomplete` tells.
+
+Shapes: N sequences of T tokens, H query heads, S positions with a defined alpha, C covered columns.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sinkscope.capture.columns import alpha, column_sums, one_head, pooled_map, window_map
+from sinkscope.capture.site_statistics import PositionMean, grown
+from sinkscope.metrics.sinks import is_sink
+from sinkscope.models.attention import AttentionCall
+from sinkscope.settings import Settings
+
+WINDOW = 128
+CELLS = 64
+QUERIES_PER_CELL = 8
+
+
+class Covered(NamedTuple):
+    """The columns of one forward pass whose sums are known.
+
+    Attributes:
+        columns: positions s [C], ascending.
+        mass: M_s [N, H, C].
+        second_moment: S_s [N, H, C].
+        included: whether a sequence's column is covered by the bounds, bool [N, C].
+    """
+
+    columns: Tensor
+    mass: Tensor
+    second_moment: Tensor
+    included: Tensor
+
+
+class FoundSinks(NamedTuple):
+    """Sinks of some sequences: numbers, heads, positions and alphas, each [F]."""
+
+    sequence: Tensor
+    head: Tensor
+    position: Tensor
+    alpha: Tensor
+
+
+@dataclass
+class HeadStatistics:
+    """Everything that the tables say of a layer's heads."""
+
+    settings: Settings
+    alpha: PositionMean = field(default_factory=PositionMean)
+    sink_share: PositionMean = field(default_factory=PositionMean)
+    mass: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
+    second_moment: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
+    counted: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
+    lengths: list[int] = field(default_factory=list)
+    sink_rates: list[Tensor] = field(default_factory=list)
+    sinks: list[FoundSinks] = field(default_factory=list)
+    maps: list[tuple[int, str, Tensor]] = field(default_factory=list)
+
+    def update(self, first: int, calls: list[AttentionCall]) -> list[Covered]:
+        """Adds a forward pass: calls without padding, the first of them on sequence `first` and the ones after it."""
+        numbers = [first + sum(call.q.shape[0] for call in calls[:index]) for index in range(len(calls))]
+        found = [self._find(number, call) for number, call in zip(numbers, calls, strict=True)]
+        anywhere = torch.cat([torch.nonzero(sinks.any(0)).flatten() for sinks in found]).unique()
+        return [self._cover(call, sinks, anywhere) for call, sinks in zip(calls, found, strict=True)]
+
+    def sweep(self, call: AttentionCall, columns: Tensor) -> None:
+        """Adds the column sums of a forward pass at `columns` only, in a sweep that completes them."""
+        columns = columns[columns < call.q.shape[2]]
+        if len(columns):
+            self._add(columns, *column_sums(call, columns), call.q.shape[0])
+
+    def incomplete(self) -> Tensor:
+        """Positions with a sink whose column sums lack some sequences, int64, ascending."""
+        if not self.sinks:
+            return torch.zeros(0, dtype=torch.int64)
+        positions: Tensor = torch.cat([found.position for found in self.sinks]).unique()
+        lengths = torch.tensor(self.lengths, device=positions.device)
+        expected = (lengths[None] > positions[:, None]).sum(1)
+        return positions[self.counted[positions] != expected]
+
+    def forget(self, columns: Tensor) -> None:
+        """Clears the sums at `columns`, so that a sweep over the whole run can take them anew."""
+        self.mass[columns] = 0
+        self.second_moment[columns] = 0
+        self.counted[columns] = 0
+
+    def _find(self, first: int, call: AttentionCall) -> Tensor:
+        """Adds a call's alphas and sinks; tells which positions hold a sink of any head, bool [N, S]."""
+        values = alpha(call, self.settings.sink_window)
+        sinks = is_sink(values, self.settings.sink_epsilon)
+        self.alpha.update(values.transpose(1, 2))
+        self.sink_share.update(sinks.transpose(1, 2))
+        self.sink_rates.append(sinks[:, :, 0].double().mean(1))
+        where = torch.nonzero(sinks)
+        self.sinks.append(FoundSinks(where[:, 0] + first, where[:, 1], where[:, 2], values[sinks]))
+        if first == 0:
+            self._draw(call, values[0, :, 0])
+        self.lengths += [call.q.shape[2]] * len(values)
+        return sinks.any(1)
+
+    def _cover(self, call: AttentionCall, sinks: Tensor, anywhere: Tensor) -> Covered:
+        """Adds a call's column sums at the early columns and wherever its forward pass has a sink."""
+        N, T = call.q.shape[0], call.q.shape[2]
+        position = torch.arange(T, device=sinks.device)
+        always = position <= (T if self.settings.columns == "all" else self.settings.early)
+        columns = position[always | torch.isin(position, anywhere)]
+        sums = column_sums(call, columns)
+        self._add(columns, *sums, N)
+        own = torch.zeros(N, T, dtype=torch.bool, device=sinks.device)
+        own[:, : sinks.shape[1]] = sinks
+        return Covered(columns, *sums, (always | own)[:, columns])
+
+    def _add(self, columns: Tensor, mass: Tensor, second_moment: Tensor, sequences: int) -> None:
+        length, H = int(columns[-1]) + 1, mass.shape[1]
+        self.mass = grown(self.mass.to(mass.device), length, (H,))
+        self.second_moment = grown(self.second_moment.to(mass.device), length, (H,))
+        self.counted = grown(self.counted.to(mass.device), length, ())
+        self.mass[columns] += mass.sum(0, dtype=torch.float64).T
+        self.second_moment[columns] += second_moment.sum(0, dtype=torch.float64).T
+        self.counted[columns] += sequences
+
+    def _draw(self, call: AttentionCall, alpha_zero: Tensor) -> None:
+        for head in sorted({int(alpha_zero.argmax()), int(alpha_zero.argmin())}):
+            one = one_head(call, 0, head)
+            self.maps.append((head, "window", window_map(one, WINDOW).cpu()))
+            self.maps.append((head, "pooled", pooled_map(one, CELLS, QUERIES_PER_CELL).cpu()))

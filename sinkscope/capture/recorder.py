@@ -1,0 +1,192 @@
+"""The streaming state of a run: every statistic of every layer, fed by the hooks.
+
+Some sites are the same tensor under two names: the residual stream leaving a block enters the next one, and without
+V-scale the attention sees the raw values. Such a tensor is reduced once, under its canonical name.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sinkscope.capture.batches import MicroBatch
+from sinkscope.capture.bound_tally import BoundTally
+from sinkscope.capture.columns import cut
+from sinkscope.capture.gradient_statistics import GradientBlocks, GradientSum
+from sinkscope.capture.head_statistics import Covered, HeadStatistics
+from sinkscope.capture.site_statistics import PositionMean, SiteStatistics, ValueStatistics
+from sinkscope.metrics.bounds import TOLERANCE, ValueBounds, value_bounds
+from sinkscope.metrics.moments import token_norms
+from sinkscope.metrics.reshaping import inverse_rms, ratio, rms_norm_vjp
+from sinkscope.models.attention import AttentionCall
+from sinkscope.settings import Settings
+from sinkscope.sites import Site
+
+MASSIVE_SITES = (Site.H_OUT, Site.R_MLP, Site.R_ATTN, Site.DOWN_IN)
+BRANCHES = ("attn", "mlp")
+
+Key = tuple[int, Any]
+
+
+class Recorder:
+    """Statistics of one run.
+
+    Attributes:
+        settings: what is measured.
+        layers: number of decoder layers.
+        sites: activation statistics by (layer, canonical site).
+        gradients: gradient sums by (layer, canonical site).
+        heads: attention statistics by layer.
+        values: norms of the values per kv head, by layer.
+        blocks: gradient blocks at hn by layer.
+        reshaped: sums of the norms' vector-Jacobian products by (layer, branch).
+        bounds: tallies by (layer, bound).
+        value_gradients: |dL/dv_s|^2 per kv head at the early positions, by layer.
+        squared_masses: M_s^2 per kv head at the early positions, by layer.
+        batches: the forward passes seen.
+    """
+
+    def __init__(self, settings: Settings, layers: int) -> None:
+        self.settings = settings
+        self.layers = layers
+        self.sites: dict[Key, SiteStatistics] = {}
+        self.gradients: dict[Key, GradientSum] = {}
+        self.heads: dict[int, HeadStatistics] = {}
+        self.values: dict[int, ValueStatistics] = {}
+        self.blocks: dict[int, GradientBlocks] = {}
+        self.reshaped: dict[Key, GradientSum] = {}
+        self.bounds: dict[Key, BoundTally] = {}
+        self.value_gradients: dict[int, PositionMean] = {}
+        self.squared_masses: dict[int, PositionMean] = {}
+        self.batches: list[MicroBatch] = []
+        massive = {self.canonical(layer, site) for layer in range(layers) for site in MASSIVE_SITES}
+        self._keeps_entries = massive
+
+    def canonical(self, layer: int, site: Site) -> Key:
+        """The name under which a site's tensor is reduced."""
+        if site is Site.H_OUT:
+            return (layer, Site.FINAL_IN) if layer == self.layers - 1 else (layer + 1, Site.H_IN)
+        return layer, Site.V_SCALED if site is Site.V else site
+
+    def activation(
+        self,
+        layer: int,
+        site: Site,
+        batch: MicroBatch,
+        x: Tensor,
+        rows: Callable[[Tensor], Tensor] = torch.Tensor.detach,
+    ) -> None:
+        """Reduces the activations of a site and, where gradients are measured, sums theirs.
+
+        Args:
+            layer: decoder layer.
+            site: where.
+            batch: the forward pass.
+            x: the tensor on the model's path, which is watched for its gradient.
+            rows: turns x, and its gradient, into [B, T, D].
+        """
+        key = self.canonical(layer, site)
+        statistics = self.sites.setdefault(key, SiteStatistics(keeps_entries=key in self._keeps_entries))
+        for first, piece in batch.pieces(rows(x.detach())):
+            statistics.update(first, piece)
+
+        def sum_gradient(grad: Tensor) -> None:
+            for _, piece in batch.pieces(rows(grad)):
+                self._gradient_sum(self.gradients, key).update(piece)
+
+        self.watch(x, sum_gradient)
+
+    def norm(self, layer: int, branch: str, batch: MicroBatch, x: Tensor, y: Tensor, gain: Tensor, eps: float) -> None:
+        """Watches the gradient at a branch norm's output y [B, T, D], x being its input, for equations (8) and (13)."""
+        x = x.detach()
+
+        def pull_back(grad: Tensor) -> None:
+            gain_bound = gain.abs().max()
+            for (first, g), (_, piece) in zip(batch.pieces(grad), batch.pieces(x), strict=True):
+                pulled = rms_norm_vjp(g, piece, gain, eps)
+                self._gradient_sum(self.reshaped, (layer, branch)).update(pulled)
+                norms = token_norms(g)
+                bound = torch.where(norms > 0, gain_bound * inverse_rms(piece, eps), 0.0)
+                positions = torch.arange(g.shape[1], device=g.device)
+                self._tally(layer, f"compress_{branch}", y.dtype).update(
+                    first, positions, ratio(token_norms(pulled), norms), bound
+                )
+                if branch == "attn":
+                    self.blocks.setdefault(layer, GradientBlocks(self.settings.early + 1)).update(first, g)
+
+        self.watch(y, pull_back)
+
+    def attention(self, layer: int, batch: MicroBatch, call: AttentionCall) -> None:
+        """Reduces an attention call, and checks equation (12) when its gradients arrive."""
+        for site, x in ((Site.Q, call.q), (Site.K, call.k), (Site.V_SCALED, call.v)):
+            self.activation(layer, site, batch, x, tokens_first)
+        self.activation(layer, Site.Y, batch, call.y, heads_merged)
+        detached = detached_call(call)
+        calls = [detached] if batch.spans is None else [cut(detached, *span) for span in batch.spans]
+        values = self.values.setdefault(layer, ValueStatistics())
+        for part in calls:
+            values.update(token_norms(part.v).transpose(1, 2))
+        covered = self.heads.setdefault(layer, HeadStatistics(self.settings)).update(batch.first, calls)
+        bounds: list[ValueBounds] = []
+
+        def bound_values(grad: Tensor) -> None:
+            pieces = [piece for _, piece in batch.pieces(grad)]
+            bounds[:] = [
+                value_bounds(known.mass, known.second_moment, g, known.columns, call.k.shape[1])
+                for g, known in zip(pieces, covered, strict=True)
+            ]
+
+        def check_values(grad: Tensor) -> None:
+            pieces = batch.pieces(grad.transpose(1, 2))
+            for (first, g), known, bound in zip(pieces, covered, bounds, strict=True):
+                self._check_values(layer, first, g, known, bound)
+
+        self.watch(call.y, bound_values)
+        self.watch(call.v, check_values)
+
+    def finite(self) -> tuple[int, Site] | None:
+        """The first layer and site, in forward order, whose latest activations were not finite; None if all were."""
+        latest = torch.stack([statistics.maxima[-1].max().cpu() for statistics in self.sites.values()])
+        for (layer, site), good in zip(self.sites, latest.isfinite().tolist(), strict=True):
+            if not good:
+                return layer, site
+        return None
+
+    def watch(self, x: Tensor, hook: Callable[[Tensor], None]) -> None:
+        """Calls `hook` with the gradient of x, where gradients are measured."""
+        if self.settings.backward and x.requires_grad:
+            x.register_hook(hook)
+
+    def _check_values(self, layer: int, first: int, grad: Tensor, known: Covered, bound: ValueBounds) -> None:
+        """Equations (11) and (12) for dL/dv [N, T, K, d] of sequences first..first+N-1."""
+        measured = token_norms(grad).transpose(1, 2)[..., known.columns]
+        for name, limit in zip(("value_mass", "value_moment"), bound, strict=True):
+            limit = limit * known.included[:, None]
+            self._tally(layer, name, grad.dtype).update(first, known.columns, measured, limit)
+        early = int((known.columns <= self.settings.early).sum())
+        mass = known.mass[..., :early].unflatten(1, (grad.shape[2], -1)).sum(2)
+        self.value_gradients.setdefault(layer, PositionMean()).update(measured[..., :early].square().transpose(1, 2))
+        self.squared_masses.setdefault(layer, PositionMean()).update(mass.square().transpose(1, 2))
+
+    def _gradient_sum(self, kept: dict[Key, GradientSum], key: Key) -> GradientSum:
+        return kept.setdefault(key, GradientSum(self.settings.positions))
+
+    def _tally(self, layer: int, bound: str, dtype: torch.dtype) -> BoundTally:
+        return self.bounds.setdefault((layer, bound), BoundTally(TOLERANCE[dtype]))
+
+
+def tokens_first(x: Tensor) -> Tensor:
+    """Heads concatenated: [B, H, T, d] -> [B, T, H * d]."""
+    return x.transpose(1, 2).flatten(2)
+
+
+def heads_merged(x: Tensor) -> Tensor:
+    """Heads concatenated: [B, T, H, d] -> [B, T, H * d]."""
+    return x.flatten(2)
+
+
+def detached_call(call: AttentionCall) -> AttentionCall:
+    """The same call without its autograd graph."""
+    return replace(call, q=call.q.detach(), k=call.k.detach(), v=call.v.detach(), y=call.y.detach())

@@ -1,0 +1,197 @@
+"""Measuring a user's own forward and backward passes.
+
+    with Scope(model, tokenizer=tokenizer) as scope:
+        loss = model(input_ids=ids, labels=ids, use_cache=False).loss
+        loss.backward()
+    run = scope.run()
+    run["heads"]
+
+Several forward passes inside one `with` block are micro-batches of one run: statistics run on over their sequences and
+gradients add up, as they do in an optimizer step. The gradients are those of whatever was backpropagated.
+"""
+
+import datetime
+import platform
+import resource
+import time
+from contextlib import ExitStack
+from dataclasses import asdict
+from functools import cache
+from importlib import metadata
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+import sinkscope
+from sinkscope.capture.collect import Collected, tables
+from sinkscope.capture.hooks import recording
+from sinkscope.capture.recorder import Recorder
+from sinkscope.errors import SinkscopeError
+from sinkscope.models.families import family_of
+from sinkscope.settings import Settings
+from sinkscope.tables.headline import headline
+from sinkscope.tables.store import Run
+
+CONVENTIONS = {
+    "alpha": "mean attention of queries s..s+window-1 on key s, the self term t = s included",
+    "sink_rate": "judged per sequence and head, then averaged",
+    "gradients": "summed over sequences first, then turned into token-wise l2 norms",
+    "q_k_v_gradients": "k and v gradients sum over the query heads of their group",
+    "kurtosis": "Pearson (normal: 3), population moments",
+    "median": "the lower of the two middle values; per sequence, then the median over sequences",
+    "residual_t0_over_early": "ratio of the means over layers; _max is the largest ratio of a single layer",
+    "norms": "heads concatenated for q, k, v and y; values per kv head stand in the table `values`",
+}
+_PACKAGES = ("torch", "transformers", "accelerate", "numpy", "pandas", "pyarrow", "matplotlib")
+
+
+class Scope:
+    """Records a model's forward and backward passes while it is entered.
+
+    The hooks are gone and the model's attention implementation is restored when the block ends, also after an
+    exception. A model whose parameters are all frozen still yields activation gradients: the output of its embedding is
+    made to require them.
+
+    Args:
+        model: a causal LM of a known family, not compiled, without gradient checkpointing.
+        settings: what to measure.
+        tokenizer: names the tokens in the tables; without one they are named by their ids.
+
+    Raises:
+        SinkscopeError: for an unknown architecture.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        settings: Settings | None = None,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+    ) -> None:
+        self.model = model
+        self.settings = settings or Settings()
+        self.tokenizer = tokenizer
+        self.family = family_of(model)
+        self.recorder = Recorder(self.settings, len(self.family.decoder_layers(model)))
+        self._stack = ExitStack()
+        self._started = time.perf_counter()
+
+    def __enter__(self) -> Self:
+        self._stack.enter_context(recording(self.model, self.family, self.recorder))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def run(self, *, divisor: float = 1.0, losses: list[float] | None = None) -> Run:
+        """The tables of what was recorded.
+
+        Args:
+            divisor: divide gradients by this: the number of targets where a summed loss was backpropagated.
+            losses: mean loss of each sequence in nats, for the `sequences` table.
+
+        Raises:
+            SinkscopeError: if no forward pass, or no backward pass where one was to be measured, happened inside the
+                Scope; if a gradient is not finite.
+        """
+        self._check()
+        collected = Collected(self.recorder, divisor, losses or [], self._token)
+        frames = tables(collected)
+        info = {
+            "kind": "analysis",
+            "sinkscope": sinkscope.__version__,
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "model": self._describe(),
+            "device": str(self.model.device),
+            "data": self._data(),
+            "sink_tokens": _sink_tokens(frames),
+            "settings": asdict(self.settings),
+            "conventions": CONVENTIONS,
+            "versions": versions(),
+            "seconds": time.perf_counter() - self._started,
+            "peak_memory_bytes": peak_memory(self.model.device),
+            "headline": headline(frames, self.settings.sink_epsilon),
+        }
+        return Run(info, frames)
+
+    def _check(self) -> None:
+        if not self.recorder.heads:
+            raise SinkscopeError("nothing was measured: call the model inside the Scope")
+        if not self.settings.backward:
+            return
+        if not self.recorder.gradients:
+            raise SinkscopeError(
+                "no gradient arrived: call loss.backward() inside the Scope, or use Settings(backward=False)"
+            )
+        for (layer, site), gradient in self.recorder.gradients.items():
+            if not bool(gradient.total.isfinite().all()):
+                raise SinkscopeError(f"non-finite gradients in layer {layer} at site {site}: try float32 or bfloat16")
+
+    def _token(self, token_id: int) -> str:
+        if self.tokenizer is None or token_id < 0:
+            return str(token_id)
+        return str(self.tokenizer.convert_ids_to_tokens(token_id))
+
+    def _describe(self) -> dict[str, Any]:
+        config = self.model.config
+        values = next(iter(self.recorder.values.values()))
+        return {
+            "name": config.name_or_path or type(self.model).__name__,
+            "revision": None,
+            "weights_sha256": None,
+            "family": self.family.model_type,
+            "layers": self.recorder.layers,
+            "heads": config.num_attention_heads,
+            "kv_heads": int(values.norms.sum.shape[1]),
+            "hidden_size": config.hidden_size,
+            "head_dim": getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
+            "parameters": self.model.num_parameters(),
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "quantization": None,
+            "vscale": False,
+        }
+
+    def _data(self) -> dict[str, Any]:
+        lengths = next(iter(self.recorder.heads.values())).lengths
+        return {
+            "source": "user",
+            "sha256": None,
+            "sequences": len(lengths),
+            "tokens": max(lengths),
+            "bos": None,
+            "isolated_documents": False,
+            "targets": sum(lengths) - len(lengths),
+        }
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of the interpreter and of the libraries that the numbers depend on."""
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}}
+
+
+def peak_memory(device: torch.device) -> int:
+    """Peak memory in bytes: of the CUDA allocator on a GPU, of the process elsewhere."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if platform.system() == "Darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _sink_tokens(frames: dict[str, Any]) -> list[dict[str, Any]]:
+    """For each position with a sink its most frequent token, that token's share, and the number of sinks."""
+    found = []
+    for position, group in frames["sinks"].groupby("position"):
+        counts = group["token"].value_counts()
+        found.append(
+            {
+                "position": int(position),
+                "token": str(counts.index[0]),
+                "share": float(counts.iloc[0] / len(group)),
+                "sinks": len(group),
+            }
+        )
+    return found

@@ -1,0 +1,125 @@
+"""Streaming statistics of the activations at one site of one layer.
+
+Shapes: N sequences of T tokens, D channels.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from sinkscope.metrics.massive import Entries, largest_entries
+from sinkscope.metrics.moments import token_moments
+from sinkscope.metrics.order import lower_median
+
+EARLY = slice(1, 16)  # the positions that token 0 is compared with, equation (3)
+LARGEST = 32
+
+
+class PositionMean:
+    """Mean over sequences at each position, for sequences of any length; float64."""
+
+    def __init__(self) -> None:
+        self.sum = torch.zeros(0, dtype=torch.float64)
+        self.count = torch.zeros(0, dtype=torch.float64)
+
+    def update(self, x: Tensor) -> None:
+        """Adds values [N, T, ...]."""
+        T = x.shape[1]
+        self.sum = grown(self.sum.to(x.device), T, x.shape[2:])
+        self.count = grown(self.count.to(x.device), T, ())
+        self.sum[:T] += x.sum(0, dtype=torch.float64)
+        self.count[:T] += x.shape[0]
+
+    def mean(self) -> Tensor:
+        """Means [T, ...]."""
+        return self.sum / self.count.view(-1, *[1] * (self.sum.dim() - 1))
+
+
+def grown(x: Tensor, length: int, rest: tuple[int, ...] | torch.Size, fill: float = 0.0) -> Tensor:
+    """`x` extended along its first dimension to at least `length`, padded with `fill`."""
+    if x.shape[0] >= length and x.shape[1:] == rest:
+        return x
+    out = x.new_full((max(length, x.shape[0]), *rest), fill)
+    if x.shape[0]:
+        out[: x.shape[0]] = x
+    return out
+
+
+@dataclass
+class ValueStatistics:
+    """Norms of the values per kv head (equation 4).
+
+    Attributes:
+        norms: by position and head, mean over sequences.
+        token_zero: norm at position 0 per sequence, averaged over heads.
+        early: the same over positions 1..15.
+    """
+
+    norms: PositionMean = field(default_factory=PositionMean)
+    token_zero: list[Tensor] = field(default_factory=list)
+    early: list[Tensor] = field(default_factory=list)
+
+    def update(self, norms: Tensor) -> None:
+        """Adds norms [N, T, K]."""
+        self.norms.update(norms)
+        self.token_zero.append(norms[:, 0].mean(1))
+        self.early.append(norms[:, EARLY].mean((1, 2)))
+
+
+@dataclass
+class FoundEntries:
+    """The largest entries of some sequences: their numbers, medians and entries."""
+
+    first: int
+    median: Tensor
+    entries: Entries
+
+
+@dataclass
+class SiteStatistics:
+    """Everything that the tables say of a site's activations.
+
+    Attributes:
+        keeps_entries: whether the largest entries are kept (sites where massive activations are looked for).
+        norms: token norms by position, mean over sequences.
+        norm_max: the same, maximum over sequences [T].
+        count: values seen.
+        power_sums: float64 [4], sums of x, x^2, x^3, x^4.
+        medians: median |x| per sequence.
+        maxima: largest |x| per sequence.
+        token_zero: norm at position 0 per sequence.
+        early: mean norm over positions 1..15 per sequence (NaN for sequences of one token).
+        found: the largest entries.
+    """
+
+    keeps_entries: bool = False
+    norms: PositionMean = field(default_factory=PositionMean)
+    norm_max: Tensor = field(default_factory=lambda: torch.zeros(0))
+    count: int = 0
+    power_sums: Tensor = field(default_factory=lambda: torch.zeros(4, dtype=torch.float64))
+    medians: list[Tensor] = field(default_factory=list)
+    maxima: list[Tensor] = field(default_factory=list)
+    token_zero: list[Tensor] = field(default_factory=list)
+    early: list[Tensor] = field(default_factory=list)
+    found: list[FoundEntries] = field(default_factory=list)
+
+    def update(self, first: int, x: Tensor) -> None:
+        """Adds activations x [N, T, D] of sequences first..first+N-1."""
+        moments = token_moments(x)
+        norms = moments.s2.sqrt()
+        self.norms.update(norms)
+        T = x.shape[1]
+        self.norm_max = grown(self.norm_max.to(x.device), T, ())
+        self.norm_max[:T] = torch.maximum(self.norm_max[:T], norms.amax(0))
+        self.count += x.numel()
+        sums = torch.stack([s.sum(dtype=torch.float64) for s in moments[:4]])
+        self.power_sums = self.power_sums.to(x.device) + sums
+        magnitude = x.abs().float()
+        median = torch.stack([lower_median(sequence) for sequence in magnitude])
+        self.medians.append(median)
+        self.maxima.append(moments.abs_max.amax(1))
+        self.token_zero.append(norms[:, 0])
+        self.early.append(norms[:, EARLY].mean(1))
+        if self.keeps_entries:
+            self.found.append(FoundEntries(first, median, largest_entries(x, moments.abs_max, LARGEST)))

@@ -1,0 +1,50 @@
+"""Massive activations: entries that dwarf the rest of their hidden state (equation 5; Sun et al., COLM 2024)."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+ABSOLUTE = 100.0
+RELATIVE = 1000.0
+
+
+class Entries(NamedTuple):
+    """The largest entries of hidden states, each [N, K], largest first.
+
+    Attributes:
+        position: token position.
+        channel: index in the hidden dimension.
+        value: the entry, float32.
+    """
+
+    position: Tensor
+    channel: Tensor
+    value: Tensor
+
+
+def largest_entries(x: Tensor, token_max: Tensor, count: int) -> Entries:
+    """The `count` entries of largest magnitude of each hidden state.
+
+    The k largest entries lie in the k tokens with the largest maxima, so only those tokens are searched.
+
+    Args:
+        x: hidden states [N, T, D].
+        token_max: largest |x| per token [N, T].
+        count: k, capped by T * D.
+    """
+    _, T, D = x.shape
+    rows = token_max.topk(min(count, T), dim=1).indices
+    candidates = x.gather(1, rows[..., None].expand(-1, -1, D)).float().flatten(1)
+    found = candidates.abs().topk(min(count, T * D, candidates.shape[1]), dim=1).indices
+    return Entries(rows.gather(1, found // D), found % D, candidates.gather(1, found))
+
+
+def is_massive(value: Tensor, median: Tensor) -> Tensor:
+    """|value| > 100 and at least 1000 times the median |x| of the same sequence, layer and site."""
+    return (value.abs() > ABSOLUTE) & (value.abs() >= RELATIVE * median)
+
+
+def ratio_to_median(value: Tensor, median: Tensor) -> Tensor:
+    """|value| over the median, null (NaN) where the median is 0."""
+    return torch.where(median > 0, value.abs() / median, torch.nan)
