@@ -1,0 +1,63 @@
+"""The README says what is there: every headline number, options that exist, and the block that CI runs."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from reference.models import tiny, tokens
+
+import sinkscope
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def section(title: str) -> str:
+    return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def first_cells(table: str) -> list[str]:
+    """Code spans in the first column of a markdown table."""
+    rows = [line for line in table.splitlines() if line.startswith("| `")]
+    return [span for row in rows for span in re.findall(r"`([^`]+)`", row.split(" | ")[0])]
+
+
+def test_headline_table_lists_every_number() -> None:
+    analysis = sinkscope.analyze(tiny("llama_gqa"), input_ids=tokens(2, 24))
+    listed = first_cells(section("The headline numbers"))
+    assert len(listed) == len(set(listed))
+    assert set(listed) == set(analysis.headline)
+
+
+@pytest.mark.parametrize("command", ["analyze", "pretrain"])
+def test_commands_exist(command: str) -> None:
+    assert f"sinkscope {command} " in section("Command line")
+    subprocess.run([sys.executable, "-m", "sinkscope", command, "--help"], check=True, capture_output=True)
+
+
+def test_options_exist() -> None:
+    command = [sys.executable, "-m", "sinkscope", "analyze", "--help"]
+    env = {**os.environ, "COLUMNS": "200"}
+    shown = subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout
+    options = re.findall(r"--[a-z-]+", " ".join(first_cells(section("Command line"))))
+    assert options
+    assert [option for option in options if option not in shown] == []
+
+
+def test_links_lead_to_files() -> None:
+    targets = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert targets
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_ci_finds_the_test_command() -> None:
+    block = README.split("<!-- ci: test -->\n```sh\n")[1].split("\n```")[0]
+    assert "\n" not in block
+    assert block.endswith("pytest")
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    finder = script.split("awk '")[1].split("' README.md")[0]
+    found = subprocess.run(["awk", finder, "README.md"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert found == block + "\n"
