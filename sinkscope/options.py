@@ -1,0 +1,76 @@
+"""The command line's options, each declared once for every verb that takes it.
+
+A verb's signature is then a list of names and defaults. Help panels group the options by what they decide: the
+model, the data, what is measured, where the result goes.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_MODEL, _DATA, _MEASURE, _OUTPUT, _TRAIN = "Model", "Data", "Measurement", "Output", "Training"
+
+
+def _option(flag: str, panel: str, text: str, metavar: str | None = None) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(flag, help=text, rich_help_panel=panel, metavar=metavar)
+    return option
+
+
+Model = Annotated[str, typer.Argument(help="demo, a local folder (./demo is one too), or a Hugging Face model id.")]
+Revision = Annotated[str | None, _option("--revision", _MODEL, "Branch, tag or commit of a Hub model.")]
+Dtype = Annotated[
+    str, _option("--dtype", _MODEL, "Dtype to load in; auto keeps the checkpoint's.", "auto|float32|bfloat16|float16")
+]
+Device = Annotated[str, _option("--device", _MODEL, "auto, cpu, cuda, cuda:1, ...")]
+DeviceMap = Annotated[
+    str | None,
+    _option("--device-map", _MODEL, "Spread the model over devices.", "auto|balanced|balanced_low_0|sequential"),
+]
+Quantize = Annotated[str | None, _option("--quantize", _MODEL, "Quantize the weights with bitsandbytes.", "nf4|int8")]
+TrustRemoteCode = Annotated[
+    bool, _option("--trust-remote-code", _MODEL, "Let Python code that comes with the model run.")
+]
+
+Data = Annotated[
+    str, _option("--data", _DATA, "stdlib, a .txt, .jsonl or .parquet file, a folder of them, or a datasets name.")
+]
+DataConfig = Annotated[str | None, _option("--data-config", _DATA, "Configuration of a dataset.")]
+DataSplit = Annotated[str, _option("--data-split", _DATA, "Split of a dataset.")]
+DataStreaming = Annotated[bool, _option("--data-streaming", _DATA, "Read a dataset while it downloads.")]
+DataColumn = Annotated[str, _option("--data-column", _DATA, "Field that holds a row's text.")]
+Bos = Annotated[
+    str,
+    _option("--bos", _DATA, "<bos> at the start of each sequence; auto: as the tokenizer does.", "auto|always|never"),
+]
+Sequences = Annotated[int, _option("--sequences", _DATA, "Number of sequences.")]
+Tokens = Annotated[
+    int | None, _option("--tokens", _DATA, "Tokens per sequence; by default the model's context, at most 2048.")
+]
+BatchSize = Annotated[
+    int, _option("--batch-size", _DATA, "Sequences per forward pass; the numbers do not depend on it.")
+]
+IsolateDocuments = Annotated[
+    bool, _option("--isolate-documents", _DATA, "Keep packed documents from attending to each other.")
+]
+
+NoBackward = Annotated[bool, _option("--no-backward", _MEASURE, "Measure no gradients.")]
+SinkEpsilon = Annotated[float, _option("--sink-epsilon", _MEASURE, "A head is a sink where alpha exceeds this.")]
+SinkWindow = Annotated[int, _option("--sink-window", _MEASURE, "Queries that alpha averages over, itself included.")]
+Early = Annotated[int, _option("--early", _MEASURE, "Last position of the early window of the gradient-sink ratio.")]
+Positions = Annotated[int, _option("--positions", _MEASURE, "Early positions that get rows in the tables.")]
+Columns = Annotated[str, _option("--columns", _MEASURE, "Attention columns that get mass and bounds.", "early|all")]
+
+Out = Annotated[Path | None, _option("--out", _OUTPUT, "Folder for the run; by default runs/<model>.")]
+Force = Annotated[bool, _option("--force", _OUTPUT, "Replace an existing run folder.")]
+Json = Annotated[bool, _option("--json", _OUTPUT, "Print the run's run.json on stdout, and nothing else.")]
+
+Recipe = Annotated[str, typer.Argument(help="A recipe: a TOML file, or the name of a shipped one.")]
+TrainingOut = Annotated[Path, _option("--out", _OUTPUT, "Folder for the model, its checkpoints and metrics.")]
+Set = Annotated[
+    list[str] | None,
+    _option("--set", _TRAIN, "Override a recipe's value, as optimizer.lr=1e-3; repeatable.", "KEY=VALUE"),
+]
+Steps = Annotated[int | None, _option("--steps", _TRAIN, "Optimizer steps, instead of the recipe's.")]
+Seed = Annotated[int | None, _option("--seed", _TRAIN, "Random seed, instead of the recipe's.")]
+Resume = Annotated[bool, _option("--resume", _TRAIN, "Continue from the newest checkpoint below --out.")]

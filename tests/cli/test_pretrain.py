@@ -1,0 +1,104 @@
+"""`sinkscope pretrain` finds recipes, applies overrides and trains a model that `analyze` reads."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from sinkscope.cli import main
+from sinkscope.errors import SinkscopeError
+from sinkscope.models.load import load_model
+from sinkscope.training.recipes import find_recipe, parse_overrides
+
+RECIPE = """
+name = "tiny"
+[model]
+hidden_size = 16
+intermediate_size = 24
+num_hidden_layers = 1
+num_attention_heads = 2
+num_key_value_heads = 1
+head_dim = 8
+[tokenizer]
+vocab_size = 270
+[data]
+source = "SOURCE"
+tokens = 16
+holdout = 4
+valid_sequences = 2
+[optimizer]
+lr = 1e-3
+batch_sequences = 2
+[schedule]
+steps = 50
+warmup = 1
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    text = tmp_path / "text.jsonl"
+    text.write_text("\n".join(json.dumps({"text": f"document {n} and more words"}) for n in range(40)))
+    path = tmp_path / "tiny.toml"
+    path.write_text(RECIPE.replace("SOURCE", str(text)))
+    return path
+
+
+def test_trains_by_a_recipe_with_overrides(recipe: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    arguments = ["pretrain", str(recipe), "--out", str(out), "--steps", "3", "--seed", "5"]
+    assert main([*arguments, "--set", "optimizer.lr=2e-3", "--set", "data.bos=always"]) == 0
+    assert str(out / "model") in capfd.readouterr().out
+    used = json.loads((out / "recipe.json").read_text())
+    assert (used["seed"], used["schedule"]["steps"], used["optimizer"]["lr"]) == (5, 3, 2e-3)
+    assert used["data"]["bos"] == "always"
+    assert len(pd.read_parquet(out / "metrics.parquet")) == 3
+    assert load_model(str(out / "model")).model.config.hidden_size == 16
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--set", "optimizer.rate=1"], "unknown key `optimizer.rate`"),
+        (["--set", "optimizer.lr=fast"], "`optimizer.lr` must be float"),
+        (["--set", "optimizer.lr"], "--set takes key=value"),
+        (["--steps", "few"], "--steps"),
+    ],
+)
+def test_bad_overrides(
+    arguments: list[str], said: str, recipe: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["pretrain", str(recipe), "--out", str(tmp_path / "out"), *arguments]) == 2
+    error = capfd.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_training_never_overwrites(recipe: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "precious").write_text("data")
+    assert main(["pretrain", str(recipe), "--out", str(out)]) == 2
+    assert "is not empty" in capfd.readouterr().err
+    assert [path.name for path in out.iterdir()] == ["precious"]
+
+
+def test_shipped_recipes_are_found_by_name() -> None:
+    assert find_recipe("demo").name == "demo.toml"
+    with pytest.raises(SinkscopeError, match=r"there is no recipe nothing.*demo"):
+        find_recipe("nothing")
+
+
+def test_override_values_are_toml_or_plain_words() -> None:
+    pairs = ["a.b=1e-3", "c=true", "d=stdlib", "e=[1, 2]", "f=x=y", 'g="3"', "h=3"]
+    assert parse_overrides(pairs) == {
+        "a.b": 1e-3,
+        "c": True,
+        "d": "stdlib",
+        "e": [1, 2],
+        "f": "x=y",
+        "g": "3",
+        "h": 3,
+    }

@@ -1,0 +1,34 @@
+"""The command line answers before anything heavy is loaded."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sinkscope
+
+HEAVY = ("torch", "transformers", "pandas", "matplotlib", "numpy", "pyarrow", "rich", "pydantic", "huggingface_hub")
+ROOT = str(Path(sinkscope.__file__).parents[1])
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["import sinkscope", "sinkscope.cli.main(['--help'])", "sinkscope.cli.main(['analyze', '--help'])"],
+)
+def test_nothing_heavy_is_imported(statement: str) -> None:
+    code = f"import sys, sinkscope.cli; {statement}; print(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "sinkscope.cli" in loaded
+    assert loaded.isdisjoint(HEAVY)
+
+
+def test_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "sinkscope", "--version"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == f"sinkscope {sinkscope.__version__}\n"
+    done = subprocess.run([*command[:-1], "unheard-of"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
