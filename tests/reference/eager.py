@@ -1,0 +1,252 @@
+"""Runs a model with eager attention and keeps everything, cut into sequences without padding.
+
+Each tensor of section 2 of arXiv:2603.17771 is kept with its gradient by `retain_grad`. Padding is removed
+here, once: what the other files see are sequences of their own true lengths, whose positions start at 0, so none of
+them has to think of masks. `measure` copies the model, so that the one under test is never touched.
+
+`Keeping` and `cut` also serve alone, around a run with another attention implementation: then the maps are recomputed
+in float64 from the queries and keys that the attention received. That is how 16-bit runs are checked, where two runs
+with different kernels would differ by far more than any statistic may.
+"""
+
+import copy
+import functools
+from dataclasses import dataclass, field
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, PreTrainedModel
+
+Kept = list[dict[str, Tensor]]
+
+
+@dataclass
+class Layer:
+    """One layer of one sequence, float64.
+
+    Attributes:
+        x: tensors by site, [T, d]; q, k, v_scaled and y as [T, heads, head_dim].
+        grad: their gradients of the run's mean loss (this sequence's share of it).
+        weights: attention maps [heads, T, T].
+        vjp: the norms' vector-Jacobian products of the gradients at hn ("attn") and hn2 ("mlp"), [T, d].
+        gain: largest |gamma| of the norm, by branch.
+        rms: sqrt(mean x^2 + eps) of each token at the norm's input [T], by branch.
+    """
+
+    x: dict[str, Tensor] = field(default_factory=dict)
+    grad: dict[str, Tensor] = field(default_factory=dict)
+    weights: Tensor = field(default_factory=lambda: torch.empty(0))
+    vjp: dict[str, Tensor] = field(default_factory=dict)
+    gain: dict[str, float] = field(default_factory=dict)
+    rms: dict[str, Tensor] = field(default_factory=dict)
+
+    def flat(self, site: str) -> Tensor:
+        """The site's tensor [T, channels], heads concatenated."""
+        return self.x[site].flatten(1)
+
+    def flat_grad(self, site: str) -> Tensor:
+        """The site's gradient [T, channels], heads concatenated."""
+        return self.grad[site].flatten(1)
+
+
+@dataclass
+class Sequence:
+    """One sequence without padding: its token ids [T], the loss of each target [T - 1] and its layers."""
+
+    ids: Tensor
+    losses: Tensor
+    layers: list[Layer]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass
+class Measured:
+    """All sequences of a run, and the attention's scale c."""
+
+    sequences: list[Sequence]
+    scale: float
+
+
+def measure(
+    model: PreTrainedModel,
+    input_ids: Tensor,
+    attention_mask: Tensor | None = None,
+    batch_size: int | None = None,
+    document_ids: Tensor | None = None,
+) -> Measured:
+    """Runs `model` on `input_ids` [N, T], forward and backward of the mean loss over all targets of the run.
+
+    Args:
+        model: a decoder with Llama's module names.
+        input_ids: tokens, with padding where `attention_mask` [N, T] is 0, on either side.
+        attention_mask: 1 for tokens, 0 for padding.
+        batch_size: sequences per forward pass; all at once by default.
+        document_ids: documents [N, T] that do not see each other, whose rotary positions start anew and whose first
+            tokens are no targets.
+    """
+    model = copy.deepcopy(model).eval()
+    model.set_attn_implementation("eager")
+    attended = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+    spans = [(int(row.nonzero().min()), int(row.nonzero().max()) + 1) for row in attended]
+    documents = torch.zeros_like(input_ids) if document_ids is None else document_ids
+    follows = [documents[n, a + 1 : b] == documents[n, a : b - 1] for n, (a, b) in enumerate(spans)]
+    targets = sum(int(one.sum()) for one in follows)
+    mask, positions = attention_mask, None
+    if document_ids is not None:
+        mask, positions = _document_mask(document_ids), _document_positions(document_ids)
+    sequences = []
+    for some in torch.arange(len(input_ids)).split(batch_size or len(input_ids)):
+        chosen = slice(int(some[0]), int(some[-1]) + 1)
+        ids = input_ids[chosen]
+        options = {"attention_mask": mask, "position_ids": positions}
+        given = {name: whole[chosen] for name, whole in options.items() if whole is not None}
+        with Keeping(model) as kept:
+            logits = model(input_ids=ids, use_cache=False, **given).logits
+        losses = [
+            nn.functional.cross_entropy(logits[n, a : b - 1].float(), ids[n, a + 1 : b], reduction="none")[predicted]
+            for n, ((a, b), predicted) in enumerate(zip(spans[chosen], follows[chosen], strict=True))
+        ]
+        (torch.cat(losses).sum() / targets).backward()
+        sequences += cut(model, kept, ids, spans[chosen], losses)
+    return Measured(sequences, model.model.layers[0].self_attn.scaling)
+
+
+def _document_mask(documents: Tensor) -> Tensor:
+    """Which earlier tokens of its own document a token may see, as an additive mask [N, 1, T, T]."""
+    seen = (documents[:, :, None] == documents[:, None]).tril()
+    return torch.where(seen, 0.0, torch.finfo(torch.float32).min)[:, None]
+
+
+def _document_positions(documents: Tensor) -> Tensor:
+    """Each token's position in its own document, for the rotary embedding [N, T]."""
+    positions = torch.zeros_like(documents)
+    for n in range(len(documents)):
+        for t in range(1, documents.shape[1]):
+            positions[n, t] = positions[n, t - 1] + 1 if documents[n, t] == documents[n, t - 1] else 0
+    return positions
+
+
+def cut(model: Any, kept: Kept, ids: Tensor, spans: list[tuple[int, int]], losses: list[Tensor]) -> list[Sequence]:
+    """Cuts what was kept of a batch into sequences, after its backward pass.
+
+    Args:
+        model: the model that ran.
+        kept: what `Keeping` kept, by layer and site.
+        ids: the batch's tokens [B, T].
+        spans: first and last-plus-one position of each sequence.
+        losses: each sequence's loss per target.
+    """
+    return [
+        Sequence(
+            ids[n, start:end],
+            losses[n].detach().double(),
+            [_layer(model.model.layers[i], kept[i], n, start, end) for i in range(len(kept))],
+        )
+        for n, (start, end) in enumerate(spans)
+    ]
+
+
+def _layer(block: Any, kept: dict[str, Tensor], n: int, start: int, end: int) -> Layer:
+    layer = Layer()
+    for site, tensor in kept.items():
+        if site == "weights":
+            layer.weights = tensor[n, :, start:end, start:end].detach().double()
+            continue
+        assert tensor.grad is not None
+        pair = [
+            whole[n].transpose(0, 1) if site in ("q", "k", "v_scaled") else whole[n] for whole in (tensor, tensor.grad)
+        ]
+        layer.x[site], layer.grad[site] = (half[start:end].detach().double() for half in pair)
+    for branch, norm, source, result in (
+        ("attn", block.input_layernorm, "h_in", "hn"),
+        ("mlp", block.post_attention_layernorm, "h_half", "hn2"),
+    ):
+        x = kept[source][n, start:end].detach().float().requires_grad_()
+        gradient = kept[result].grad
+        assert gradient is not None
+        layer.vjp[branch] = torch.autograd.grad(norm(x), x, gradient[n, start:end].float())[0].double()
+        layer.gain[branch] = float(norm.weight.detach().double().abs().max())
+        layer.rms[branch] = (layer.x[source].square().mean(-1) + norm.variance_epsilon).sqrt()
+    return layer
+
+
+class Keeping:
+    """Keeps every site's tensor, with its gradient, while the block runs.
+
+    Usage::
+
+        with Keeping(model) as kept:
+            model(ids).logits.sum().backward()
+        kept[layer]["hn"].grad
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.kept: Kept = [{} for _ in model.model.layers]
+        self.handles: list[Any] = []
+        chosen = AttentionInterface.get_interface
+
+        def watched(interface: AttentionInterface, name: str, default: Any) -> Any:
+            return functools.partial(self._attention, chosen(interface, name, default))
+
+        self.patch = mock.patch.object(AttentionInterface, "get_interface", watched)
+
+    def __enter__(self) -> Kept:
+        self.patch.start()
+        last = len(self.kept) - 1
+        for i, block in enumerate(self.model.model.layers):
+            self._input(block.input_layernorm, i, "h_in")
+            self._output(block.input_layernorm, i, "hn")
+            self._output(block.self_attn.v_proj, i, "v")
+            self._output(block.self_attn, i, "r_attn")
+            self._input(block.post_attention_layernorm, i, "h_half")
+            self._output(block.post_attention_layernorm, i, "hn2")
+            self._input(block.mlp.down_proj, i, "down_in")
+            self._output(block.mlp, i, "r_mlp")
+            self._output(block, i, "h_out")
+        self._input(self.model.model.norm, last, "final_in")
+        return self.kept
+
+    def __exit__(self, *_: object) -> None:
+        self.patch.stop()
+        for handle in self.handles:
+            handle.remove()
+
+    def _keep(self, layer: int, site: str, tensor: Tensor) -> None:
+        tensor.retain_grad()
+        self.kept[layer][site] = tensor
+
+    def _input(self, module: nn.Module, layer: int, site: str) -> None:
+        def hook(_: nn.Module, args: tuple[Any, ...]) -> None:
+            self._keep(layer, site, args[0])
+
+        self.handles.append(module.register_forward_pre_hook(hook))
+
+    def _output(self, module: nn.Module, layer: int, site: str) -> None:
+        def hook(_: nn.Module, __: object, output: Any) -> None:
+            self._keep(layer, site, output[0] if isinstance(output, tuple) else output)
+
+        self.handles.append(module.register_forward_hook(hook))
+
+    def _attention(
+        self, inner: Any, module: Any, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any
+    ) -> Any:
+        for site, tensor in (("q", query), ("k", key), ("v_scaled", value)):
+            self._keep(module.layer_idx, site, tensor)
+        y, weights = inner(module, query, key, value, *args, **kwargs)
+        self._keep(module.layer_idx, "y", y)
+        self.kept[module.layer_idx]["weights"] = causal_map(query, key, module.scaling) if weights is None else weights
+        return y, weights
+
+
+def causal_map(query: Tensor, key: Tensor, scale: float) -> Tensor:
+    """The whole attention map [B, heads, T, T] in float64 under a plain causal mask."""
+    query, key = query.detach().double(), key.detach().double()
+    key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
+    logits = scale * query @ key.transpose(2, 3)
+    future = torch.ones(logits.shape[-2:], dtype=torch.bool).triu(1)
+    return logits.masked_fill(future, -torch.inf).softmax(-1)
