@@ -6,6 +6,7 @@ analysis.figures()["sink_heatmap"]  # a matplotlib Figure
 analysis.save("runs/demo")          # the run folder, with figures and report.pdf
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from sinkscope.errors import SinkscopeError
 from sinkscope.models.load import Loaded, load_model
 from sinkscope.settings import Settings
 from sinkscope.tables.store import Run, write_run
+from sinkscope.text.documents import Document
 from sinkscope.text.packing import Packed, adds_bos, pack
 from sinkscope.text.sources import open_documents
 
@@ -123,6 +125,8 @@ def analyze(
         SinkscopeError: for bad input, in one line.
     """
     settings = settings or Settings()
+    # Opening looks at what can be seen without reading, so that a mistyped source fails before a large model loads.
+    documents = open_documents(data, **(data_options or {})) if input_ids is None else None
     loaded = None
     if not isinstance(model, PreTrainedModel):
         loaded = load_model(str(model), **loading)
@@ -130,8 +134,8 @@ def analyze(
     elif loading:
         raise SinkscopeError(f"a loaded model takes no loading options: {', '.join(loading)}", exit_code=2)
     packed = None
-    if input_ids is None:
-        packed = _pack(model, tokenizer, data, data_options or {}, sequences, tokens, bos)
+    if documents is not None:
+        packed = _pack(model, tokenizer, documents, sequences, tokens, bos)
         input_ids, document_ids = packed.input_ids, packed.document_ids
     if isolate_documents and document_ids is None:
         raise SinkscopeError("isolate_documents needs document_ids beside input_ids", exit_code=2)
@@ -150,8 +154,7 @@ def analyze(
 def _pack(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase | None,
-    data: str,
-    options: dict[str, Any],
+    documents: Iterable[Document],
     sequences: int,
     tokens: int | None,
     bos: str,
@@ -168,7 +171,7 @@ def _pack(
             f"{tokens} tokens exceed the model's context of {context}: use fewer --tokens", exit_code=2
         )
     return pack(
-        open_documents(data, **options),
+        documents,
         tokenizer,
         tokens=tokens if tokens is not None else min(context, LONGEST_DEFAULT),
         bos=adds_bos(tokenizer) if bos == "auto" else bos == "always",
