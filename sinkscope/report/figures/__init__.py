@@ -1,0 +1,34 @@
+"""The report's figures, in the order of its pages. To add one: a module with an `ENTRY`, and its name in the list."""
+
+from sinkscope.report.figures import (
+    attention_maps,
+    bounds,
+    extremes,
+    gradient_sink,
+    massive,
+    pathways,
+    provenance,
+    reshaping,
+    sink_heatmap,
+    sink_rate,
+    token_norms,
+    value_drain,
+    verdict,
+)
+from sinkscope.report.figures.entry import Entry
+
+REGISTRY: tuple[Entry, ...] = (
+    verdict.ENTRY,
+    sink_heatmap.ENTRY,
+    sink_rate.ENTRY,
+    token_norms.ENTRY,
+    massive.ENTRY,
+    extremes.ENTRY,
+    value_drain.ENTRY,
+    gradient_sink.ENTRY,
+    pathways.ENTRY,
+    reshaping.ENTRY,
+    bounds.ENTRY,
+    attention_maps.ENTRY,
+    provenance.ENTRY,
+)

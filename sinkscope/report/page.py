@@ -1,0 +1,145 @@
+"""A page: title above, figure in the middle, caption below, each in a place of its own.
+
+A page is a plain matplotlib Figure on the Agg canvas, made without pyplot: no global state, no backend to choose, and a
+notebook shows it by itself. The panels are laid out by matplotlib's constrained layout inside a fixed rectangle; text
+outside the panels is measured and broken before it is placed, so that neither can run into the other.
+"""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.artist import Artist
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+
+from sinkscope.report import style
+from sinkscope.report.text import fitted, literal, wrapped
+
+LEFT, RIGHT, BOTTOM, TOP = 0.035, 0.965, 0.135, 0.895
+_LINE = 1.35  # line height over font size
+_CAPTION_TOP = 0.115
+_FOOT = 0.022
+
+
+class Page(Figure):
+    """A figure of one A4 page.
+
+    Args:
+        right: right end of the panels as a fraction of the page's width; less than `RIGHT` leaves room for a table.
+        bottom: lower end of the panels as a fraction of the page's height.
+    """
+
+    def __init__(self, right: float = RIGHT, bottom: float = BOTTOM) -> None:
+        layout = ConstrainedLayoutEngine(
+            rect=(LEFT, bottom, right - LEFT, TOP - bottom), w_pad=0.06, h_pad=0.06, wspace=0.03, hspace=0.04
+        )
+        super().__init__(figsize=style.PAGE_INCHES, dpi=style.DPI, layout=layout)
+        FigureCanvasAgg(self)
+
+    def _repr_png_(self) -> bytes:
+        """The page as a notebook shows it."""
+        buffer = io.BytesIO()
+        with style.drawing():
+            self.savefig(buffer, format="png", metadata={"Software": None})
+        return buffer.getvalue()
+
+    def key(self, handles: Sequence[Artist], title: str = "") -> None:
+        """A legend for all panels, in the free corner beside the title."""
+        legend = self.legend(
+            handles=handles,
+            title=title or None,
+            loc="upper right",
+            bbox_to_anchor=(RIGHT, 0.985),
+            ncols=len(handles),
+            columnspacing=1.2,
+            handletextpad=0.5,
+            borderaxespad=0,
+        )
+        legend.set_in_layout(False)
+
+    def label(self, title: str, subtitle: str, caption: str, foot: str = "") -> None:
+        """Writes the title, a line below it, the caption, and a small line at the foot."""
+        room = (RIGHT - LEFT) * style.POINTS[0]
+        write(self, LEFT, 0.953, fitted(title, room, style.TITLE, "bold"), size=style.TITLE, weight="bold")
+        write(self, LEFT, 0.921, fitted(subtitle, room, style.SUBTITLE), size=style.SUBTITLE, color=style.GREY)
+        paragraph(self, caption, top=_CAPTION_TOP, size=style.SMALL)
+        write(self, LEFT, _FOOT, fitted(foot, room, style.SMALL), size=style.SMALL, color=style.GREY)
+
+
+def write(page: Figure, x: float, y: float, text: str, *, size: float, align: str = "left", **look: Any) -> None:
+    """One line of text, its baseline at (x, y) in fractions of the page."""
+    page.text(x, y, literal(text), fontsize=size, ha=align, va="baseline", **look)
+
+
+def paragraph(
+    page: Figure,
+    text: str,
+    *,
+    top: float,
+    size: float,
+    left: float = LEFT,
+    right: float = RIGHT,
+    leading: float = _LINE,
+    **look: Any,
+) -> float:
+    """Text broken into lines between `left` and `right`.
+
+    Returns:
+        The top for whatever comes below, as a fraction of the page's height.
+    """
+    step = size * leading / style.POINTS[1]
+    for line in wrapped(text, (right - left) * style.POINTS[0], size, look.get("weight", "normal")):
+        top -= step
+        write(page, left, top + 0.25 * step, line, size=size, **look)
+    return top
+
+
+def table(
+    page: Figure,
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    top: float,
+    shares: Sequence[float],
+    left: float = LEFT,
+    right: float = RIGHT,
+    size: float = style.BODY,
+    bold: int | None = None,
+    spacing: float = 1.5,
+) -> float:
+    """A table between `left` and `right`; cells wider than their column are cut with dots.
+
+    Args:
+        page: the page to write on.
+        header: column titles.
+        rows: cells.
+        top: upper end, as a fraction of the page's height.
+        shares: widths of the columns, relative to each other.
+        left: left end, as a fraction of the page's width.
+        right: right end.
+        size: font size in points.
+        bold: number of the column set in bold.
+        spacing: line height over font size.
+
+    Returns:
+        The top for whatever comes below, as a fraction of the page's height.
+    """
+    step = size * spacing / style.POINTS[1]
+    starts = [left + (right - left) * sum(shares[:index]) / sum(shares) for index in range(len(shares) + 1)]
+    for number, cells in enumerate([header, *rows]):
+        top -= step
+        for column, cell in enumerate(cells):
+            weight = "bold" if number == 0 or column == bold else "normal"
+            room = (starts[column + 1] - starts[column]) * style.POINTS[0] - 0.6 * size
+            text = fitted(cell, room, size, weight)
+            write(page, starts[column], top + 0.3 * step, text, size=size, weight=weight)
+        if number in (0, len(rows)):
+            _rule(page, left, right, top)
+    return top
+
+
+def _rule(page: Figure, left: float, right: float, y: float) -> None:
+    page.add_artist(Line2D([left, right], [y, y], color=style.GREY, linewidth=0.8, transform=page.transFigure))

@@ -1,0 +1,101 @@
+"""Numbers from the literature to hold a run against, as data.
+
+They come from other text, other code and sometimes other conventions, so they are shown beside a run and never enter a
+verdict. Keys are headline names of `run.json`.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+PAPER = "arXiv:2603.17771"
+
+TRAINED: dict[str, dict[str, float]] = {
+    "0.3B baseline": {
+        "loss": 2.9168,
+        "sink_rate_mean": 0.617,
+        "sink_rate_max": 0.984,
+        "residual_t0_mean": 1916,
+        "residual_t0_max": 2852,
+        "residual_t0_over_early": 11.1,
+        "mlp_t0_mean": 346,
+        "mlp_t0_max": 2333,
+        "gradient_sink_median": 40.3,
+    },
+    "0.3B V-scale": {
+        "loss": 2.9068,
+        "sink_rate_mean": 0.502,
+        "sink_rate_max": 0.998,
+        "residual_t0_mean": 346,
+        "residual_t0_max": 617,
+        "residual_t0_over_early": 3.0,
+        "mlp_t0_mean": 75,
+        "mlp_t0_max": 452,
+        "gradient_sink_median": 5.6,
+    },
+    "0.1B baseline": {"gradient_sink_median": 15.5, "gradient_sink_q25": 5.2, "gradient_sink_q75": 21.9},
+    "1B baseline": {"gradient_sink_median": 9.4},
+}
+"""Models that the paper trained from scratch on C4; the 0.3B ones at step 20000."""
+
+TYPICAL_GRADIENT_SINK = (10.0, 100.0)
+"""The range in which the paper found most medians of R_GS(0)."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published value of a public model.
+
+    Attributes:
+        model: the model as the source names it.
+        metric: the headline name of what was measured.
+        value: the value; several where the metric lists channels.
+        source: where it was published.
+    """
+
+    model: str
+    metric: str
+    value: float | tuple[int, ...]
+    source: str
+
+
+_SUN = "Sun et al., COLM 2024"
+_LAYERS = "arXiv:2605.08504"
+_PEAKS = "arXiv:2605.15572"
+_BARBERO = "Barbero et al., COLM 2025"
+
+PUBLIC = (
+    Published("Llama-2-7B", "massive_channels", (1415, 2533), _SUN),
+    Published("Phi-3-mini", "massive_first_layer", 2, _LAYERS),
+    Published("Mistral-7B", "massive_first_layer", 2, _LAYERS),
+    Published("Qwen2.5-7B", "massive_first_layer", 4, _LAYERS),
+    Published("Llama-3.1-8B", "massive_first_layer", 6, _LAYERS),
+    Published("Qwen3-8B", "massive_first_layer", 7, _LAYERS),
+    Published("Gemma-3-27B-it", "abs_max", 7e5, _PEAKS),
+    Published("Qwen2.5-1.5B", "abs_max", 7968.0, _PEAKS),
+    Published("Qwen3.5-9B", "abs_max", 956.0, _PEAKS),
+    Published("Qwen3.5-0.8B", "abs_max", 122.0, _PEAKS),
+    Published("Qwen3.5-35B-A3B", "abs_max", 132.0, _PEAKS),
+    Published("Llama-3.1-8B", "sink_rate_mean", 0.460, _BARBERO),
+    Published("Llama-3.1-70B", "sink_rate_mean", 0.735, _BARBERO),
+    Published("Llama-3.1-405B", "sink_rate_mean", 0.783, _BARBERO),
+    Published("Qwen3-8B", "gradient_sink_median", 106.7, PAPER),
+)
+
+
+def published_for(name: str) -> tuple[Published, ...]:
+    """What is published of a model.
+
+    A name matches if its last part begins with the published name, word by word: `meta-llama/Llama-2-7b-hf` is
+    Llama-2-7B, while Qwen2.5-72B is not Qwen2.5-7B and a distilled model that ends in a known name is not that model.
+
+    Args:
+        name: hub id or folder of the model.
+    """
+    words = _words(PurePosixPath(name).name)
+    return tuple(value for value in PUBLIC if words[: len(_words(value.model))] == _words(value.model))
+
+
+def _words(name: str) -> list[str]:
+    words = re.split(r"[-_ ]+", name.lower())
+    return words[1:] if words[0] == "meta" else words

@@ -1,0 +1,79 @@
+"""From a run to figures on disk: one PNG per figure, and a PDF with all of them.
+
+Files depend on the run alone: no date is written into them, so that rendering twice gives the same bytes.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.backends.backend_pdf import PdfPages
+from matplotlib.figure import Figure
+
+from sinkscope.errors import SinkscopeError
+from sinkscope.report import style
+from sinkscope.report.figures import REGISTRY
+from sinkscope.report.figures.entry import Entry
+from sinkscope.report.page import Page
+from sinkscope.report.text import printable
+from sinkscope.tables.store import Run
+
+FORMATS = ("png", "pdf")
+FIGURES, REPORT = "figures", "report.pdf"
+
+
+def entries(run: Run) -> list[Entry]:
+    """The figures that the report of `run` has, in order."""
+    return [entry for entry in REGISTRY if entry.shown(run)]
+
+
+def figures(run: Run) -> dict[str, Figure]:
+    """Draws every figure of a run, by name. In a notebook each shows itself."""
+    return {entry.name: page for entry, page in _pages(run)}
+
+
+def render(run: Run, folder: Path, formats: Sequence[str] = FORMATS) -> None:
+    """Writes `figures/NAME.png` and `report.pdf`.
+
+    Args:
+        run: what to draw.
+        folder: where; it must exist.
+        formats: `png`, `pdf` or both.
+
+    Raises:
+        SinkscopeError: for an unknown format.
+    """
+    unknown = sorted(set(formats) - set(FORMATS))
+    if unknown:
+        raise SinkscopeError(f"a report is made as {' or '.join(FORMATS)}, not as {unknown[0]}", exit_code=2)
+    pages = _pages(run)
+    with style.drawing():
+        if "png" in formats:
+            (folder / FIGURES).mkdir(exist_ok=True)
+            for entry, page in pages:
+                page.savefig(folder / FIGURES / f"{entry.name}.png", format="png", metadata={"Software": None})
+        if "pdf" in formats:
+            with PdfPages(folder / REPORT, metadata=_metadata(run)) as pdf:
+                for _, page in pages:
+                    pdf.savefig(page)
+
+
+def _pages(run: Run) -> list[tuple[Entry, Page]]:
+    shown = entries(run)
+    with style.drawing():
+        return [(entry, _page(entry, run, f"{number} / {len(shown)}")) for number, entry in enumerate(shown, start=1)]
+
+
+def _page(entry: Entry, run: Run, number: str) -> Page:
+    """One finished page. Its layout is computed once, here, and then kept for every format."""
+    page = entry.draw(run)
+    name = printable(run.info["model"]["name"], 70, keep_end=True)
+    source = printable(run.info["data"]["source"], 50, keep_end=True)
+    page.label(entry.title, f"{name} on {source}", entry.caption, f"sinkscope {run.info['sinkscope']}, page {number}")
+    page.draw_without_rendering()
+    page.set_layout_engine(None)  # not "none", whose placeholder makes every save draw the page once more
+    return page
+
+
+def _metadata(run: Run) -> dict[str, str | None]:
+    title = f"sinkscope report: {printable(run.info['model']['name'], 80, keep_end=True)}"
+    return {"Title": title, "Creator": f"sinkscope {run.info['sinkscope']}", "Producer": None, "CreationDate": None}

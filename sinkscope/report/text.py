@@ -1,0 +1,97 @@
+"""Words and numbers on paper: printable, of known width, never wider than their place.
+
+Model names and tokens come from outside. They may hold line breaks, a dollar sign that matplotlib would take for
+mathematics, or letters that no font at hand can draw, so whatever is not printable ASCII is escaped.
+"""
+
+import functools
+import math
+from typing import Any
+
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextToPath
+
+NOT_MEASURED = "not measured"
+_MILLION = 1e6
+_BLANKS = {0x0120: " ", 0x2581: " ", 0x010A: "\n"}  # byte-level and SentencePiece vocabularies
+_OUTLINES = TextToPath()  # measures letters as they are drawn, without rounding to pixels
+
+
+def printable(text: object, limit: int | None = None, *, keep_end: bool = False) -> str:
+    r"""The text in ASCII, anything else escaped as in Python ("\n", "\u0120").
+
+    Args:
+        text: anything with a `str`.
+        limit: longest result; dots stand for what was cut.
+        keep_end: cut the beginning, as suits a path.
+    """
+    escaped = ascii(str(text))[1:-1].replace("\\\\", "\\").replace("\\'", "'")
+    if limit is not None and len(escaped) > limit:
+        return "..." + escaped[3 - limit :] if keep_end else escaped[: limit - 3] + "..."
+    return escaped
+
+
+def quoted(token: object, limit: int = 24) -> str:
+    """A token in quotation marks, so that blanks show; the marks by which vocabularies write blanks are undone."""
+    return f'"{printable(str(token).translate(_BLANKS), limit)}"'
+
+
+def counted(count: int, thing: str) -> str:
+    """A count with its noun: "1 layer", "2 layers"."""
+    return f"{number(count)} {thing}{'' if count == 1 else 's'}"
+
+
+def literal(text: str) -> str:
+    """The text with its dollar signs protected from matplotlib's mathematics."""
+    return text.replace("$", r"\$")
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """A number with `digits` significant digits, thousands separated; "not measured" for None and NaN."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return NOT_MEASURED
+    if isinstance(value, int):
+        return f"{value:,}"
+    if abs(value) >= _MILLION or math.isinf(value):
+        return f"{value:.{digits - 1}e}"
+    if abs(value) >= 10**digits:
+        return f"{value:,.0f}"
+    return f"{value:#.{digits}g}".rstrip(".")
+
+
+@functools.lru_cache(maxsize=16384)
+def width(text: str, size: float, weight: str = "normal") -> float:
+    """Width of a line of text in points."""
+    font = FontProperties(family="DejaVu Sans", size=size, weight=weight)
+    return float(_OUTLINES.get_text_width_height_descent(text, font, ismath=False)[0])
+
+
+def fitted(text: str, points: float, size: float, weight: str = "normal") -> str:
+    """The text, cut with dots where it is wider than `points`."""
+    if width(text, size, weight) <= points:
+        return text
+    kept = len(text)
+    while kept > 0 and width(text[:kept] + "...", size, weight) > points:
+        kept -= 1
+    return text[:kept] + "..."
+
+
+def wrapped(text: str, points: float, size: float, weight: str = "normal") -> list[str]:
+    """The text in lines no wider than `points`, broken at blanks, and inside a word that is wider than a line."""
+    lines: list[str] = []
+    for word in text.split():
+        extended = f"{lines[-1]} {word}" if lines else word
+        if lines and width(extended, size, weight) <= points:
+            lines[-1] = extended
+        else:
+            lines += _pieces(word, points, size, weight)
+    return lines
+
+
+def _pieces(word: str, points: float, size: float, weight: str) -> list[str]:
+    pieces = [""]
+    for letter in word:
+        if pieces[-1] and width(pieces[-1] + letter, size, weight) > points:
+            pieces.append("")
+        pieces[-1] += letter
+    return pieces

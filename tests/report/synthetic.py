@@ -1,0 +1,258 @@
+"""Made-up runs of any shape that look like measured ones, with every declared table filled."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sinkscope.settings import Settings
+from sinkscope.sites import Site
+from sinkscope.tables.columns import TABLES, frame
+from sinkscope.tables.headline import headline
+from sinkscope.tables.rows import Rows
+from sinkscope.tables.store import Run
+
+WORDS = (
+    "<bos>",
+    "the",
+    "$x$ $",
+    "line\nbreak",
+    "\u0120of",
+    "\u6f22\u5b57",
+    "\\alpha_1",
+    "[bold]",
+    "averyveryverylongtoken" * 3,
+)
+CONVENTION = "mean attention of queries s..s+window-1 on key s, the self term t = s included"
+MASSIVE_SITES = ("h_out", "r_mlp", "r_attn", "down_in")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a synthetic run is like."""
+
+    layers: int = 6
+    heads: int = 4
+    kv_heads: int = 2
+    tokens: int = 64
+    sequences: int = 4
+    hidden: int = 256
+    sinks: bool = True
+    massive: bool = True
+    backward: bool = True
+    vscale: bool = False
+    seed: int = 0
+
+
+def synthetic(shape: Shape, **info: Any) -> Run:
+    """A run; `info` replaces entries of run.info, `name` the model's name."""
+    make = _Maker(shape)
+    tables = {name: getattr(make, name)() for name in TABLES if name != "vscale" or shape.vscale}
+    name = info.pop("name", "example/model-1B")
+    run = Run(_info(shape, tables, name), tables)
+    return Run({**run.info, **info}, tables)
+
+
+def changed(run: Run, **headline_values: Any) -> Run:
+    """The run with other headline numbers."""
+    return replace(run, info={**run.info, "headline": {**run.info["headline"], **headline_values}})
+
+
+class _Maker:
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        self.random = np.random.default_rng(shape.seed)
+        self.depth = np.linspace(0, 1, shape.layers)
+        self.positions_listed = np.arange(min(Settings().positions, shape.tokens))
+        self.early = np.arange(min(Settings().early + 1, shape.tokens))
+        strength = np.clip(self.random.normal(0.75, 0.2, (shape.layers, shape.heads)), 0.01, 0.99)
+        self.alpha = strength if shape.sinks else 0.1 * strength
+
+    def noise(self, *size: int) -> np.ndarray:
+        return np.exp(self.random.normal(0, 0.25, size))
+
+    def each(self, sites: Sequence[str]) -> list[tuple[int, str]]:
+        return [(layer, site) for layer in range(self.shape.layers) for site in sites]
+
+    def heads(self) -> pd.DataFrame:
+        rows = Rows("heads")
+        for layer in range(self.shape.layers):
+            alpha = self.alpha[layer]
+            rows.add(layer=layer, head=np.arange(self.shape.heads), position=0, alpha=alpha,
+                     sink_fraction=(alpha > 0.3) * 1.0, mass=alpha * self.shape.tokens,
+                     second_moment=alpha**2 * self.shape.tokens)  # fmt: skip
+        for layer, head, position in self._elsewhere():
+            rows.add(
+                layer=layer, head=head, position=position, alpha=0.2, sink_fraction=0.5, mass=3.0, second_moment=1.0
+            )
+        return rows.frame()
+
+    def _elsewhere(self) -> list[tuple[int, int, int]]:
+        if not self.shape.sinks:
+            return []
+        count = min(30, self.shape.layers * self.shape.heads)
+        return [(i % self.shape.layers, i % self.shape.heads, 1 + i) for i in range(count) if 1 + i < self.shape.tokens]
+
+    def layers(self) -> pd.DataFrame:
+        ratio = 15 * self.noise(self.shape.layers) if self.shape.backward else np.full(self.shape.layers, np.nan)
+        return frame(
+            "layers",
+            {
+                "layer": np.arange(self.shape.layers),
+                "sink_rate": (self.alpha > 0.3).mean(1),
+                "gradient_sink_ratio": ratio,
+                "alpha_norm_correlation": self.random.uniform(-0.5, 1, self.shape.layers),
+            },
+        )
+
+    def _sites_of(self, layer: int) -> list[str]:
+        return [str(site) for site in Site if site is not Site.FINAL_IN or layer == self.shape.layers - 1]
+
+    def sites(self) -> pd.DataFrame:
+        rows = Rows("sites")
+        for layer in range(self.shape.layers):
+            for site in self._sites_of(layer):
+                largest = 1500.0 if self.shape.massive and site == "h_out" else 12.0
+                rows.add(layer=layer, site=site, abs_max=largest * self.noise(1)[0], abs_median=0.4,
+                         kurtosis=largest * self.noise(1)[0])  # fmt: skip
+        return rows.frame()
+
+    def positions(self) -> pd.DataFrame:
+        rows = Rows("positions")
+        count = len(self.positions_listed)
+        for layer in range(self.shape.layers):
+            for site in self._sites_of(layer):
+                norm = 20 * (1 + 3 * self.depth[layer]) * self.noise(count)
+                if site in ("h_in", "h_half", "h_out", "final_in") and self.shape.massive:
+                    norm[0] *= 60
+                gradient = 1e-3 * self.noise(count) / (1 + self.positions_listed) ** 0.5
+                if site == "q":
+                    gradient[0] = 0.0
+                rows.add(layer=layer, site=site, position=self.positions_listed, norm=norm, norm_max=1.3 * norm,
+                         grad_norm=gradient if self.shape.backward else np.nan)  # fmt: skip
+        return rows.frame()
+
+    def branches(self) -> pd.DataFrame:
+        rows = Rows("branches")
+        for layer, branch in self.each(("attn", "mlp")):
+            norm = 20 * self.noise(len(self.positions_listed))
+            norm[0] *= 60
+            known = 1.0 if self.shape.backward else np.nan
+            rows.add(layer=layer, branch=branch, position=self.positions_listed, input_norm=norm,
+                     bloat=known * self.noise(len(norm)), change=known * self.noise(len(norm)),
+                     compress=known * 16 / norm * self.noise(len(norm)))  # fmt: skip
+        return rows.frame()
+
+    def bounds(self) -> pd.DataFrame:
+        rows = Rows("bounds")
+        if self.shape.backward:
+            for layer, bound in self.each(("value_mass", "value_moment", "compress_attn", "compress_mlp")):
+                rows.add(layer=layer, bound=bound, checked=5000, max_ratio=self.random.uniform(0.2, 1),
+                         mean_ratio=0.1, violations=0)  # fmt: skip
+        return rows.frame()
+
+    def massive(self) -> pd.DataFrame:
+        rows = Rows("massive")
+        for layer, site in self.each(MASSIVE_SITES):
+            for sequence in range(self.shape.sequences):
+                position = np.minimum(np.array([0, 0, 0, 1, 2, 3, 5, 7]), self.shape.tokens - 1)
+                scale = 1500.0 if self.shape.massive and site == "h_out" else 10.0
+                value = scale * self.noise(8) * np.array([1, -1, 1, 0.1, 0.01, 0.01, 0.01, -0.01])
+                ratio = np.abs(value) / 0.4
+                rows.add(layer=layer, site=site, sequence=sequence, position=position,
+                         token=[WORDS[p] for p in position], channel=np.array([11, 133, 7, 90, 12, 200, 201, 202]),
+                         value=value, ratio_to_median=ratio,
+                         is_massive=(np.abs(value) > 100) & (ratio >= 1000))  # fmt: skip
+        return rows.frame()
+
+    def values(self) -> pd.DataFrame:
+        rows = Rows("values")
+        for layer in range(self.shape.layers):
+            for head in range(self.shape.kv_heads):
+                norm = 4 * self.noise(len(self.positions_listed))
+                norm[0] *= 0.1
+                rows.add(layer=layer, kv_head=head, position=self.positions_listed, norm=norm, norm_scaled=0.7 * norm)
+        return rows.frame()
+
+    def vscale(self) -> pd.DataFrame:
+        layer, head = np.indices((self.shape.layers, self.shape.kv_heads)).reshape(2, -1)
+        theta = 1 - 2 * self.depth[layer] + self.random.normal(0, 0.1, len(layer))
+        return frame("vscale", {"layer": layer, "kv_head": head, "theta": theta, "C": np.exp(theta)})
+
+    def sequences(self) -> pd.DataFrame:
+        rows = Rows("sequences")
+        order = np.arange(self.shape.sequences)
+        rows.add(layer=None, sequence=order, metric="loss", value=3 * self.noise(len(order)))
+        for layer in range(self.shape.layers):
+            rate = np.clip((self.alpha[layer] > 0.3).mean() * self.noise(len(order)), 0, 1)
+            rows.add(layer=layer, sequence=order, metric="sink_rate", value=rate)
+        return rows.frame()
+
+    def gradient_blocks(self) -> pd.DataFrame:
+        rows = Rows("gradient_blocks")
+        if self.shape.backward:
+            for layer in range(self.shape.layers):
+                rows.add(layer=layer, position=self.early, block_i=0, block_j=0, dot=1e-6 * self.noise(len(self.early)))
+        return rows.frame()
+
+    def sinks(self) -> pd.DataFrame:
+        rows = Rows("sinks")
+        for layer, head in np.argwhere(self.alpha > 0.3):
+            rows.add(layer=layer, head=head, sequence=np.arange(self.shape.sequences), position=0,
+                     token=["<bos>"] * self.shape.sequences, alpha=self.alpha[layer, head])  # fmt: skip
+        for layer, head, position in self._elsewhere():
+            rows.add(layer=layer, head=head, sequence=position % self.shape.sequences, position=position,
+                     token=WORDS[position % len(WORDS)], alpha=0.5)  # fmt: skip
+        return rows.frame()
+
+    def maps(self) -> pd.DataFrame:
+        rows = Rows("maps")
+        for layer in range(self.shape.layers):
+            for head in sorted({int(self.alpha[layer].argmax()), int(self.alpha[layer].argmin())}):
+                for kind, size in (("window", min(128, self.shape.tokens)), ("pooled", min(64, self.shape.tokens))):
+                    row, column = np.tril_indices(size)
+                    weight = np.where(column == 0, self.alpha[layer, head], (1 - self.alpha[layer, head]) / (1 + row))
+                    rows.add(layer=layer, head=head, kind=kind, row=row, column=column, weight=weight)
+        return rows.frame()
+
+    def scatter(self) -> pd.DataFrame:
+        rows = Rows("scatter")
+        if not self.shape.backward:
+            return rows.frame()
+        for layer, kind in self.each(("value_mass", "value_moment", "compress_attn", "compress_mlp")):
+            position = self.early[(self.early & (self.early - 1)) == 0]
+            bound = 1e-3 * self.noise(len(position)) ** 4
+            rows.add(layer=layer, kind=kind, kv_head=0 if kind.startswith("value") else None, sequence=0,
+                     position=position, x=bound, y=bound * self.random.uniform(0.05, 1, len(position)))  # fmt: skip
+        for layer in range(self.shape.layers):
+            mass = self.shape.tokens / (1.0 + self.early) * self.noise(len(self.early))
+            rows.add(layer=layer, kind="mass_slope", kv_head=0, sequence=None, position=self.early,
+                     x=mass**2, y=1e-6 * mass**1.9 * self.noise(len(self.early)))  # fmt: skip
+        return rows.frame()
+
+
+def _info(shape: Shape, tables: dict[str, pd.DataFrame], name: str) -> dict[str, Any]:
+    grouped = tables["sinks"].groupby("position")["token"]
+    return {
+        "kind": "analysis",
+        "sinkscope": "0.1.0",
+        "created": "2026-01-01T00:00:00+00:00",
+        "model": {"name": name, "revision": None, "weights_sha256": "0123456789abcdef" * 4, "family": "llama",
+                  "layers": shape.layers, "heads": shape.heads, "kv_heads": shape.kv_heads, "hidden_size": shape.hidden,
+                  "head_dim": 64, "parameters": 101_000_000, "dtype": "float32", "quantization": None,
+                  "vscale": shape.vscale},
+        "device": "cpu",
+        "data": {"source": "stdlib", "sha256": "fedcba9876543210" * 4, "sequences": shape.sequences,
+                 "tokens": shape.tokens, "bos": True, "isolated_documents": False,
+                 "targets": shape.sequences * (shape.tokens - 1)},
+        "sink_tokens": [{"position": int(position), "token": tokens.iloc[0], "share": 1.0, "sinks": len(tokens)}
+                        for position, tokens in grouped],
+        "settings": {**asdict(Settings(backward=shape.backward)), "batch_size": 1},
+        "conventions": {f"convention_{number}": CONVENTION for number in range(8)},
+        "versions": dict.fromkeys(("python", "torch", "transformers", "numpy", "pandas", "pyarrow"), "1.2.3"),
+        "seconds": 12.5,
+        "peak_memory_bytes": 1_500_000_000,
+        "headline": headline(tables, 0.3),
+    }  # fmt: skip

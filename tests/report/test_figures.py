@@ -1,0 +1,93 @@
+"""Every figure of every shape of run: drawn without a warning, legible, with nothing clipped or overlapping."""
+
+import warnings
+
+import pytest
+from inspection import clipped, drawn_texts, over_panels, overlapping
+from synthetic import Shape, synthetic
+
+from sinkscope.report import style
+from sinkscope.report.figures import REGISTRY, massive, sink_heatmap, verdict
+from sinkscope.report.figures.entry import Entry
+from sinkscope.report.page import Page
+from sinkscope.report.render import entries, figures
+from sinkscope.tables.store import Run
+
+AWKWARD = "/folder/" + "averylongname" * 12 + "/$x$ \u6f22\nname"
+RUNS = {
+    "small": synthetic(Shape()),
+    "one_head": synthetic(Shape(1, 1, 1, tokens=8, sequences=1, sinks=False, massive=False), name=AWKWARD),
+    "two_tokens": synthetic(Shape(2, 2, 1, tokens=2, sequences=1), name="meta-llama/Llama-3.1-8B"),
+    "forward_only": synthetic(Shape(12, 8, 4, tokens=20, backward=False)),
+}
+LARGE = {
+    "large": Shape(32, 32, 8, tokens=256),
+    "vscale": Shape(80, 64, 8, tokens=160, vscale=True, massive=False),
+    "largest": Shape(126, 128, 8, tokens=128, sequences=2),
+}
+
+
+def check(run: Run) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pages = figures(run)
+        for name, page in pages.items():
+            with style.drawing():
+                texts = drawn_texts(page)
+                assert texts, name
+                assert clipped(page, texts) == [], name
+                assert overlapping(texts) == [], name
+                assert over_panels(page) == [], name
+    assert list(pages) == [entry.name for entry in entries(run)]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_pages_are_legible(name: str) -> None:
+    check(RUNS[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LARGE)
+def test_pages_of_large_models_are_legible(name: str) -> None:
+    check(synthetic(LARGE[name]))
+
+
+def test_gradient_pages_are_left_out_and_page_one_says_so() -> None:
+    run = RUNS["forward_only"]
+    left_out = {entry.name for entry in REGISTRY} - {entry.name for entry in entries(run)}
+    assert left_out == {entry.name for entry in REGISTRY if entry.needs_backward}
+    assert "left out" in words(verdict.ENTRY.draw(run))
+    assert "left out" not in words(verdict.ENTRY.draw(RUNS["small"]))
+
+
+def test_empty_tables_are_said_in_a_sentence() -> None:
+    assert "no sink" in words(sink_heatmap.ENTRY.draw(RUNS["one_head"]))
+    assert "No entry passes the binary test" in words(massive.ENTRY.draw(RUNS["one_head"]))
+
+
+@pytest.mark.parametrize("entry", REGISTRY, ids=lambda entry: entry.name)
+def test_every_axis_is_labelled_where_something_is_plotted(entry: Entry) -> None:
+    page = entry.draw(RUNS["small"])
+    drawn = [axes for axes in page.axes if axes.axison and axes.get_label() != "<colorbar>"]
+    cells = [(axes, axes.get_subplotspec().rowspan.start, axes.get_subplotspec().colspan.start) for axes in drawn]
+    assert {row for _, row, _ in cells} == {row for axes, row, _ in cells if axes.get_ylabel()}
+    assert {column for _, _, column in cells} == {column for axes, _, column in cells if axes.get_xlabel()}
+
+
+def test_the_inspection_sees_what_is_wrong() -> None:
+    page = Page()
+    axes = page.subplots()
+    page.text(0.5, 0.5, "over the panel")
+    page.text(0.5, 0.5, "over the other")
+    page.text(0.98, 0.98, "over the edge")
+    axes.plot([0, 1])
+    texts = drawn_texts(page)
+    assert clipped(page, texts) == ["over the edge"]
+    assert overlapping(texts) == [("over the panel", "over the other")]
+    assert over_panels(page) == ["over the panel", "over the other"]
+
+
+def words(page: Page) -> str:
+    texts = [text.get_text() for text in page.texts]
+    texts += [text.get_text() for axes in page.axes for text in axes.texts]
+    return " ".join(" ".join(texts).split())

@@ -1,0 +1,99 @@
+"""Page 1 and the terminal print this run's numbers, with published ones beside them."""
+
+import io
+
+from rich.console import Console
+from synthetic import Shape, changed, synthetic
+
+from sinkscope.report.figures import verdict
+from sinkscope.report.published import PUBLIC, published_for
+from sinkscope.report.terminal import summary
+from sinkscope.report.text import NOT_MEASURED, number
+from sinkscope.report.verdict import public_rows, rows
+
+RUN = synthetic(Shape(3, 4, 2, tokens=20))
+SHOWN = (
+    "sink_rate_max",
+    "residual_t0_mean",
+    "residual_t0_max",
+    "residual_t0_over_early",
+    "mlp_t0_mean",
+    "attn_t0_mean",
+    "value_drain",
+    "abs_max",
+    "kurtosis_max",
+    "massive_count",
+    "gradient_sink_median",
+    "gradient_sink_q25",
+    "mass_slope",
+    "bounds_checked",
+    "alpha_norm_correlation_median",
+)
+
+
+def page_one(run) -> list[str]:
+    return [text.get_text() for text in verdict.ENTRY.draw(run).texts]
+
+
+def test_page_one_prints_the_headline_of_the_run() -> None:
+    printed = " ".join(page_one(RUN))
+    for name in SHOWN:
+        assert number(RUN.info["headline"][name]) in printed, name
+
+
+def test_another_number_is_another_page() -> None:
+    printed = " ".join(page_one(changed(RUN, abs_max=4711.0, gradient_sink_median=81.5)))
+    assert "4,711" in printed
+    assert "81.5" in printed
+
+
+def test_what_was_not_measured_is_said_not_drawn_as_zero() -> None:
+    by_name = {row.quantity: row for row in rows(changed(RUN, loss=None, perplexity=None))}
+    assert by_name["Loss [nats per token]"].measured == NOT_MEASURED
+
+
+def test_reference_columns_are_the_papers() -> None:
+    by_name = {row.quantity: row for row in rows(RUN)}
+    assert by_name["Sink rate (1), mean (max)"].baseline == "0.617 (0.984)"
+    assert by_name["Residual norm, token 0 / early"].vscale == "3.0"
+
+
+def test_gradients_have_no_rows_without_backward() -> None:
+    forward = synthetic(Shape(3, 4, 2, backward=False))
+    assert not any("radient" in row.quantity or "Bounds" in row.quantity for row in rows(forward))
+
+
+def test_published_values_are_matched_by_name() -> None:
+    assert [value.value for value in published_for("meta-llama/Llama-2-7b-hf")] == [(1415, 2533)]
+    assert {value.metric for value in published_for("Qwen/Qwen3-8B")} == {"massive_first_layer", "gradient_sink_median"}
+    assert {value.model for value in published_for("meta-llama/Meta-Llama-3.1-8B-Instruct")} == {"Llama-3.1-8B"}
+    assert {value.metric for value in published_for("/models/gemma-3-27b-it")} == {"abs_max"}
+
+
+def test_similar_names_do_not_match() -> None:
+    for name in ("Qwen/Qwen2.5-72B", "deepseek-ai/DeepSeek-R1-0528-Qwen3-8B", "meta-llama/Llama-3.1-80B", "demo", ""):
+        assert published_for(name) == (), name
+
+
+def test_every_published_value_can_be_shown() -> None:
+    for value in PUBLIC:
+        run = synthetic(Shape(1, 2, 1, tokens=8), name=value.model)
+        assert any(value.source in source for *_, source in public_rows(run)), value
+
+
+def test_page_one_shows_published_values_beside_the_measured() -> None:
+    printed = page_one(synthetic(Shape(3, 4, 2, tokens=20), name="Qwen/Qwen2.5-1.5B"))
+    assert "7,968" in printed
+    assert any("arXiv:2605.15572" in text for text in printed)
+
+
+def test_terminal_summary_prints_as_text_and_through_rich() -> None:
+    buffer = io.StringIO()
+    Console(file=buffer, width=90).print(summary(RUN))
+    for text in (str(summary(RUN)), buffer.getvalue()):
+        assert number(RUN.info["headline"]["residual_t0_mean"]) in text
+        assert "0.617 (0.984)" in text
+
+
+def test_markup_in_names_is_printed_as_it_stands() -> None:
+    assert "[bold]model" in str(summary(synthetic(Shape(1, 2, 1), name="[bold]model")))
