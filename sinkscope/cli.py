@@ -5,6 +5,7 @@ one line on stderr and an exit code: 2 where it could never work, 1 where it fai
 everything else to stderr.
 """
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -185,6 +186,7 @@ def analyze(
         quantize=quantize,
         trust_remote_code=trust_remote_code,
     )
+    analysis.info["command"] = shlex.join(["sinkscope", *sys.argv[1:]])
     analysis.save(folder, force=force)
     if json:
         typer.echo((folder / INFO_FILE).read_text(encoding="utf-8"))
