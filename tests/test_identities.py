@@ -15,16 +15,18 @@ from sinkscope import Settings
 from sinkscope.capture.bound_tally import BoundTally
 from sinkscope.metrics.bounds import measured_over_bound, value_bounds
 from sinkscope.metrics.reshaping import inverse_rms, rms_norm_vjp
+from sinkscope.models.load import load_model
 from sinkscope.tables.headline import headline
 
 TOKENS = 20
 SETTINGS = Settings(sink_epsilon=0.25, sink_window=8, early=5, positions=12, columns="all")
 
 
-@pytest.fixture(scope="module", params=list(FAMILIES))
+@pytest.fixture(scope="module", params=[*FAMILIES, "demo"])
 def measured(request: pytest.FixtureRequest) -> tuple[float, list[Layer]]:
-    """The attention's scale, and every layer of every sequence of a tiny random model."""
-    found = measure(tiny(request.param), tokens(2, TOKENS))
+    """The attention's scale, and every layer of every sequence of a tiny random model, or of the packaged demo."""
+    model = load_model("demo").model if request.param == "demo" else tiny(request.param)
+    found = measure(model, tokens(2, TOKENS))
     return found.scale, [layer for sequence in found.sequences for layer in sequence.layers]
 
 

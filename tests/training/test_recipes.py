@@ -1,0 +1,38 @@
+"""Every shipped recipe parses, and a mistyped one is refused by the name of its key."""
+
+from pathlib import Path
+
+import pytest
+
+from sinkscope.config import load_recipe
+from sinkscope.errors import SinkscopeError
+
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_shipped_recipes_parse(path: Path) -> None:
+    assert load_recipe(path).name == path.stem
+
+
+@pytest.mark.parametrize(
+    ("overrides", "complaint"),
+    [
+        ({"optimizer.learning_rate": 1e-3}, "unknown key `optimizer.learning_rate`"),
+        ({"optimizer.lr": "fast"}, "`optimizer.lr` must be float"),
+        ({"schedule.steps": 1.5}, "`schedule.steps` must be int"),
+        ({"schedule.kind": "step"}, "`schedule.kind` is one of cosine, linear"),
+        ({"seed.value": 1}, "`seed.value` goes below a plain value"),
+        ({"model": 3}, "`model` must be a table"),
+        ({"seed": True}, "`seed` must be int"),
+    ],
+)
+def test_mistyped_recipes_are_refused(overrides: dict[str, object], complaint: str) -> None:
+    with pytest.raises(SinkscopeError, match=complaint.replace("[", "\\[")):
+        load_recipe(RECIPES[0], overrides)
+
+
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text('name = "r"\n[model]\nhidden_size = 8\n')
+    with pytest.raises(SinkscopeError, match=r"`model\.intermediate_size` is missing"):
+        load_recipe(tmp_path / "r.toml")
