@@ -83,3 +83,29 @@ def save(model: PreTrainedModel, folder: Path, **options: Any) -> Path:
     model.save_pretrained(folder, **options)
     tokenizer().save_pretrained(folder)
     return folder
+
+
+# A training run of seconds; SOURCE stands for its text.
+RECIPE = """
+name = "tiny"
+[model]
+hidden_size = 16
+intermediate_size = 24
+num_hidden_layers = 1
+num_attention_heads = 2
+num_key_value_heads = 1
+head_dim = 8
+[tokenizer]
+vocab_size = 270
+[data]
+source = "SOURCE"
+tokens = 16
+holdout = 4
+valid_sequences = 2
+[optimizer]
+lr = 1e-3
+batch_sequences = 2
+[schedule]
+steps = 50
+warmup = 1
+"""

@@ -6,6 +6,7 @@ architecture without a row is an error that lists the known ones, never a guess.
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -47,15 +48,11 @@ class Family:
 
     def gain(self, norm: nn.Module) -> Tensor:
         """Effective gain gamma of one of the family's RMSNorms, float32 [D]."""
-        weight = norm.weight
-        assert isinstance(weight, Tensor)  # noqa: S101  (narrows nn.Module's attribute type)
-        return weight.detach().float() + self.gain_offset
+        return cast("Tensor", norm.weight).detach().float() + self.gain_offset
 
     def epsilon(self, norm: nn.Module) -> float:
         """The epsilon inside one of the family's RMSNorms."""
-        eps = norm.variance_epsilon
-        assert isinstance(eps, float)  # noqa: S101  (narrows nn.Module's attribute type)
-        return eps
+        return cast("float", norm.variance_epsilon)
 
 
 FAMILIES = {row.model_type: row for row in (Family("llama"), Family("mistral"), Family("qwen2"), Family("qwen3"))}

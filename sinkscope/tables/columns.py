@@ -179,7 +179,8 @@ _DECLARED = (
             ),
             _float(
                 "value",
-                "its value; t0 is the token norm at position 0, early its mean over positions 1 to 15; v_scaled averages kv heads",
+                "its value; t0 is the norm at position 0, early its mean over positions 1 to 15 "
+                "(v_scaled: averaged over kv heads)",
             ),
         ),
     ),

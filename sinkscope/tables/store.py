@@ -9,7 +9,8 @@ import json
 import math
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,18 +129,13 @@ def write_run(run: Run, folder: Path, *, force: bool = False, finish: Callable[[
         shutil.rmtree(building, ignore_errors=True)
 
 
-class _writing:  # noqa: N801  (reads as a statement: with _writing(folder))
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
     """Turns the operating system's refusals into one line."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            raise SinkscopeError(f"cannot write {self.folder}: {error.strerror or error}") from error
+    try:
+        yield
+    except OSError as error:
+        raise SinkscopeError(f"cannot write {folder}: {error.strerror or error}") from error
 
 
 def _finite(value: Any) -> Any:

@@ -1,9 +1,9 @@
 """The corpus that every Python installation already holds.
 
 It serves as the offline default for training and probing: the prose of the language reference (`pydoc_data.topics`)
-and the sources of the standard library. Both lists are ordered by the SHA-256 of the document's name and then alternate while
-prose remains, so that any prefix is a mixture and the order is the same on every machine. The content follows the
-interpreter's version; runs therefore record a hash of what they read.
+and the sources of the standard library. Both lists are ordered by the SHA-256 of the document's name and then
+alternate while prose remains, so that any prefix is a mixture and the order is the same on every machine. The content
+follows the interpreter's version; runs therefore record a hash of what they read.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Training checkpoints: written beside their place and renamed, so that a checkpoint either exists whole or not at all."""
+"""Training checkpoints, written beside their place and renamed: a checkpoint exists whole or not at all."""
 
 import json
 import shutil

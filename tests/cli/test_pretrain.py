@@ -5,35 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from tiny import RECIPE
 
 from sinkscope.cli import main
 from sinkscope.errors import SinkscopeError
 from sinkscope.models.load import load_model
 from sinkscope.training.recipes import find_recipe, parse_overrides
-
-RECIPE = """
-name = "tiny"
-[model]
-hidden_size = 16
-intermediate_size = 24
-num_hidden_layers = 1
-num_attention_heads = 2
-num_key_value_heads = 1
-head_dim = 8
-[tokenizer]
-vocab_size = 270
-[data]
-source = "SOURCE"
-tokens = 16
-holdout = 4
-valid_sequences = 2
-[optimizer]
-lr = 1e-3
-batch_sequences = 2
-[schedule]
-steps = 50
-warmup = 1
-"""
 
 
 @pytest.fixture
