@@ -126,7 +126,7 @@ def analyze(
     """
     settings = settings or Settings()
     # Opening looks at what can be seen without reading, so that a mistyped source fails before a large model loads.
-    documents = open_documents(data, **(data_options or {})) if input_ids is None else None
+    documents = open_documents(data, **(data_options or {})) if input_ids is None else iter(())
     loaded = None
     if not isinstance(model, PreTrainedModel):
         loaded = load_model(str(model), **loading)
@@ -134,7 +134,7 @@ def analyze(
     elif loading:
         raise SinkscopeError(f"a loaded model takes no loading options: {', '.join(loading)}", exit_code=2)
     packed = None
-    if documents is not None:
+    if input_ids is None:
         packed = _pack(model, tokenizer, documents, sequences, tokens, bos)
         input_ids, document_ids = packed.input_ids, packed.document_ids
     if isolate_documents and document_ids is None:

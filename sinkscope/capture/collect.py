@@ -120,8 +120,8 @@ def _sites(run: Collected) -> pd.DataFrame:
         rows.add(
             layer=layer,
             site=str(site),
-            abs_max=float(torch.cat(statistics.maxima).max()),
-            abs_median=float(torch.cat(statistics.medians).median()),
+            abs_max=float(statistics.maxima.rows().max()),
+            abs_median=float(statistics.medians.rows().median()),
             kurtosis=kurtosis(statistics.count, statistics.power_sums.cpu()),
         )
     return rows.frame()
@@ -181,25 +181,23 @@ def _massive(run: Collected) -> pd.DataFrame:
     tokens = _sequence_tokens(run)
     for layer in range(run.recorder.layers):
         for site in MASSIVE_SITES:
-            for found in run.recorder.sites[run.recorder.canonical(layer, site)].found:
-                median = found.median[:, None]
-                massive = is_massive(found.entries.value, median)
-                kept = massive.clone()
-                kept[:, :LISTED_ENTRIES] = True
-                index, _ = torch.nonzero(kept, as_tuple=True)
-                sequence = (found.first + index).cpu().numpy()
-                position = found.entries.position[kept].cpu().numpy()
-                rows.add(
-                    layer=layer,
-                    site=str(site),
-                    sequence=sequence,
-                    position=position,
-                    token=[run.token(tokens[s][p]) for s, p in zip(sequence, position, strict=True)],
-                    channel=found.entries.channel[kept].cpu().numpy(),
-                    value=found.entries.value[kept].cpu().numpy(),
-                    ratio_to_median=ratio_to_median(found.entries.value, median)[kept].cpu().numpy(),
-                    is_massive=massive[kept].cpu().numpy(),
-                )
+            statistics = run.recorder.sites[run.recorder.canonical(layer, site)]
+            value, median = statistics.found.value.rows().cpu(), statistics.medians.rows().cpu()[:, None]
+            massive = is_massive(value, median)
+            kept = (massive | (torch.arange(value.shape[1]) < LISTED_ENTRIES)) & ~value.isnan()
+            sequence = torch.nonzero(kept)[:, 0].numpy()
+            position = statistics.found.position.rows().cpu()[kept].numpy()
+            rows.add(
+                layer=layer,
+                site=str(site),
+                sequence=sequence,
+                position=position,
+                token=[run.token(tokens[s][p]) for s, p in zip(sequence, position, strict=True)],
+                channel=statistics.found.channel.rows().cpu()[kept].numpy(),
+                value=value[kept].numpy(),
+                ratio_to_median=ratio_to_median(value, median)[kept].numpy(),
+                is_massive=massive[kept].numpy(),
+            )
     return rows.frame()
 
 
@@ -216,22 +214,22 @@ def _values(run: Collected) -> pd.DataFrame:
 def _sequences(run: Collected) -> pd.DataFrame:
     rows = Rows("sequences")
 
-    def add(layer: int | None, metric: str, values: list[Tensor]) -> None:
-        joined = torch.cat([value.double().cpu() for value in values]).numpy()
-        rows.add(layer=layer, sequence=np.arange(len(joined)), metric=metric, value=joined)
+    def add(layer: int | None, metric: str, values: Tensor) -> None:
+        column = values.double().cpu().numpy()
+        rows.add(layer=layer, sequence=np.arange(len(column)), metric=metric, value=column)
 
     if run.losses:
-        add(None, "loss", [torch.tensor(run.losses)])
+        add(None, "loss", torch.tensor(run.losses))
     for layer, heads in run.recorder.heads.items():
-        add(layer, "sink_rate", heads.sink_rates)
-        add(layer, "abs_max", run.recorder.sites[run.recorder.canonical(layer, Site.H_OUT)].maxima)
+        add(layer, "sink_rate", heads.sink_rates.rows())
+        add(layer, "abs_max", run.recorder.sites[run.recorder.canonical(layer, Site.H_OUT)].maxima.rows())
         of_site: dict[str, SiteStatistics | ValueStatistics] = {
             site: run.recorder.sites[run.recorder.canonical(layer, site)] for site in _SEQUENCE_SITES
         }
         of_site[Site.V_SCALED] = run.recorder.values[layer]
         for site, statistics in of_site.items():
-            add(layer, f"{site}_t0", statistics.token_zero)
-            add(layer, f"{site}_early", statistics.early)
+            add(layer, f"{site}_t0", statistics.token_zero.rows())
+            add(layer, f"{site}_early", statistics.early.rows())
     return rows.frame()
 
 
@@ -251,16 +249,15 @@ def _sinks(run: Collected) -> pd.DataFrame:
     rows = Rows("sinks")
     tokens = _sequence_tokens(run)
     for layer, heads in run.recorder.heads.items():
-        for found in heads.sinks:
-            sequence, position = found.sequence.cpu().numpy(), found.position.cpu().numpy()
-            rows.add(
-                layer=layer,
-                head=found.head.cpu().numpy(),
-                sequence=sequence,
-                position=position,
-                token=[run.token(tokens[s][p]) for s, p in zip(sequence, position, strict=True)],
-                alpha=found.alpha.cpu().numpy(),
-            )
+        sequence, head, position = heads.sinks.rows().cpu().numpy().T
+        rows.add(
+            layer=layer,
+            head=head,
+            sequence=sequence,
+            position=position,
+            token=[run.token(tokens[s][p]) for s, p in zip(sequence, position, strict=True)],
+            alpha=heads.sink_alphas.rows().cpu().numpy(),
+        )
     return rows.frame()
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sinkscope.capture.columns import alpha, column_sums, one_head, pooled_map, window_map
 from sinkscope.capture.site_statistics import PositionMean, grown
+from sinkscope.capture.stack import Stack
 from sinkscope.metrics.sinks import is_sink
 from sinkscope.models.attention import AttentionCall
 from sinkscope.settings import Settings
@@ -40,18 +41,23 @@ class Covered(NamedTuple):
     included: Tensor
 
 
-class FoundSinks(NamedTuple):
-    """Sinks of some sequences: numbers, heads, positions and alphas, each [F]."""
-
-    sequence: Tensor
-    head: Tensor
-    position: Tensor
-    alpha: Tensor
-
-
 @dataclass
 class HeadStatistics:
-    """Everything that the tables say of a layer's heads."""
+    """Everything that the tables say of a layer's heads.
+
+    Attributes:
+        settings: what is measured.
+        alpha: alpha_s by position and head, mean over sequences.
+        sink_share: the same for whether alpha_s exceeds epsilon.
+        mass: sums over sequences of M_s by position and head, float64 [T, H].
+        second_moment: the same for S_s.
+        counted: sequences in these sums, by position [T].
+        lengths: tokens of each sequence.
+        sink_rates: share of heads with a sink at position 0, per sequence.
+        sinks: sequence, head and position of every sink, int64 [F, 3].
+        sink_alphas: their alphas [F].
+        maps: head, kind and weights of the attention maps of the run's first sequence.
+    """
 
     settings: Settings
     alpha: PositionMean = field(default_factory=PositionMean)
@@ -60,8 +66,9 @@ class HeadStatistics:
     second_moment: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
     counted: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
     lengths: list[int] = field(default_factory=list)
-    sink_rates: list[Tensor] = field(default_factory=list)
-    sinks: list[FoundSinks] = field(default_factory=list)
+    sink_rates: Stack = field(default_factory=Stack)
+    sinks: Stack = field(default_factory=Stack)
+    sink_alphas: Stack = field(default_factory=Stack)
     maps: list[tuple[int, str, Tensor]] = field(default_factory=list)
 
     def update(self, first: int, calls: list[AttentionCall]) -> list[Covered]:
@@ -79,9 +86,7 @@ class HeadStatistics:
 
     def incomplete(self) -> Tensor:
         """Positions with a sink whose column sums lack some sequences, int64, ascending."""
-        if not self.sinks:
-            return torch.zeros(0, dtype=torch.int64)
-        positions: Tensor = torch.cat([found.position for found in self.sinks]).unique()
+        positions: Tensor = self.sinks.rows()[:, 2].unique()
         lengths = torch.tensor(self.lengths, device=positions.device)
         expected = (lengths[None] > positions[:, None]).sum(1)
         return positions[self.counted[positions] != expected]
@@ -100,7 +105,9 @@ class HeadStatistics:
         self.sink_share.update(sinks.transpose(1, 2))
         self.sink_rates.append(sinks[:, :, 0].double().mean(1))
         where = torch.nonzero(sinks)
-        self.sinks.append(FoundSinks(where[:, 0] + first, where[:, 1], where[:, 2], values[sinks]))
+        where[:, 0] += first
+        self.sinks.append(where)
+        self.sink_alphas.append(values[sinks])
         if first == 0:
             self._draw(call, values[0, :, 0])
         self.lengths += [call.q.shape[2]] * len(values)

@@ -89,8 +89,8 @@ class Recorder:
         """
         key = self.canonical(layer, site)
         statistics = self.sites.setdefault(key, SiteStatistics(keeps_entries=key in self._keeps_entries))
-        for first, piece in batch.pieces(rows(x.detach())):
-            statistics.update(first, piece)
+        for _, piece in batch.pieces(rows(x.detach())):
+            statistics.update(piece)
 
         def sum_gradient(grad: Tensor) -> None:
             for _, piece in batch.pieces(rows(grad)):
@@ -100,7 +100,8 @@ class Recorder:
 
     def norm(self, layer: int, branch: str, batch: MicroBatch, x: Tensor, y: Tensor, gain: Tensor, eps: float) -> None:
         """Watches the gradient at a branch norm's output y [B, T, D], x being its input, for equations (8) and (13)."""
-        x = x.detach()
+        # A hook must not hold the tensor it hangs on: that cycle would keep the whole graph until the next collection.
+        x, dtype = x.detach(), y.dtype
 
         def pull_back(grad: Tensor) -> None:
             gain_bound = gain.abs().max()
@@ -110,7 +111,7 @@ class Recorder:
                 norms = token_norms(g)
                 bound = torch.where(norms > 0, gain_bound * inverse_rms(piece, eps), 0.0)
                 positions = torch.arange(g.shape[1], device=g.device)
-                self._tally(layer, f"compress_{branch}", y.dtype).update(
+                self._tally(layer, f"compress_{branch}", dtype).update(
                     first, positions, ratio(token_norms(pulled), norms), bound
                 )
                 if branch == "attn":
@@ -129,12 +130,13 @@ class Recorder:
         for part in calls:
             values.update(token_norms(part.v).transpose(1, 2))
         covered = self.heads.setdefault(layer, HeadStatistics(self.settings)).update(batch.first, calls)
+        kv_heads = call.k.shape[1]
         bounds: list[ValueBounds] = []
 
         def bound_values(grad: Tensor) -> None:
             pieces = [piece for _, piece in batch.pieces(grad)]
             bounds[:] = [
-                value_bounds(known.mass, known.second_moment, g, known.columns, call.k.shape[1])
+                value_bounds(known.mass, known.second_moment, g, known.columns, kv_heads)
                 for g, known in zip(pieces, covered, strict=True)
             ]
 
@@ -148,7 +150,7 @@ class Recorder:
 
     def finite(self) -> tuple[int, Site] | None:
         """The first layer and site, in forward order, whose latest activations were not finite; None if all were."""
-        latest = torch.stack([statistics.maxima[-1].max().cpu() for statistics in self.sites.values()])
+        latest = torch.stack([statistics.maxima.rows()[-1].cpu() for statistics in self.sites.values()])
         for (layer, site), good in zip(self.sites, latest.isfinite().tolist(), strict=True):
             if not good:
                 return layer, site

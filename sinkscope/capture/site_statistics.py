@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from sinkscope.capture.stack import Stack
 from sinkscope.metrics.massive import Entries, largest_entries
 from sinkscope.metrics.moments import token_moments
 from sinkscope.metrics.order import lower_median
@@ -57,8 +59,8 @@ class ValueStatistics:
     """
 
     norms: PositionMean = field(default_factory=PositionMean)
-    token_zero: list[Tensor] = field(default_factory=list)
-    early: list[Tensor] = field(default_factory=list)
+    token_zero: Stack = field(default_factory=Stack)
+    early: Stack = field(default_factory=Stack)
 
     def update(self, norms: Tensor) -> None:
         """Adds norms [N, T, K]."""
@@ -68,12 +70,19 @@ class ValueStatistics:
 
 
 @dataclass
-class FoundEntries:
-    """The largest entries of some sequences: their numbers, medians and entries."""
+class LargestEntries:
+    """The largest entries of each sequence, all [N, K]; the fields are those of `metrics.massive.Entries`."""
 
-    first: int
-    median: Tensor
-    entries: Entries
+    position: Stack = field(default_factory=Stack)
+    channel: Stack = field(default_factory=Stack)
+    value: Stack = field(default_factory=Stack)
+
+    def append(self, found: Entries) -> None:
+        """Adds the entries of some sequences, padded with nulls where these have fewer than `LARGEST` values."""
+        missing = (0, LARGEST - found.value.shape[1])
+        self.position.append(functional.pad(found.position, missing))
+        self.channel.append(functional.pad(found.channel, missing))
+        self.value.append(functional.pad(found.value, missing, value=torch.nan))
 
 
 @dataclass
@@ -90,7 +99,7 @@ class SiteStatistics:
         maxima: largest |x| per sequence.
         token_zero: norm at position 0 per sequence.
         early: mean norm over positions 1..15 per sequence (NaN for sequences of one token).
-        found: the largest entries.
+        found: the largest entries per sequence, where they are kept.
     """
 
     keeps_entries: bool = False
@@ -98,14 +107,14 @@ class SiteStatistics:
     norm_max: Tensor = field(default_factory=lambda: torch.zeros(0))
     count: int = 0
     power_sums: Tensor = field(default_factory=lambda: torch.zeros(4, dtype=torch.float64))
-    medians: list[Tensor] = field(default_factory=list)
-    maxima: list[Tensor] = field(default_factory=list)
-    token_zero: list[Tensor] = field(default_factory=list)
-    early: list[Tensor] = field(default_factory=list)
-    found: list[FoundEntries] = field(default_factory=list)
+    medians: Stack = field(default_factory=Stack)
+    maxima: Stack = field(default_factory=Stack)
+    token_zero: Stack = field(default_factory=Stack)
+    early: Stack = field(default_factory=Stack)
+    found: LargestEntries = field(default_factory=LargestEntries)
 
-    def update(self, first: int, x: Tensor) -> None:
-        """Adds activations x [N, T, D] of sequences first..first+N-1."""
+    def update(self, x: Tensor) -> None:
+        """Adds activations x [N, T, D] of the run's next N sequences."""
         moments = token_moments(x)
         norms = moments.s2.sqrt()
         self.norms.update(norms)
@@ -113,13 +122,12 @@ class SiteStatistics:
         self.norm_max = grown(self.norm_max.to(x.device), T, ())
         self.norm_max[:T] = torch.maximum(self.norm_max[:T], norms.amax(0))
         self.count += x.numel()
-        sums = torch.stack([s.sum(dtype=torch.float64) for s in moments[:4]])
+        sums = torch.stack(moments[:4]).sum((1, 2), dtype=torch.float64)
         self.power_sums = self.power_sums.to(x.device) + sums
         magnitude = x.abs().float()
-        median = torch.stack([lower_median(sequence) for sequence in magnitude])
-        self.medians.append(median)
+        self.medians.append(torch.stack([lower_median(sequence) for sequence in magnitude]))
         self.maxima.append(moments.abs_max.amax(1))
         self.token_zero.append(norms[:, 0])
         self.early.append(norms[:, EARLY].mean(1))
         if self.keeps_entries:
-            self.found.append(FoundEntries(first, median, largest_entries(x, moments.abs_max, LARGEST)))
+            self.found.append(largest_entries(x, moments.abs_max, LARGEST))

@@ -27,6 +27,7 @@ import sinkscope
 from sinkscope.settings import Settings
 
 SINK_WINDOW = 64
+TOTAL_TOKENS = 8192
 _WARM_UP_TOKENS = 80
 _TIMED_SECONDS = 1.0
 
@@ -49,6 +50,16 @@ def build_model(attention: str, *, trainable: bool) -> PreTrainedModel:
     )
     model = LlamaForCausalLM(config).eval()
     return model.requires_grad_(trainable)
+
+
+def one_by_one(workload: Workload) -> Workload:
+    """The workload on each sequence by itself."""
+
+    def run(model: PreTrainedModel, input_ids: Tensor) -> None:
+        for sequence in input_ids.split(1):
+            workload(model, sequence)
+
+    return run
 
 
 def input_gradients(model: PreTrainedModel, input_ids: Tensor) -> None:
@@ -121,20 +132,20 @@ def analyze_all(model: PreTrainedModel, input_ids: Tensor) -> None:
 
 # Per method: the workload, the attention implementation, whether parameters get gradients.
 METHODS: dict[str, tuple[Workload, str, bool]] = {
-    "input-gradients": (input_gradients, "sdpa", False),
-    "training": (training_step, "sdpa", True),
-    "naive": (naive, "eager", False),
+    "input-gradients": (one_by_one(input_gradients), "sdpa", False),
+    "training": (one_by_one(training_step), "sdpa", True),
+    "naive": (one_by_one(naive), "eager", False),
     "analyze-early": (analyze_early, "sdpa", False),
     "analyze-all": (analyze_all, "sdpa", False),
 }
 
 
 def measure(method: str, tokens: int, limit_gib: float) -> dict[str, float | str]:
-    """Runs one method on one sequence.
+    """Runs one method on TOTAL_TOKENS tokens, one sequence per pass.
 
     Args:
         method: a key of `METHODS`.
-        tokens: length of the sequence.
+        tokens: length of a sequence.
         limit_gib: address space that the run may add to the process, in GiB.
 
     Returns:
@@ -142,8 +153,8 @@ def measure(method: str, tokens: int, limit_gib: float) -> dict[str, float | str
     """
     workload, attention, trainable = METHODS[method]
     model = build_model(attention, trainable=trainable)
-    input_ids = torch.randint(0, 2048, (1, tokens), generator=torch.Generator().manual_seed(1))
-    workload(model, input_ids[:, :_WARM_UP_TOKENS])
+    input_ids = torch.randint(0, 2048, (TOTAL_TOKENS // tokens, tokens), generator=torch.Generator().manual_seed(1))
+    workload(model, input_ids[:1, :_WARM_UP_TOKENS])
     model.zero_grad(set_to_none=True)
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
