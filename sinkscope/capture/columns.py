@@ -67,7 +67,7 @@ def alpha(call: AttentionCall, window: int) -> Tensor:
         return weights(call, slice(0, T), slice(0, 1)).mean(2)
     sums = call.lse.new_zeros(N, H, T)
     position = torch.arange(T, device=call.q.device)
-    block = max(window, 64)
+    block = max(window, 128)
     for start in range(0, T, block):
         rows = slice(start, min(start + block, T))
         columns = slice(max(0, start - window + 1), rows.stop)

@@ -116,14 +116,13 @@ class SiteStatistics:
     def update(self, x: Tensor) -> None:
         """Adds activations x [N, T, D] of the run's next N sequences."""
         moments = token_moments(x)
-        norms = moments.s2.sqrt()
+        norms = moments.squared_norms.sqrt()
         self.norms.update(norms)
         T = x.shape[1]
         self.norm_max = grown(self.norm_max.to(x.device), T, ())
         self.norm_max[:T] = torch.maximum(self.norm_max[:T], norms.amax(0))
         self.count += x.numel()
-        sums = torch.stack(moments[:4]).sum((1, 2), dtype=torch.float64)
-        self.power_sums = self.power_sums.to(x.device) + sums
+        self.power_sums = self.power_sums.to(x.device) + moments.power_sums
         magnitude = x.abs().float()
         self.medians.append(torch.stack([lower_median(sequence) for sequence in magnitude]))
         self.maxima.append(moments.abs_max.amax(1))

@@ -1,7 +1,7 @@
-"""Raw moments of a site, per token, from which norms and kurtosis follow.
+"""Raw moments of a site, from which norms and kurtosis follow.
 
-The entries of a residual stream are nearly centred, so central moments taken from raw ones lose little; sums over a
-token's channels run in float32, sums over tokens in float64.
+The entries of a residual stream are nearly centred, so central moments taken from raw ones lose little. Sums run in
+float32 over a block of values and in float64 over blocks; on a CPU a block's temporaries stay in the cache.
 """
 
 from typing import NamedTuple
@@ -9,34 +9,40 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+_CPU_BLOCK, _GPU_BLOCK = 2**17, 2**24
+
 
 class Moments(NamedTuple):
-    """Per-token sums over channels of x, x^2, x^3 and x^4, each float32 [..., T], and the largest |x| [..., T]."""
+    """What one pass over activations [..., T, D] yields.
 
-    s1: Tensor
-    s2: Tensor
-    s3: Tensor
-    s4: Tensor
+    Attributes:
+        squared_norms: sum over channels of x^2, float32 [..., T].
+        abs_max: largest |x| per token, float32 [..., T].
+        power_sums: sums over everything of x, x^2, x^3 and x^4, float64 [4].
+    """
+
+    squared_norms: Tensor
     abs_max: Tensor
-
-
-_BLOCK = 2**16  # values whose temporaries stay in a CPU core's cache instead of being paged in
+    power_sums: Tensor
 
 
 def token_moments(x: Tensor) -> Moments:
-    """Moments over the last dimension of x [..., T, D], computed in float32."""
+    """Moments of x [..., T, D], computed in float32."""
     rows = x.flatten(0, -2)
-    block = max(1, _BLOCK // x.shape[-1]) if x.device.type == "cpu" else len(rows)
-    parts = [_block_moments(part) for part in rows.split(block)]
-    return Moments(*(torch.cat(moment).view(x.shape[:-1]) for moment in zip(*parts, strict=True)))
+    block = max(1, (_CPU_BLOCK if x.device.type == "cpu" else _GPU_BLOCK) // x.shape[-1])
+    squared, largest, sums = zip(*(_block_moments(part) for part in rows.split(block)), strict=True)
+    return Moments(
+        torch.cat(squared).view(x.shape[:-1]), torch.cat(largest).view(x.shape[:-1]), torch.stack(sums).sum(0)
+    )
 
 
 def _block_moments(x: Tensor) -> Moments:
     x = x.float()
     square = x * x
-    largest = square.amax(-1).sqrt()
-    s2, s4 = square.sum(-1), (square * square).sum(-1)
-    return Moments(x.sum(-1), s2, square.mul_(x).sum(-1), s4, largest)
+    norms = square.sum(-1)
+    flat, flat_square = x.flatten(), square.flatten()
+    sums = torch.stack([flat.sum(), norms.sum(), flat_square.dot(flat), flat_square.dot(flat_square)])
+    return Moments(norms, square.amax(-1).sqrt(), sums.double())
 
 
 def kurtosis(count: float, sums: Tensor) -> float:

@@ -42,7 +42,8 @@ def _bracketed(values: "np.ndarray[Any, np.dtype[np.float32]]", rank: int) -> fl
     low, high = sample[sample.size // 2 - margin], sample[sample.size // 2 + margin]
     above = values >= low
     below = values.size - np.count_nonzero(above)
-    inside = values[above & (values <= high)]
+    # numpy takes a few indices much faster than it filters by a mask.
+    inside = values[np.flatnonzero(above & (values <= high))]
     if not 0 <= rank - below < inside.size:
         return None
     return float(np.partition(inside, rank - below)[rank - below])
