@@ -111,7 +111,8 @@ def describe(repetitions: int, limit_gib: float) -> str:
     """What was measured, on what, and by which command."""
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "transformers"))
     return (
-        "8192 tokens, one sequence of the given length per pass, through a random 4-layer Llama (256 wide, 4 heads of 64, MLP 704, vocabulary 2048), float32, "
+        "8192 tokens, one sequence of the given length per pass, through a random 4-layer Llama "
+        "(256 wide, 4 heads of 64, MLP 704, vocabulary 2048), float32, "
         f"on {torch.get_num_threads()} threads of {_processor()}; {versions}. Time, and peak memory added to the "
         f"process: medians of {repetitions} interleaved processes each; in brackets the ratios to the first column. "
         f'"fails" needs more than {limit_gib:g} GiB. Made by `{COMMAND}`.'
