@@ -89,7 +89,7 @@ def test_logit_gradients_of_a_row_sum_to_zero(measured: tuple[float, list[Layer]
         for h, weights in enumerate(layer.weights):
             gradients = weights * logit_signal(layer, h)
             assert float(gradients.abs().max()) > 0
-            assert float(gradients.sum(1).abs().max()) < 1e-5 * float(gradients.abs().sum(1).max())
+            assert float(gradients.sum(1).abs().max()) < 1e-4 * float(gradients.abs().sum(1).max())
 
 
 def column(seed: int, length: int = 24) -> Tensor:
