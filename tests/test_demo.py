@@ -14,10 +14,10 @@ def analysis() -> sinkscope.Analysis:
     return sinkscope.analyze("demo", batch_size=8)
 
 
-def test_has_an_attention_sink_at_bos(analysis: sinkscope.Analysis) -> None:
+def test_has_attention_sinks_at_bos_in_several_layers(analysis: sinkscope.Analysis) -> None:
     first = analysis.heads[analysis.heads["position"] == 0]
-    assert first["alpha"].max() > 0.5
-    assert analysis.headline["sink_heads"] >= 1
+    assert first.loc[first["alpha"] > 0.3, "layer"].nunique() >= 2
+    assert analysis.headline["sink_layers"] >= 2
     assert analysis.info["sink_tokens"][0].items() >= {"position": 0, "token": "<bos>"}.items()
 
 
