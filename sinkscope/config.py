@@ -93,6 +93,13 @@ class ScheduleConfig:
 
 
 @dataclass(frozen=True)
+class VScaleConfig:
+    """V-scale from the first step, with the paper's C: `none`, or a variant of `sinkscope.vscale`."""
+
+    variant: str = "none"
+
+
+@dataclass(frozen=True)
 class CheckpointConfig:
     """How often the whole training state is saved, and how often the validation loss is measured, in steps."""
 
@@ -102,7 +109,13 @@ class CheckpointConfig:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One training experiment, complete."""
+    """One training experiment, complete.
+
+    Attributes:
+        precision: `float32`, or `bfloat16` for autocast over float32 weights.
+        attention: transformers' attention implementation; short contexts on a CPU are faster with `eager`.
+        compile: whether the training step goes through `torch.compile` (needs a C++ compiler on a CPU).
+    """
 
     name: str
     model: ModelConfig
@@ -110,14 +123,19 @@ class Recipe:
     data: DataConfig
     optimizer: OptimizerConfig
     schedule: ScheduleConfig
+    vscale: VScaleConfig = field(default_factory=VScaleConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     seed: int = 0
     precision: str = "float32"
+    attention: str = "sdpa"
+    compile: bool = False
 
 
 _CHOICES: dict[tuple[type, str], tuple[str, ...]] = {
     (Recipe, "precision"): ("float32", "bfloat16"),
+    (Recipe, "attention"): ("sdpa", "eager"),
     (DataConfig, "bos"): ("always", "never"),
+    (VScaleConfig, "variant"): ("none", "learned", "fixed", "backward-only"),
     (ScheduleConfig, "kind"): ("cosine", "linear"),
 }
 

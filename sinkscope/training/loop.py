@@ -28,6 +28,7 @@ from sinkscope.text.sources import open_documents
 from sinkscope.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from sinkscope.training.schedule import rate_factor
 from sinkscope.training.tokenizer import train_tokenizer
+from sinkscope.vscale import attach_
 
 
 @dataclass(frozen=True)
@@ -58,16 +59,18 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> LlamaForC
         max_position_embeddings=recipe.data.tokens,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
+        attn_implementation=recipe.attention,
     )
     return LlamaForCausalLM(config)
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
     """AdamW that decays matrices only."""
-    matrices = [p for p in model.parameters() if p.dim() >= 2]
-    others = [p for p in model.parameters() if p.dim() < 2]
+    trained = [p for p in model.parameters() if p.requires_grad]
+    matrices = [p for p in trained if p.dim() >= 2]
+    others = [p for p in trained if p.dim() < 2]
     groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.eps)
+    return torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.eps, fused=True)
 
 
 def batch_indices(step: int, batch: int, windows: int, seed: int) -> Tensor:
@@ -133,6 +136,8 @@ def pretrain(recipe: Recipe, out: Path, *, resume: bool = False) -> Path:
     set_seed(recipe.seed)
     bare = build_model(recipe, corpus.tokenizer)
     bare.train()
+    if recipe.vscale.variant != "none":
+        attach_(bare, variant=recipe.vscale.variant)
     optimizer = build_optimizer(bare, recipe.optimizer)
     rows: list[dict[str, float]] = []
     start = 0
@@ -142,6 +147,12 @@ def pretrain(recipe: Recipe, out: Path, *, resume: bool = False) -> Path:
     model, optimizer = accelerator.prepare(bare, optimizer)
 
     steps, batch = recipe.schedule.steps, recipe.optimizer.batch_sequences
+
+    def loss_of(ids: Tensor) -> Tensor:
+        return next_token_loss(model(input_ids=ids, use_cache=False).logits, ids)
+
+    if recipe.compile:
+        loss_of = torch.compile(loss_of, dynamic=False)
     clock = time.perf_counter()
     for step in _progress(start, steps, accelerator):
         rate = recipe.optimizer.lr * rate_factor(step, recipe.schedule)
@@ -149,7 +160,7 @@ def pretrain(recipe: Recipe, out: Path, *, resume: bool = False) -> Path:
             group["lr"] = rate
         ids = corpus.train.input_ids[batch_indices(step, batch, len(corpus.train.input_ids), recipe.seed)]
         ids = ids.to(accelerator.device)
-        loss = next_token_loss(model(input_ids=ids).logits, ids)
+        loss = loss_of(ids)
         if not torch.isfinite(loss):
             raise SinkscopeError(f"the loss is {float(loss)} at step {step}: lower optimizer.lr and --resume")
         accelerator.backward(loss)

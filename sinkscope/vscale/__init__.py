@@ -1,0 +1,6 @@
+"""V-scale, a gradient valve on attention values: `attach_` it to a model, `detach_` it, `save` it."""
+
+from sinkscope.vscale.module import VARIANTS, VScale
+from sinkscope.vscale.retrofit import attach_, attached, detach_, paper_scale, set_ramp_
+
+__all__ = ["VARIANTS", "VScale", "attach_", "attached", "detach_", "paper_scale", "set_ramp_"]

@@ -1,0 +1,60 @@
+"""Attention functions that pass the values through a valve first.
+
+The valve sits where transformers hands values to attention: behind the projection, however that is built (separate or
+fused, quantized, wrapped by LoRA or merged again), and behind the cache, which keeps raw values. A hook on the
+projection would see a part of a LoRA sum, and be lost with the module that a merge replaces.
+
+For every attention implementation that transformers knows there is one with the valve, registered under a name of its
+own together with the same mask function. Such a name may contain neither "sdpa" nor "flex_attention", which
+transformers treats specially.
+"""
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+# transformers' implementation: its name with the valve.
+WITH_VALVE = {
+    "eager": "sinkscope_vscale_eager",
+    "sdpa": "sinkscope_vscale_fused",
+    "flash_attention_2": "sinkscope_vscale_flash_2",
+    "flash_attention_3": "sinkscope_vscale_flash_3",
+}
+WITHOUT_VALVE = {name: plain for plain, name in WITH_VALVE.items()}
+
+
+def _valved(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *rest: Any, plain: str, **options: Any
+) -> tuple[Tensor, Tensor | None]:
+    """Attention over valved values; transformers' attention interface.
+
+    Args:
+        module: the attention module, which has the valve as its child `vscale`.
+        query: [B, H, T, d].
+        key: [B, K, T, d].
+        value: raw values [B, K, T, d].
+        *rest: mask and others, handed on.
+        plain: the implementation that computes the attention.
+        **options: handed on.
+    """
+    return _plain_attention(module, plain)(module, query, key, module.vscale(value), *rest, **options)
+
+
+def _plain_attention(module: nn.Module, plain: str) -> Callable[..., tuple[Tensor, Tensor | None]]:
+    """The function behind an implementation; eager attention is each modeling file's own."""
+    if plain == "eager":
+        function: Callable[..., tuple[Tensor, Tensor | None]]
+        function = sys.modules[type(module).__module__].eager_attention_forward
+        return function
+    return ALL_ATTENTION_FUNCTIONS[plain]  # type: ignore[no-any-return]
+
+
+for _plain, _name in WITH_VALVE.items():
+    AttentionInterface.register(_name, partial(_valved, plain=_plain))
+    AttentionMaskInterface.register(_name, ALL_MASK_ATTENTION_FUNCTIONS[_plain])
