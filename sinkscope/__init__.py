@@ -9,12 +9,13 @@ if TYPE_CHECKING:
     from sinkscope.api import Analysis, analyze
     from sinkscope.capture.scope import Scope
     from sinkscope.errors import SinkscopeError
+    from sinkscope.models.load import load
     from sinkscope.settings import Settings
     from sinkscope.tables.store import Run, read_run
 
 __version__ = "0.1.0"
 
-__all__ = ["Analysis", "Run", "Scope", "Settings", "SinkscopeError", "analyze", "read_run"]
+__all__ = ["Analysis", "Run", "Scope", "Settings", "SinkscopeError", "analyze", "load", "read_run"]
 
 _HOMES = {
     "Analysis": "sinkscope.api",
@@ -23,6 +24,7 @@ _HOMES = {
     "Settings": "sinkscope.settings",
     "SinkscopeError": "sinkscope.errors",
     "analyze": "sinkscope.api",
+    "load": "sinkscope.models.load",
     "read_run": "sinkscope.tables.store",
 }
 

@@ -6,7 +6,7 @@ import pytest
 
 import sinkscope
 from sinkscope.cli import main
-from sinkscope.models.load import demo_folder
+from sinkscope.models.load import packaged_folder
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_queries_at_token_zero_get_no_gradient(analysis: sinkscope.Analysis) -> 
 
 
 def test_is_small_and_carries_its_card() -> None:
-    folder = demo_folder()
+    folder = packaged_folder("demo")
     assert {path.name for path in folder.iterdir()} >= {
         "README.md",
         "config.json",

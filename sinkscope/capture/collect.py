@@ -40,12 +40,14 @@ class Collected:
         divisor: what the captured gradients are divided by (the number of targets where sums were backpropagated).
         losses: mean next-token loss of each sequence in nats; empty where the loss is the caller's own.
         token: the name of a token id.
+        valves: theta and C of each layer's V-scale, each [K]; empty without V-scale.
     """
 
     recorder: Recorder
     divisor: float
     losses: list[float]
     token: Callable[[int], str]
+    valves: list[tuple[Tensor, Tensor]]
 
     def norms(self, layer: int, site: Site) -> Tensor:
         """Norms of the run's batch-summed gradient at a site, float64 [P]; empty where none arrived."""
@@ -54,7 +56,8 @@ class Collected:
 
 
 def tables(run: Collected) -> dict[str, pd.DataFrame]:
-    """Every table of an analysis."""
+    """Every table of an analysis that applies to the model."""
+    vscale = {"vscale": _vscale(run)} if run.valves else {}
     return {
         "heads": _heads(run),
         "layers": _layers(run),
@@ -64,6 +67,7 @@ def tables(run: Collected) -> dict[str, pd.DataFrame]:
         "bounds": _bounds(run),
         "massive": _massive(run),
         "values": _values(run),
+        **vscale,
         "sequences": _sequences(run),
         "gradient_blocks": _gradient_blocks(run),
         "sinks": _sinks(run),
@@ -204,10 +208,19 @@ def _massive(run: Collected) -> pd.DataFrame:
 def _values(run: Collected) -> pd.DataFrame:
     rows = Rows("values")
     for layer, values in run.recorder.values.items():
-        norms = values.norms.mean().cpu()[: run.recorder.settings.positions]
-        for head in range(norms.shape[1]):
-            column = norms[:, head].numpy()
-            rows.add(layer=layer, kv_head=head, position=np.arange(len(column)), norm=column, norm_scaled=column)
+        scaled = values.norms.mean().cpu()[: run.recorder.settings.positions].numpy()
+        projected = run.recorder.raw_values.get(layer, values)
+        raw = projected.norms.mean().cpu()[: run.recorder.settings.positions].numpy()
+        position = np.arange(len(raw))
+        for head in range(raw.shape[1]):
+            rows.add(layer=layer, kv_head=head, position=position, norm=raw[:, head], norm_scaled=scaled[:, head])
+    return rows.frame()
+
+
+def _vscale(run: Collected) -> pd.DataFrame:
+    rows = Rows("vscale")
+    for layer, (theta, c) in enumerate(run.valves):
+        rows.add(layer=layer, kv_head=np.arange(len(theta)), theta=theta.cpu().numpy(), C=c.cpu().numpy())
     return rows.frame()
 
 

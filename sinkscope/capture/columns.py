@@ -35,8 +35,8 @@ def cut(call: AttentionCall, sequence: int, start: int, stop: int) -> AttentionC
     one, span = slice(sequence, sequence + 1), slice(start, stop)
     mask = None if call.mask is None else call.mask[min(sequence, len(call.mask) - 1)][None, :, span, span]
     return AttentionCall(
-        call.q[one, :, span], call.k[one, :, span], call.v[one, :, span], call.lse[one, :, span],
-        call.y[one, span], call.scale, mask,
+        call.q[one, :, span], call.k[one, :, span], call.v[one, :, span], call.v_raw[one, :, span],
+        call.lse[one, :, span], call.y[one, span], call.scale, mask,
     )  # fmt: skip
 
 
@@ -46,8 +46,9 @@ def one_head(call: AttentionCall, sequence: int, head: int) -> AttentionCall:
     one, h, g = slice(sequence, sequence + 1), slice(head, head + 1), slice(kv, kv + 1)
     mask = None if call.mask is None else call.mask[min(sequence, len(call.mask) - 1)][None]
     return AttentionCall(
-        call.q[one, h], call.k[one, g], call.v[one, g], call.lse[one, h], call.y[one, :, h], call.scale, mask
-    )
+        call.q[one, h], call.k[one, g], call.v[one, g], call.v_raw[one, g],
+        call.lse[one, h], call.y[one, :, h], call.scale, mask,
+    )  # fmt: skip
 
 
 def alpha(call: AttentionCall, window: int) -> Tensor:

@@ -39,7 +39,9 @@ class Recorder:
         sites: activation statistics by (layer, canonical site).
         gradients: gradient sums by (layer, canonical site).
         heads: attention statistics by layer.
-        values: norms of the values per kv head, by layer.
+        values: norms of the values as attention sees them per kv head, by layer.
+        raw_values: the same of the projected values; only where V-scale stands between.
+        valved: whether V-scale stands between projection and attention.
         blocks: gradient blocks at hn by layer.
         reshaped: sums of the norms' vector-Jacobian products by (layer, branch).
         bounds: tallies by (layer, bound).
@@ -51,10 +53,12 @@ class Recorder:
     def __init__(self, settings: Settings, layers: int) -> None:
         self.settings = settings
         self.layers = layers
+        self.valved = False
         self.sites: dict[Key, SiteStatistics] = {}
         self.gradients: dict[Key, GradientSum] = {}
         self.heads: dict[int, HeadStatistics] = {}
         self.values: dict[int, ValueStatistics] = {}
+        self.raw_values: dict[int, ValueStatistics] = {}
         self.blocks: dict[int, GradientBlocks] = {}
         self.reshaped: dict[Key, GradientSum] = {}
         self.bounds: dict[Key, BoundTally] = {}
@@ -68,7 +72,7 @@ class Recorder:
         """The name under which a site's tensor is reduced."""
         if site is Site.H_OUT:
             return (layer, Site.FINAL_IN) if layer == self.layers - 1 else (layer + 1, Site.H_IN)
-        return layer, Site.V_SCALED if site is Site.V else site
+        return layer, Site.V_SCALED if site is Site.V and not self.valved else site
 
     def activation(
         self,
@@ -121,7 +125,8 @@ class Recorder:
 
     def attention(self, layer: int, batch: MicroBatch, call: AttentionCall) -> None:
         """Reduces an attention call, and checks equation (12) when its gradients arrive."""
-        for site, x in ((Site.Q, call.q), (Site.K, call.k), (Site.V_SCALED, call.v)):
+        projected = [(Site.V, call.v_raw)] if self.valved else []
+        for site, x in ((Site.Q, call.q), (Site.K, call.k), *projected, (Site.V_SCALED, call.v)):
             self.activation(layer, site, batch, x, tokens_first)
         self.activation(layer, Site.Y, batch, call.y, heads_merged)
         detached = detached_call(call)
@@ -129,6 +134,9 @@ class Recorder:
         values = self.values.setdefault(layer, ValueStatistics())
         for part in calls:
             values.update(token_norms(part.v).transpose(1, 2))
+            if self.valved:
+                raw = self.raw_values.setdefault(layer, ValueStatistics())
+                raw.update(token_norms(part.v_raw).transpose(1, 2))
         covered = self.heads.setdefault(layer, HeadStatistics(self.settings)).update(batch.first, calls)
         kv_heads = call.k.shape[1]
         bounds: list[ValueBounds] = []
@@ -191,4 +199,5 @@ def heads_merged(x: Tensor) -> Tensor:
 
 def detached_call(call: AttentionCall) -> AttentionCall:
     """The same call without its autograd graph."""
-    return replace(call, q=call.q.detach(), k=call.k.detach(), v=call.v.detach(), y=call.y.detach())
+    q, k, v, v_raw, y = (x.detach() for x in (call.q, call.k, call.v, call.v_raw, call.y))
+    return replace(call, q=q, k=k, v=v, v_raw=v_raw, y=y)

@@ -33,6 +33,7 @@ from sinkscope.models.families import family_of
 from sinkscope.settings import Settings
 from sinkscope.tables.headline import headline
 from sinkscope.tables.store import Run
+from sinkscope.vscale.retrofit import attached
 
 CONVENTIONS = {
     "alpha": "mean attention of queries s..s+window-1 on key s, the self term t = s included",
@@ -78,6 +79,7 @@ class Scope:
         self._started = time.perf_counter()
 
     def __enter__(self) -> Self:
+        self.recorder.valved = bool(attached(self.model))
         self._stack.enter_context(recording(self.model, self.family, self.recorder))
         return self
 
@@ -98,7 +100,8 @@ class Scope:
                 Scope; if a gradient is not finite.
         """
         self._check()
-        collected = Collected(self.recorder, divisor, losses or [], self._token)
+        valves = [(valve.theta.detach(), valve.C.detach()) for valve in attached(self.model)]
+        collected = Collected(self.recorder, divisor, losses or [], self._token, valves)
         frames = tables(collected)
         info = {
             "kind": "analysis",
@@ -138,6 +141,7 @@ class Scope:
     def _describe(self) -> dict[str, Any]:
         config = self.model.config
         values = next(iter(self.recorder.values.values()))
+        valves = attached(self.model)
         return {
             "name": config.name_or_path or type(self.model).__name__,
             "revision": None,
@@ -151,7 +155,7 @@ class Scope:
             "parameters": self.model.num_parameters(),
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "quantization": None,
-            "vscale": False,
+            "vscale": valves[0].variant if valves else None,
         }
 
     def _data(self) -> dict[str, Any]:

@@ -39,7 +39,8 @@ class AttentionCall:
     Attributes:
         q: queries [B, H, T, d].
         k: keys [B, K, T, d].
-        v: values [B, K, T, d].
+        v: values as they are aggregated [B, K, T, d].
+        v_raw: values as they were projected [B, K, T, d]; v itself where no V-scale stands between.
         lse: log-sum-exp of each row of scaled scores, float32 [B, H, T].
         y: output per head [B, T, H, d].
         scale: c, the factor on <q, k>.
@@ -49,6 +50,7 @@ class AttentionCall:
     q: Tensor
     k: Tensor
     v: Tensor
+    v_raw: Tensor
     lse: Tensor
     y: Tensor
     scale: float
@@ -102,10 +104,12 @@ def tapped_attention(
         if options.get(name) is not None:
             raise SinkscopeError(f"attention with `{name}` is not supported")
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
-    output, lse = attention_with_lse(query, key, value, attention_mask, scale)
+    valve = getattr(module, "vscale", None)
+    scaled = value if valve is None else valve(value)
+    output, lse = attention_with_lse(query, key, scaled, attention_mask, scale)
     y = output.transpose(1, 2)
     if module in _observers:
-        _observers[module](AttentionCall(query, key, value, lse, y, scale, attention_mask))
+        _observers[module](AttentionCall(query, key, scaled, value, lse, y, scale, attention_mask))
     return y.contiguous(), None
 
 

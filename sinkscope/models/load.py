@@ -31,8 +31,10 @@ from sinkscope.hub import looks_like_a_path
 from sinkscope.models.families import FAMILIES
 from sinkscope.models.folder import CONFIG, read_config, weight_files, weights_sha256
 from sinkscope.models.hub import pin
+from sinkscope.vscale.retrofit import CHILD
+from sinkscope.vscale.store import INFO_FILE, load_into_, read_info
 
-DEMO = "demo"
+PACKAGED = ("demo", "demo-vscale")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 QUANTIZATIONS = ("nf4", "int8")
 DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
@@ -52,6 +54,7 @@ class Loaded:
         weights_sha256: hash of the safetensors files (`models.folder.weights_sha256`); None for a Hub model, whose
             commit pins them.
         quantization: `nf4`, `int8`, the method of an already quantized checkpoint, or None.
+        vscale: variant of the V-scale that was attached, or None.
     """
 
     model: PreTrainedModel
@@ -60,11 +63,12 @@ class Loaded:
     revision: str | None
     weights_sha256: str | None
     quantization: str | None
+    vscale: str | None = None
 
     @property
     def description(self) -> dict[str, str | None]:
         """What loading knows about the model, as run.json records it."""
-        known = ("name", "revision", "weights_sha256", "quantization")
+        known = ("name", "revision", "weights_sha256", "quantization")  # V-scale is seen on the model itself
         return {key: getattr(self, key) for key in known}
 
 
@@ -79,15 +83,18 @@ class _Source:
     weights_sha256: str | None
 
 
-def demo_folder() -> Path:
-    """Folder of the packaged demo model.
+def packaged_folder(name: str) -> Path:
+    """Folder of a packaged model.
+
+    Args:
+        name: one of `PACKAGED`.
 
     Raises:
         SinkscopeError: if this installation lacks it.
     """
-    folder = Path(__file__).parent / DEMO
+    folder = Path(__file__).parent / name
     if not (folder / CONFIG).is_file():
-        raise SinkscopeError("this installation lacks the demo model: reinstall sinkscope, or name another model")
+        raise SinkscopeError(f"this installation lacks the model {name}: reinstall sinkscope, or name another model")
     return folder
 
 
@@ -104,7 +111,8 @@ def load_model(
     """Loads a causal language model and its tokenizer.
 
     Args:
-        name: `demo`, a local folder (`./demo` is one too), or a model id of the Hugging Face Hub.
+        name: one of `PACKAGED`, a local folder (`./demo` is one too), or a model id of the Hugging Face Hub. A folder
+            with a vscale.json yields its model with V-scale attached.
         revision: branch, tag or commit of a Hub model.
         dtype: one of `DTYPES`; `auto` keeps the checkpoint's.
         device: `auto` (the first CUDA device, else the CPU) or a torch device.
@@ -121,7 +129,10 @@ def load_model(
     if device_map is not None and device != "auto":
         raise SinkscopeError("--device and --device-map exclude each other", exit_code=2)
     placement = device_map or {"": _device(device)}
-    source = _resolve(name, revision)
+    folder = _local(name)
+    vscale = read_info(folder)
+    base = vscale["base"] if vscale is not None else None
+    source = _resolve_base(base, name, revision) if base is not None else _resolve(name, revision)
     checkpoint_quantization = _checkpoint_quantization(source.config)
     if quantize and checkpoint_quantization:
         raise SinkscopeError(f"{name} is quantized already ({checkpoint_quantization}): leave out --quantize")
@@ -132,8 +143,24 @@ def load_model(
             **arguments, "dtype": dtype, "device_map": placement,
             "quantization_config": _quantizer(quantize, _compute_dtype(dtype, source.config)),
         })  # fmt: skip
+    if vscale is not None:
+        load_into_(model, folder, vscale)
     quantization = quantize or checkpoint_quantization
-    return Loaded(model.eval(), tokenizer, name, source.revision, source.weights_sha256, quantization)
+    variant = vscale["variant"] if vscale is not None else None
+    return Loaded(model.eval(), tokenizer, name, source.revision, source.weights_sha256, quantization, variant)
+
+
+def load(name: str | Path, **loading: Any) -> PreTrainedModel:
+    """Loads a model, with its V-scale where it has one.
+
+    Args:
+        name: `demo`, `demo-vscale`, a local folder (with base weights, or an adapter), or a Hub id.
+        **loading: options of `load_model`.
+
+    Returns:
+        The transformers model in eval mode.
+    """
+    return load_model(str(name), **loading).model
 
 
 def check_architecture(config: dict[str, Any], name: str) -> None:
@@ -160,7 +187,7 @@ def check_architecture(config: dict[str, Any], name: str) -> None:
 
 
 def _resolve(name: str, revision: str | None) -> _Source:
-    path = demo_folder() if name == DEMO else Path(name).expanduser()
+    path = _local(name)
     if path.exists():
         return _resolve_folder(path, name, revision)
     if looks_like_a_path(name):
@@ -170,6 +197,24 @@ def _resolve(name: str, revision: str | None) -> _Source:
     check_architecture(config, name)
     pinning = {"revision": pinned.commit, "local_files_only": pinned.cached_only}
     return _Source(name, pinning, config, pinned.commit, None)
+
+
+def _local(name: str) -> Path:
+    return packaged_folder(name) if name in PACKAGED else Path(name).expanduser()
+
+
+def _resolve_base(base: dict[str, Any], adapter: str, revision: str | None) -> _Source:
+    """Where the base of a V-scale adapter is, if it is still the one that the adapter was made for."""
+    if revision is not None:
+        raise SinkscopeError(f"--revision is that of the base, which {adapter} names itself: leave it out", exit_code=2)
+    source = _resolve(base["name"], base.get("revision"))
+    expected = base.get("weights_sha256")
+    if expected is not None and source.weights_sha256 != expected:
+        raise SinkscopeError(
+            f"{adapter} is V-scale for other weights than those of {base['name']}: their SHA-256 is "
+            f"{str(source.weights_sha256)[:12]}..., not {expected[:12]}..."
+        )
+    return source
 
 
 def _resolve_folder(folder: Path, name: str, revision: str | None) -> _Source:
@@ -213,6 +258,11 @@ def _load_weights(location: str, name: str, arguments: dict[str, Any]) -> PreTra
     if report["missing_keys"]:
         missing = report["missing_keys"]
         raise SinkscopeError(f"{name}: {len(missing)} weight(s) that {CONFIG} asks for are missing, as {min(missing)}")
+    if any(f".{CHILD}." in key for key in report["unexpected_keys"]):
+        raise SinkscopeError(
+            f"{name} holds V-scale among its weights and has no {INFO_FILE}: save such a model with "
+            "sinkscope.vscale.save, not with save_pretrained"
+        )
     if report["unexpected_keys"]:
         extra = report["unexpected_keys"]
         _log.warning("%s: %d stored weight(s) have no place in the model, as %s", name, len(extra), min(extra))

@@ -86,7 +86,7 @@ def model_line(run: Run) -> str:
         str(model["dtype"]),
     ]
     facts += [str(model["quantization"])] if model.get("quantization") else []
-    facts += ["V-scale attached"] if model.get("vscale") else []
+    facts += [f"V-scale ({model['vscale']})"] if model.get("vscale") else []
     return f"{printable(model['name'], 60, keep_end=True)}: {', '.join(printable(fact) for fact in facts)}"
 
 

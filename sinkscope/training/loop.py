@@ -28,7 +28,7 @@ from sinkscope.text.sources import open_documents
 from sinkscope.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from sinkscope.training.schedule import rate_factor
 from sinkscope.training.tokenizer import train_tokenizer
-from sinkscope.vscale import attach_
+from sinkscope.vscale import attach_, attached, save
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,10 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> LlamaForC
         max_position_embeddings=recipe.data.tokens,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
-        attn_implementation=recipe.attention,
     )
-    return LlamaForCausalLM(config)
+    model = LlamaForCausalLM(config)
+    model.set_attn_implementation(recipe.attention)
+    return model
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
@@ -177,7 +178,11 @@ def pretrain(recipe: Recipe, out: Path, *, resume: bool = False) -> Path:
         if done % recipe.checkpoint.every == 0 and done < steps:
             save_checkpoint(out / "checkpoints", done, accelerator.unwrap_model(model), optimizer.optimizer, rows)
     target = out / "model"
-    accelerator.unwrap_model(model).save_pretrained(target)
+    finished = accelerator.unwrap_model(model)
+    if attached(finished):
+        save(finished, target)
+    else:
+        finished.save_pretrained(target)
     corpus.tokenizer.save_pretrained(target)
     pd.DataFrame(rows).to_parquet(out / "metrics.parquet")
     return target

@@ -2,5 +2,6 @@
 
 from sinkscope.vscale.module import VARIANTS, VScale
 from sinkscope.vscale.retrofit import attach_, attached, detach_, paper_scale, set_ramp_
+from sinkscope.vscale.store import save
 
-__all__ = ["VARIANTS", "VScale", "attach_", "attached", "detach_", "paper_scale", "set_ramp_"]
+__all__ = ["VARIANTS", "VScale", "attach_", "attached", "detach_", "paper_scale", "save", "set_ramp_"]

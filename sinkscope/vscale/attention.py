@@ -12,12 +12,14 @@ transformers treats specially.
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+Attention = Callable[..., tuple[Tensor, Tensor | None]]
 
 # transformers' implementation: its name with the valve.
 WITH_VALVE = {
@@ -43,16 +45,15 @@ def _valved(
         plain: the implementation that computes the attention.
         **options: handed on.
     """
-    return _plain_attention(module, plain)(module, query, key, module.vscale(value), *rest, **options)
+    valve = cast("nn.Module", module.vscale)
+    return _plain_attention(module, plain)(module, query, key, valve(value), *rest, **options)
 
 
-def _plain_attention(module: nn.Module, plain: str) -> Callable[..., tuple[Tensor, Tensor | None]]:
+def _plain_attention(module: nn.Module, plain: str) -> Attention:
     """The function behind an implementation; eager attention is each modeling file's own."""
     if plain == "eager":
-        function: Callable[..., tuple[Tensor, Tensor | None]]
-        function = sys.modules[type(module).__module__].eager_attention_forward
-        return function
-    return ALL_ATTENTION_FUNCTIONS[plain]  # type: ignore[no-any-return]
+        return cast("Attention", sys.modules[type(module).__module__].eager_attention_forward)
+    return cast("Attention", ALL_ATTENTION_FUNCTIONS[plain])
 
 
 for _plain, _name in WITH_VALVE.items():

@@ -75,8 +75,8 @@ class VScale(nn.Module):
         """
         C = self.C[:, None, None]
         if self.variant == "backward-only":
-            return cast("Tensor", _BackwardOnly.apply(v, C))
-        return cast("Tensor", _Valve.apply(v, C))
+            return _apply(_BackwardOnly, v, C)
+        return _apply(_Valve, v, C)
 
     def extra_repr(self) -> str:
         """What `print(model)` shows."""
@@ -85,7 +85,7 @@ class VScale(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "VScale":
         """Moves with the model, but stays float32 when the model is cast."""
         before = (self.theta.detach(), self.scale, self.ramp)
-        super()._apply(fn, recurse)
+        cast("Any", super())._apply(fn, recurse)  # untyped in torch
         if self.theta.dtype != torch.float32:
             device = self.theta.device
             self.theta.data, self.scale, self.ramp = (tensor.to(device) for tensor in before)
@@ -118,6 +118,11 @@ def jacobian_product(v: Tensor, C: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
     inverse = 1 / (r + C).clamp_min(_TINY)
     along = (v * g).sum(-1, keepdim=True) * inverse
     return r * inverse * g + 2 * C * inverse * along * v, -r * inverse * along
+
+
+def _apply(function: Any, v: Tensor, C: Tensor) -> Tensor:
+    """Calls an autograd function; `apply` is untyped in torch."""
+    return cast("Tensor", function.apply(v, C))
 
 
 class _Valve(torch.autograd.Function):

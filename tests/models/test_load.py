@@ -95,7 +95,7 @@ def test_demo_is_the_packaged_folder(
     tiny_folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(load, "__file__", str(tmp_path / "load.py"))
-    assert "lacks the demo model" in refusal("demo")
+    assert "lacks the model demo" in refusal("demo")
     shutil.copytree(tiny_folders["llama_gqa"], tmp_path / "demo")
     assert load_model("demo").name == "demo"
 
