@@ -55,6 +55,16 @@ def test_figures_are_figures_that_show_themselves(analysis: sinkscope.Analysis) 
     assert shown._repr_png_().startswith(b"\x89PNG")
 
 
+def test_its_twin_has_sinks_and_vscale_and_a_smaller_first_token(analysis: sinkscope.Analysis) -> None:
+    twin = sinkscope.analyze("demo-vscale", batch_size=8)
+    assert twin.info["model"]["vscale"] == "learned"
+    assert (twin.vscale["theta"] != 0).all()
+    assert twin.headline["sink_layers"] >= 2
+    assert twin.headline["gradient_sink_median"] < analysis.headline["gradient_sink_median"]
+    assert twin.headline["residual_t0_over_early"] < analysis.headline["residual_t0_over_early"]
+    assert (twin.bounds["violations"] == 0).all()
+
+
 @pytest.mark.slow
 def test_command_line_and_library_agree(
     analysis: sinkscope.Analysis, tmp_path_factory: pytest.TempPathFactory, capfd: pytest.CaptureFixture[str]
