@@ -17,7 +17,9 @@ def _option(flag: str, panel: str, text: str, metavar: str | None = None) -> typ
     return option
 
 
-Model = Annotated[str, typer.Argument(help="demo, demo-vscale, a local folder (./demo is one too), or a Hugging Face model id.")]
+Model = Annotated[
+    str, typer.Argument(help="demo, demo-vscale, a local folder (./demo is one too), or a Hugging Face model id.")
+]
 Revision = Annotated[str | None, _option("--revision", _MODEL, "Branch, tag or commit of a Hub model.")]
 Dtype = Annotated[
     str, _option("--dtype", _MODEL, "Dtype to load in; auto keeps the checkpoint's.", "auto|float32|bfloat16|float16")
