@@ -2,7 +2,8 @@
 
 A recipe is data. Each table of the file is one dataclass below; a key that the dataclass does not have, a missing key
 without a default, or a value of another type is an error that names the key, so that a typo cannot become a silent
-default. Nothing in a recipe is executed.
+default. A recipe may extend another one beside it (`extends = "demo"`) and then holds the differences alone. Nothing in
+a recipe is executed.
 """
 
 import dataclasses
@@ -150,12 +151,9 @@ def load_recipe(path: Path, overrides: dict[str, Any] | None = None) -> Recipe:
     Raises:
         SinkscopeError: for a missing file, bad TOML, an unknown or missing key, or a value of the wrong type.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SinkscopeError(f"cannot read recipe {path}: {error.strerror}", exit_code=2) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SinkscopeError(f"recipe {path} is not valid TOML: {error}", exit_code=2) from error
+    table = _read(path)
+    if "extends" in table:
+        table = _overlaid(_parent(path, table.pop("extends")), table)
     for key, value in (overrides or {}).items():
         *parents, leaf = key.split(".")
         inner = table
@@ -165,6 +163,34 @@ def load_recipe(path: Path, overrides: dict[str, Any] | None = None) -> Recipe:
                 raise SinkscopeError(f"recipe {path.name}: `{key}` goes below a plain value", exit_code=2)
         inner[leaf] = value
     return _build(Recipe, table, path.name, "")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SinkscopeError(f"cannot read recipe {path}: {error.strerror}", exit_code=2) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SinkscopeError(f"recipe {path} is not valid TOML: {error}", exit_code=2) from error
+
+
+def _parent(path: Path, name: Any) -> dict[str, Any]:
+    """The recipe that the recipe at `path` extends: one beside it, which extends none itself."""
+    if not isinstance(name, str) or Path(name).name != name:
+        raise SinkscopeError(f"recipe {path.name}: `extends` names a recipe beside it, without suffix", exit_code=2)
+    table = _read(path.with_name(f"{name}.toml"))
+    if "extends" in table:
+        raise SinkscopeError(f"recipe {path.name} extends {name}, which extends another: one level is all", exit_code=2)
+    return table
+
+
+def _overlaid(base: dict[str, Any], table: dict[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `table` in the place of its own, table by table."""
+    result = dict(base)
+    for key, value in table.items():
+        below = base.get(key)
+        result[key] = _overlaid(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return result
 
 
 def _build(cls: type[T], table: dict[str, Any], source: str, prefix: str) -> T:

@@ -5,8 +5,8 @@ crush all at once. A calibrated C is read off the norms that the model has, per 
 
     C = min(|v_sink| |v_med|, |v_med|^2 / 9)
 
-The second term keeps phi >= 0.9 for ordinary values: r / (r + C) with r = |v_med|^2 >= 9 C. The first lowers C where the
-sink's value is drained, to the geometric mean of the two squared norms at most.
+The second term keeps phi >= 0.9 for ordinary values: r / (r + C) with r = |v_med|^2 >= 9 C. The first lowers C where
+the sink's value is drained, to the geometric mean of the two squared norms at most.
 """
 
 import torch

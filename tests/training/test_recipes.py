@@ -1,5 +1,6 @@
 """Every shipped recipe parses, and a mistyped one is refused by the name of its key."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,28 @@ def test_shipped_recipes_parse(path: Path) -> None:
 def test_mistyped_recipes_are_refused(overrides: dict[str, object], complaint: str) -> None:
     with pytest.raises(SinkscopeError, match=complaint.replace("[", "\\[")):
         load_recipe(RECIPES[0], overrides)
+
+
+def test_a_recipe_that_extends_another_differs_in_what_it_says() -> None:
+    folder = RECIPES[0].parent
+    base, twin = (load_recipe(folder / f"{name}.toml") for name in ("demo", "demo-vscale"))
+    assert twin.vscale.variant == "learned"
+    assert replace(twin, name=base.name, vscale=base.vscale) == base
+
+
+@pytest.mark.parametrize(
+    ("parent", "complaint"),
+    [
+        ('"../r"', "names a recipe beside it"),
+        ("3", "names a recipe beside it"),
+        ('"absent"', "cannot read recipe"),
+        ('"r"', "extends another"),
+    ],
+)
+def test_a_bad_parent_is_refused(tmp_path: Path, parent: str, complaint: str) -> None:
+    (tmp_path / "r.toml").write_text(f'name = "r"\nextends = {parent}\n')
+    with pytest.raises(SinkscopeError, match=complaint):
+        load_recipe(tmp_path / "r.toml")
 
 
 def test_a_missing_key_is_named(tmp_path: Path) -> None:
