@@ -1,0 +1,74 @@
+"""What V-scale adds to a training step: the same model with and without it, steps interleaved in one process.
+
+    python tests/benchmarks/bench_vscale.py [--steps 60] [--attention eager] [--compile]
+
+Prints the medians of both and the median of the paired ratios. No time is asserted: it is a number to read.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from sinkscope.config import Recipe, load_recipe
+from sinkscope.models.load import load_model
+from sinkscope.training.loop import build_model, build_optimizer, next_token_loss
+from sinkscope.training.recipes import find_recipe
+from sinkscope.vscale import attach_
+
+WARM_UP = 5
+
+
+def stepper(model: PreTrainedModel, recipe: Recipe, ids: Tensor, *, compiled: bool) -> Callable[[], float]:
+    """A function that makes one training step and returns its seconds."""
+    optimizer = build_optimizer(model.train(), recipe.optimizer)
+
+    def loss_of(ids: Tensor) -> Tensor:
+        with torch.autocast(ids.device.type, torch.bfloat16):
+            return next_token_loss(model(input_ids=ids, use_cache=False).logits, ids)
+
+    loss = torch.compile(loss_of, dynamic=False) if compiled else loss_of
+
+    def step() -> float:
+        started = time.perf_counter()
+        loss(ids).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.optimizer.clip)
+        optimizer.step()
+        optimizer.zero_grad()
+        if ids.is_cuda:
+            torch.cuda.synchronize()
+        return time.perf_counter() - started
+
+    return step
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--attention", choices=["eager", "sdpa"], default="eager")
+    parser.add_argument("--compile", action="store_true")
+    options = parser.parse_args()
+    recipe = load_recipe(find_recipe("demo"), {"attention": options.attention})
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    tokenizer = load_model("demo").tokenizer
+    ids = torch.randint(len(tokenizer), (recipe.optimizer.batch_sequences, recipe.data.tokens), device=device)
+    plain, valved = build_model(recipe, tokenizer).to(device), build_model(recipe, tokenizer).to(device)
+    attach_(valved)
+    steps = [stepper(model, recipe, ids, compiled=options.compile) for model in (plain, valved)]
+    pairs = [tuple(step() for step in steps) for _ in range(WARM_UP + options.steps)][WARM_UP:]
+    without, with_vscale = (statistics.median(times) * 1000 for times in zip(*pairs, strict=True))
+    ratio = statistics.median(b / a for a, b in pairs)
+    print(
+        f"{device}, {options.attention}, {'compiled' if options.compile else 'not compiled'}, "
+        f"{torch.get_num_threads()} threads: {without:.1f} ms without V-scale, {with_vscale:.1f} ms with it, "
+        f"{100 * (ratio - 1):+.1f} %"
+    )
+
+
+if __name__ == "__main__":
+    main()
