@@ -6,7 +6,6 @@ analysis.figures()["sink_heatmap"]  # a matplotlib Figure
 analysis.save("runs/demo")          # the run folder, with figures and report.pdf
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,14 +19,12 @@ from sinkscope.errors import SinkscopeError
 from sinkscope.models.load import Loaded, load_model
 from sinkscope.settings import Settings
 from sinkscope.tables.store import Run, write_run
-from sinkscope.text.documents import Document
-from sinkscope.text.packing import Packed, adds_bos, pack
+from sinkscope.text.packing import Packed
 from sinkscope.text.sources import open_documents
+from sinkscope.text.windows import pack_for
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-LONGEST_DEFAULT = 2048
 
 
 @dataclass(frozen=True)
@@ -135,7 +132,7 @@ def analyze(
         raise SinkscopeError(f"a loaded model takes no loading options: {', '.join(loading)}", exit_code=2)
     packed = None
     if input_ids is None:
-        packed = _pack(model, tokenizer, documents, sequences, tokens, bos)
+        packed = pack_for(model, tokenizer, documents, sequences, tokens, bos)
         input_ids, document_ids = packed.input_ids, packed.document_ids
     if isolate_documents and document_ids is None:
         raise SinkscopeError("isolate_documents needs document_ids beside input_ids", exit_code=2)
@@ -149,34 +146,6 @@ def analyze(
         progress=progress,
     )
     return Analysis(_described(run, loaded, packed, data))
-
-
-def _pack(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase | None,
-    documents: Iterable[Document],
-    sequences: int,
-    tokens: int | None,
-    bos: str,
-) -> Packed:
-    if tokenizer is None:
-        raise SinkscopeError("a loaded model needs its tokenizer, or input_ids, to be analyzed", exit_code=2)
-    if sequences < 1:
-        raise SinkscopeError("there is no sequence to measure: --sequences must be at least 1", exit_code=2)
-    if bos not in ("auto", "always", "never"):
-        raise SinkscopeError(f"--bos is auto, always or never, not {bos}", exit_code=2)
-    context = getattr(model.config, "max_position_embeddings", None) or LONGEST_DEFAULT
-    if tokens is not None and tokens > context:
-        raise SinkscopeError(
-            f"{tokens} tokens exceed the model's context of {context}: use fewer --tokens", exit_code=2
-        )
-    return pack(
-        documents,
-        tokenizer,
-        tokens=tokens if tokens is not None else min(context, LONGEST_DEFAULT),
-        bos=adds_bos(tokenizer) if bos == "auto" else bos == "always",
-        sequences=sequences,
-    )
 
 
 def _described(run: Run, loaded: Loaded | None, packed: Packed | None, data: str) -> Run:

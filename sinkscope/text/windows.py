@@ -1,0 +1,52 @@
+"""The windows that a given model reads: packing, with its sizes and its <bos> decided by the model and its tokenizer."""
+
+from collections.abc import Iterable
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from sinkscope.errors import SinkscopeError
+from sinkscope.text.documents import Document
+from sinkscope.text.packing import Packed, adds_bos, pack
+
+LONGEST_DEFAULT = 2048
+
+
+def pack_for(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | None,
+    documents: Iterable[Document],
+    sequences: int,
+    tokens: int | None,
+    bos: str,
+) -> Packed:
+    """Packs documents into windows.
+
+    Args:
+        model: whose context bounds the windows.
+        tokenizer: the model's; None is refused.
+        documents: the text.
+        sequences: N, the number of windows.
+        tokens: T, the length of each; by default the model's context, at most `LONGEST_DEFAULT`.
+        bos: `always` or `never` force or forbid a <bos> at the start of each window; `auto` follows the tokenizer.
+
+    Raises:
+        SinkscopeError: for impossible sizes, or a text that is too short for them.
+    """
+    if tokenizer is None:
+        raise SinkscopeError("a loaded model needs its tokenizer, or input_ids, to be analyzed", exit_code=2)
+    if sequences < 1:
+        raise SinkscopeError("there is no sequence to measure: --sequences must be at least 1", exit_code=2)
+    if bos not in ("auto", "always", "never"):
+        raise SinkscopeError(f"--bos is auto, always or never, not {bos}", exit_code=2)
+    context = getattr(model.config, "max_position_embeddings", None) or LONGEST_DEFAULT
+    if tokens is not None and tokens > context:
+        raise SinkscopeError(
+            f"{tokens} tokens exceed the model's context of {context}: use fewer --tokens", exit_code=2
+        )
+    return pack(
+        documents,
+        tokenizer,
+        tokens=tokens if tokens is not None else min(context, LONGEST_DEFAULT),
+        bos=adds_bos(tokenizer) if bos == "auto" else bos == "always",
+        sequences=sequences,
+    )
