@@ -11,10 +11,9 @@ from matplotlib.figure import Figure
 
 from sinkscope.errors import SinkscopeError
 from sinkscope.report import style
-from sinkscope.report.figures import REGISTRY
 from sinkscope.report.figures.entry import Entry
+from sinkscope.report.kinds import kind_of
 from sinkscope.report.page import Page
-from sinkscope.report.text import printable
 from sinkscope.tables.store import Run
 
 FORMATS = ("png", "pdf")
@@ -23,7 +22,7 @@ FIGURES, REPORT = "figures", "report.pdf"
 
 def entries(run: Run) -> list[Entry]:
     """The figures that the report of `run` has, in order."""
-    return [entry for entry in REGISTRY if entry.shown(run)]
+    return [entry for entry in kind_of(run).figures if entry.shown(run)]
 
 
 def figures(run: Run) -> dict[str, Figure]:
@@ -66,14 +65,20 @@ def _pages(run: Run) -> list[tuple[Entry, Page]]:
 def _page(entry: Entry, run: Run, number: str) -> Page:
     """One finished page. Its layout is computed once, here, and then kept for every format."""
     page = entry.draw(run)
-    name = printable(run.info["model"]["name"], 70, keep_end=True)
-    source = printable(run.info["data"]["source"], 50, keep_end=True)
-    page.label(entry.title, f"{name} on {source}", entry.caption, f"sinkscope {run.info['sinkscope']}, page {number}")
+    foot = f"sinkscope {run.info['sinkscope']}, page {number}"
+    page.label(entry.title, kind_of(run).subtitle(run), entry.caption, foot)
     page.draw_without_rendering()
     page.set_layout_engine(None)  # not "none", whose placeholder makes every save draw the page once more
+    for axes in page.axes:  # the layout's solver sums in an order that varies, and with it the last bits of its result
+        left, bottom, width, height = (round(float(side), 6) for side in axes.get_position(original=True).bounds)
+        axes.set_position((left, bottom, width, height))
     return page
 
 
 def _metadata(run: Run) -> dict[str, str | None]:
-    title = f"sinkscope report: {printable(run.info['model']['name'], 80, keep_end=True)}"
-    return {"Title": title, "Creator": f"sinkscope {run.info['sinkscope']}", "Producer": None, "CreationDate": None}
+    return {
+        "Title": f"sinkscope report: {kind_of(run).subtitle(run)}",
+        "Creator": f"sinkscope {run.info['sinkscope']}",
+        "Producer": None,
+        "CreationDate": None,
+    }

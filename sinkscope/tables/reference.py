@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 
 from sinkscope.sites import Site
-from sinkscope.tables.columns import TABLES, Table
+from sinkscope.tables.column import Table
+from sinkscope.tables.columns import TABLES
 
 _HEADER = """\
 # Tables of a run folder

@@ -1,4 +1,4 @@
-"""The windows that a given model reads: packing, with its sizes and its <bos> decided by the model and its tokenizer."""
+"""The windows that a given model reads: packing whose sizes and <bos> follow from the model and its tokenizer."""
 
 from collections.abc import Iterable
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from sinkscope.settings import Settings
 from sinkscope.sites import Site
-from sinkscope.tables.columns import TABLES, frame
+from sinkscope.tables.columns import BY_KIND, frame
 from sinkscope.tables.headline import headline
 from sinkscope.tables.rows import Rows
 from sinkscope.tables.store import Run
@@ -26,6 +26,7 @@ WORDS = (
     "averyveryverylongtoken" * 3,
 )
 CONVENTION = "mean attention of queries s..s+window-1 on key s, the self term t = s included"
+NAMES = [table.name for table in BY_KIND["analysis"]]
 MASSIVE_SITES = ("h_out", "r_mlp", "r_attn", "down_in")
 
 
@@ -49,7 +50,7 @@ class Shape:
 def synthetic(shape: Shape, **info: Any) -> Run:
     """A run; `info` replaces entries of run.info, `name` the model's name."""
     make = _Maker(shape)
-    tables = {name: getattr(make, name)() for name in TABLES if name != "vscale" or shape.vscale}
+    tables = {name: getattr(make, name)() for name in NAMES if name != "vscale" or shape.vscale}
     name = info.pop("name", "example/model-1B")
     run = Run(_info(shape, tables, name), tables)
     return Run({**run.info, **info}, tables)

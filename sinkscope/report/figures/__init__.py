@@ -1,4 +1,4 @@
-"""The report's figures, in the order of its pages. To add one: a module with an `ENTRY`, and its name in the list."""
+"""The figures of an analysis, in the order of their pages. To add one: a module with an `ENTRY`, and its name here."""
 
 from sinkscope.report.figures import (
     attention_maps,

@@ -1,0 +1,114 @@
+"""The frame around the verbs: how they are found, how help looks, and how errors end.
+
+Whatever is wrong with a request ends as one line on stderr and an exit code: 2 where it could never work, 1 where it
+failed on the way.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+import typer.core
+
+import sinkscope
+from sinkscope.cli.verbs import VERBS
+from sinkscope.errors import SinkscopeError
+from sinkscope.interrupt import insistent_interrupts
+
+# Base of all that typer raises for a command line it cannot parse; typer itself does not export the name.
+_UsageError: Any = typer.BadParameter.__bases__[0]
+
+
+class _Verbs(typer.core.TyperGroup):
+    """Turns Ctrl-C into an ordinary error before typer maps it to an exit code of its own.
+
+    The shell convention would be 130. Every other way to fail here ends with 1 or 2, and a caller that tests for those
+    should not need a third: an interrupted run is one that failed on the way.
+    """
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the verb."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise SinkscopeError("interrupted") from error
+
+
+class _Verb(typer.core.TyperCommand):
+    """Lists options by their help panels, in plain text: loading rich for it would double the time that help takes."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Writes one section per panel, in the order of the signature."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                panel = getattr(parameter, "rich_help_panel", None)
+                section = panel or ("Arguments" if parameter.param_type_name == "argument" else "Options")
+                sections.setdefault(section, []).append(record)
+        for section, records in sections.items():
+            with formatter.section(section):
+                formatter.write_dl(records)
+
+
+# The group's own --help is declared below: typer's loads pydantic whenever it is not given.
+app = typer.Typer(
+    cls=_Verbs, add_completion=False, add_help_option=False, rich_markup_mode=None, pretty_exceptions_enable=False
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+        arguments: without the program's name; None takes `sys.argv`.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        with insistent_interrupts():
+            code = app(args=arguments, prog_name="sinkscope", standalone_mode=False)
+    except SinkscopeError as error:
+        return _complain(str(error), error.exit_code)
+    except _UsageError as error:
+        return _complain(f"{error.format_message()} (--help shows how)", error.exit_code)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{where}{error.strerror or error}", 1)
+    return code if isinstance(code, int) else 0
+
+
+def _complain(message: str, code: int) -> int:
+    typer.echo("sinkscope: " + " ".join(message.split()), err=True)
+    return code
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sinkscope {sinkscope.__version__}")
+        raise typer.Exit
+
+
+def _print_help(context: typer.Context, wanted: bool) -> None:
+    if wanted:
+        typer.echo(context.get_help())
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001  (its callback has answered)
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+    help_: Annotated[  # noqa: ARG001
+        bool, typer.Option("--help", callback=_print_help, is_eager=True, help="Show this message.")
+    ] = False,
+) -> None:
+    """Measure attention sinks, gradient sinks and massive activations of causal language models."""
+    _print_help(context, context.invoked_subcommand is None)
+
+
+for _verb in VERBS:
+    app.command(cls=_Verb)(_verb)

@@ -1,0 +1,79 @@
+"""`sinkscope analyze`: from a model to a run folder with tables, figures and a report."""
+
+import sys
+
+from sinkscope.cli import options
+from sinkscope.cli.output import command_line, default_folder, show
+from sinkscope.settings import Settings
+
+
+def analyze(
+    model: options.Model = "demo",
+    revision: options.Revision = None,
+    dtype: options.Dtype = "auto",
+    device: options.Device = "auto",
+    device_map: options.DeviceMap = None,
+    quantize: options.Quantize = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    data: options.Data = "stdlib",
+    data_config: options.DataConfig = None,
+    data_split: options.DataSplit = "train",
+    data_streaming: options.DataStreaming = False,
+    data_column: options.DataColumn = "text",
+    bos: options.Bos = "auto",
+    sequences: options.Sequences = 32,
+    tokens: options.Tokens = None,
+    batch_size: options.BatchSize = 1,
+    isolate_documents: options.IsolateDocuments = False,
+    no_backward: options.NoBackward = False,
+    sink_epsilon: options.SinkEpsilon = Settings.sink_epsilon,
+    sink_window: options.SinkWindow = Settings.sink_window,
+    early: options.Early = Settings.early,
+    positions: options.Positions = Settings.positions,
+    columns: options.Columns = Settings.columns,
+    out: options.Out = None,
+    force: options.Force = False,
+    json: options.Json = False,
+) -> None:
+    """Measure a model and write a run folder: tables, figures and a report."""
+    settings = Settings(
+        sink_epsilon=sink_epsilon,
+        sink_window=sink_window,
+        early=early,
+        positions=positions,
+        columns=columns,
+        backward=not no_backward,
+    )
+    folder = out if out is not None else default_folder(model)
+    from sinkscope.tables.store import check_target
+
+    check_target(folder, force=force)
+
+    from sinkscope import api
+
+    analysis = api.analyze(
+        model,
+        data=data,
+        data_options={
+            "config": data_config,
+            "split": data_split,
+            "streaming": data_streaming,
+            "column": data_column,
+        },
+        sequences=sequences,
+        tokens=tokens,
+        batch_size=batch_size,
+        bos=bos,
+        isolate_documents=isolate_documents,
+        settings=settings,
+        progress=sys.stderr.isatty(),
+        revision=revision,
+        dtype=dtype,
+        device=device,
+        device_map=device_map,
+        quantize=quantize,
+        trust_remote_code=trust_remote_code,
+    )
+    analysis.info["command"] = command_line()
+    analysis.save(folder, force=force)
+    show(analysis.run, folder, json=json)

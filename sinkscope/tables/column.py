@@ -1,0 +1,37 @@
+"""What a declared table is made of."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its name, pandas dtype, unit (empty for pure numbers and names) and meaning."""
+
+    name: str
+    dtype: str
+    unit: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: its name, what a row is, and its columns in order."""
+
+    name: str
+    meaning: str
+    columns: tuple[Column, ...]
+
+
+def ints(name: str, meaning: str, unit: str = "") -> Column:
+    """Whole numbers, never null."""
+    return Column(name, "int64", unit, meaning)
+
+
+def floats(name: str, meaning: str, unit: str = "") -> Column:
+    """Floating-point numbers; NaN is null."""
+    return Column(name, "float64", unit, meaning)
+
+
+def texts(name: str, meaning: str) -> Column:
+    """Text."""
+    return Column(name, "string", "", meaning)
