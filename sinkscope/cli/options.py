@@ -75,4 +75,10 @@ Set = Annotated[
 ]
 Steps = Annotated[int | None, _option("--steps", _TRAIN, "Optimizer steps, instead of the recipe's.")]
 Seed = Annotated[int | None, _option("--seed", _TRAIN, "Random seed, instead of the recipe's.")]
+Seeds = Annotated[int, _option("--seeds", _TRAIN, "Train this many seeds, each into OUT/seed-N.")]
+Monitor = Annotated[int | None, _option("--monitor", _TRAIN, "Measure the headline metrics every N steps.", "N")]
+TokensDir = Annotated[
+    Path | None, _option("--tokens-dir", _TRAIN, "Where tokenized text is kept, to be shared; OUT/tokens by default.")
+]
+LogTo = Annotated[str | None, _option("--log-to", _TRAIN, "Log the metrics there too.", "tensorboard|wandb")]
 Resume = Annotated[bool, _option("--resume", _TRAIN, "Continue from the newest checkpoint below --out.")]
