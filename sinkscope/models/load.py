@@ -53,6 +53,7 @@ class Loaded:
             commit pins them.
         quantization: `nf4`, `int8`, the method of an already quantized checkpoint, or None.
         vscale: variant of the V-scale that was attached, or None.
+        checkpoint_dtype: dtype of the stored weights, by the name of torch, whatever they were loaded as.
     """
 
     model: PreTrainedModel
@@ -62,6 +63,7 @@ class Loaded:
     weights_sha256: str | None
     quantization: str | None
     vscale: str | None = None
+    checkpoint_dtype: str = "float32"
 
     @property
     def description(self) -> dict[str, str | None]:
@@ -145,7 +147,16 @@ def load_model(
         load_into_(model, folder, vscale)
     quantization = quantize or checkpoint_quantization
     variant = vscale["variant"] if vscale is not None else None
-    return Loaded(model.eval(), tokenizer, name, source.revision, source.weights_sha256, quantization, variant)
+    return Loaded(
+        model.eval(),
+        tokenizer,
+        name,
+        source.revision,
+        source.weights_sha256,
+        quantization,
+        variant,
+        _compute_dtype("auto", source.config),
+    )
 
 
 def load(name: str | Path, **loading: Any) -> PreTrainedModel:

@@ -18,6 +18,7 @@ import json
 import random
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,7 +26,7 @@ import numpy as np
 import pandas as pd
 import torch
 from accelerate.utils import gather_object
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_optimizer_state_dict,
@@ -38,12 +39,26 @@ from sinkscope.training.disk import building_folder, check_room
 from sinkscope.training.engine import Engine
 
 Rows = list[dict[str, Any]]
-SaveModel = Callable[[Path, dict[str, Tensor]], None]
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 _MOMENTS = 2  # of AdamW, each of the size of the weights
 
 
-def save_checkpoint(folder: Path, step: int, engine: Engine, rows: Rows, save_model: SaveModel, *, keep: int) -> Path:
+@dataclass(frozen=True)
+class Saver:
+    """How a model in training is written and read.
+
+    Attributes:
+        save: writes a folder from the gathered state.
+        load_: reads it back into the model, in place.
+        names: which entries of the state `save` needs; None for all.
+    """
+
+    save: Callable[[Path, dict[str, Tensor]], None]
+    load_: Callable[[nn.Module, Path], None]
+    names: frozenset[str] | None = None
+
+
+def save_checkpoint(folder: Path, step: int, engine: Engine, rows: Rows, saver: Saver, *, keep: int) -> Path:
     """Saves a checkpoint. Every process must call this.
 
     Args:
@@ -51,7 +66,7 @@ def save_checkpoint(folder: Path, step: int, engine: Engine, rows: Rows, save_mo
         step: optimizer steps done.
         engine: the model and its optimizer.
         rows: the metrics so far.
-        save_model: writes the model's folder from its gathered state.
+        saver: writes the model.
         keep: how many checkpoints stay, this one included; 0 keeps all.
 
     Returns:
@@ -61,15 +76,15 @@ def save_checkpoint(folder: Path, step: int, engine: Engine, rows: Rows, save_mo
         SinkscopeError: if the disk has no room for it.
     """
     final = folder / f"step-{step:06d}"
-    state, optimizer, chance = gathered(engine), _optimizer_state(engine), gather_object([_random_state()])
+    state, optimizer, chance = gathered(engine, saver.names), _optimizer_state(engine), gather_object([_random_state()])
     if engine.accelerator.is_main_process:
         folder.mkdir(parents=True, exist_ok=True)
         check_checkpoint_room(folder, engine)
         with building_folder(final) as building:
-            save_model(building / "model", state)
+            saver.save(building / "model", state)
             torch.save(optimizer, building / "optimizer.pt")
             torch.save(chance, building / "random.pt")
-            pd.DataFrame(rows).to_parquet(building / "metrics.parquet", index=False)
+            pd.DataFrame(rows, columns=None if rows else ["step"]).to_parquet(building / "metrics.parquet", index=False)
             (building / "state.json").write_text(json.dumps({"step": step}), encoding="utf-8")
         for old in checkpoints(folder)[:-keep] if keep else []:
             shutil.rmtree(old)
@@ -82,11 +97,10 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step-*") if (path / "state.json").is_file())
 
 
-def load_rows(checkpoint: Path) -> tuple[int, Rows]:
-    """The step of a checkpoint and the metrics up to it."""
-    state = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+def load_rows(checkpoint: Path) -> Rows:
+    """The metrics up to a checkpoint, a row per step."""
     rows = pd.read_parquet(checkpoint / "metrics.parquet").to_dict("records")
-    return int(state["step"]), [{str(k): v for k, v in row.items() if not pd.isna(v)} for row in rows]
+    return [{str(key): value for key, value in row.items() if not pd.isna(value)} for row in rows]
 
 
 def load_state(checkpoint: Path, engine: Engine) -> None:
@@ -110,10 +124,17 @@ def load_state(checkpoint: Path, engine: Engine) -> None:
         _set_random_state(chance[engine.accelerator.process_index])
 
 
-def gathered(engine: Engine) -> dict[str, Tensor]:
-    """The whole model's state on the CPU, from all processes; empty on all but the main one."""
+def gathered(engine: Engine, names: frozenset[str] | None) -> dict[str, Tensor]:
+    """The model's state on the CPU, from all processes; empty on all but the main one.
+
+    Args:
+        engine: the model.
+        names: which entries; None for all.
+    """
     state: dict[str, Tensor] = {}
     for name, value in engine.bare.state_dict().items():
+        if names is not None and name not in names:
+            continue
         whole = value.full_tensor() if isinstance(value, DTensor) else value
         if engine.accelerator.is_main_process:
             state[name] = whole.detach().cpu()

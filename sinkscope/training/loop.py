@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from sinkscope.config import CheckpointConfig, OptimizerConfig, ScheduleConfig
 from sinkscope.errors import SinkscopeError
-from sinkscope.training.checkpoint import Rows, SaveModel, save_checkpoint
+from sinkscope.training.checkpoint import Rows, Saver, save_checkpoint
 from sinkscope.training.corpus import Corpus, batch_indices
 from sinkscope.training.engine import Engine, averaged
 from sinkscope.training.metrics import is_spike, write_metrics
@@ -63,7 +63,7 @@ def train(
     out: Path,
     *,
     rows: Rows,
-    save_model: SaveModel,
+    saver: Saver,
     before_step: Callable[[int], None] | None = None,
     after_step: Callable[[int], dict[str, Any] | None] | None = None,
 ) -> Rows:
@@ -75,7 +75,7 @@ def train(
         corpus: what on.
         out: gets `checkpoints/` and `metrics.parquet`.
         rows: metrics of the steps done before.
-        save_model: writes a model's folder from its gathered state.
+        saver: writes the model into checkpoints.
         before_step: called with the number of each step before it is made.
         after_step: called with the number of steps done; what it returns is logged.
 
@@ -96,7 +96,7 @@ def train(
 
     def keep(done: int) -> Path:
         write_rows()
-        return save_checkpoint(out / "checkpoints", done, engine, rows, save_model, keep=plan.checkpoint.keep)
+        return save_checkpoint(out / "checkpoints", done, engine, rows, saver, keep=plan.checkpoint.keep)
 
     def write_rows() -> None:
         if accelerator.is_main_process and rows:
@@ -138,7 +138,8 @@ def train(
         if done % plan.checkpoint.evaluate == 0 or done == plan.schedule.steps:
             row["valid_loss"] = validation_loss(engine, corpus.valid, micro)
             speed = (done - start) * ids.shape[1] * plan.optimizer.batch_sequences / (time.perf_counter() - clock)
-            _say(accelerator.is_main_process, f"step {done}: valid loss {row['valid_loss']:.4f}, {speed:.0f} tokens/s")
+            if accelerator.is_main_process:
+                say(f"step {done}: valid loss {row['valid_loss']:.4f}, {speed:.0f} tokens/s")
         if after_step is not None:
             row |= after_step(done) or {}
         accelerator.log({key: number for key, number in row.items() if key != "step"}, step=step)
@@ -211,6 +212,6 @@ def _shown(start: int, steps: int, shown: bool) -> Iterator[int]:
         yield from bar.track(range(start, steps), description="training", total=steps - start)
 
 
-def _say(main: bool, text: str) -> None:
-    if main:
-        Console(stderr=True, highlight=False).print(text)
+def say(text: str) -> None:
+    """A line about the course of a training, on stderr."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(text)

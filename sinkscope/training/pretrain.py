@@ -13,7 +13,7 @@ from sinkscope.training.engine import make_accelerator, prepare
 from sinkscope.training.folder import CHECKPOINTS, MODEL, claim
 from sinkscope.training.loop import shares, train
 from sinkscope.training.model import build_model, build_optimizer
-from sinkscope.training.save import finish, load_weights_, model_saver
+from sinkscope.training.save import finish, whole_saver
 from sinkscope.training.trackers import start_tracker
 
 
@@ -89,15 +89,15 @@ def _train(recipe: Recipe, corpus: Corpus, out: Path, accelerator: Accelerator) 
     if recipe.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     optimizer = build_optimizer(model, recipe.optimizer)
+    saver = whole_saver(model, corpus.tokenizer)
     found = checkpoints(out / CHECKPOINTS)
     rows: Rows = []
     if found:
-        _, rows = load_rows(found[-1])
-        load_weights_(model, found[-1] / "model")
+        rows = load_rows(found[-1])
+        saver.load_(model, found[-1] / "model")
     engine = prepare(accelerator, model, optimizer)
     if found:
         load_state(found[-1], engine)
     check_checkpoint_room(out, engine)
-    save = model_saver(model, corpus.tokenizer)
-    train(recipe, engine, corpus, out, rows=rows, save_model=save)
-    finish(engine, out, save)
+    train(recipe, engine, corpus, out, rows=rows, saver=saver)
+    finish(engine, out, saver)
