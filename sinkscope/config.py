@@ -42,10 +42,12 @@ class TokenizerConfig:
     Attributes:
         name: a folder, or an id on the Hugging Face Hub.
         vocab_size: entries of a byte-level BPE that is trained instead.
+        documents: how many training documents it is trained on, the first ones; by default all.
     """
 
     name: str | None = None
     vocab_size: int | None = None
+    documents: int | None = None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -119,7 +120,7 @@ def _tokenizer(config: TokenizerConfig, data: DataConfig, folder: Path) -> PreTr
         return load_tokenizer(config.name)
     assert config.vocab_size is not None  # noqa: S101  (a recipe gives one of the two)
     if not folder.is_dir():
-        texts = (document.text for document in _documents(data, valid=False))
+        texts = (document.text for document in islice(_documents(data, valid=False), config.documents))
         trained = train_tokenizer(texts, config.vocab_size, data.tokens)
         with building_folder(folder) as building:
             trained.save_pretrained(building)

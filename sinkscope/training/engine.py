@@ -78,7 +78,7 @@ def make_accelerator(
     """Accelerate's engine for a training.
 
     Args:
-        precision: `bfloat16` for autocast over float32 weights, or `float32`.
+        precision: `bfloat16` for autocast over float32 weights, `float32`, or `auto`, which is bfloat16 on a GPU.
         device: `cpu` keeps a training off a GPU that is there.
         log_to: one of `trackers.TRACKERS`.
         folder: where a tracker keeps its files.
@@ -87,9 +87,10 @@ def make_accelerator(
         SinkscopeError: if the tracker is not installed.
     """
     check_tracker(log_to)
+    on_cpu = device == "cpu" or not torch.cuda.is_available()
     return Accelerator(
-        mixed_precision="bf16" if precision == "bfloat16" else "no",
-        cpu=device == "cpu" or not torch.cuda.is_available(),
+        mixed_precision="bf16" if precision == "bfloat16" or (precision == "auto" and not on_cpu) else "no",
+        cpu=on_cpu,
         log_with=log_to,
         project_dir=folder,
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],

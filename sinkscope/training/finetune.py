@@ -26,6 +26,7 @@ from transformers import PreTrainedModel
 
 from sinkscope.errors import SinkscopeError
 from sinkscope.models.load import Loaded, load_model
+from sinkscope.text.windows import default_tokens
 from sinkscope.training.checkpoint import Rows, check_checkpoint_room, checkpoints, load_rows, load_state
 from sinkscope.training.corpus import Corpus, prepare_corpus
 from sinkscope.training.disk import building_folder, replace_text
@@ -36,7 +37,7 @@ from sinkscope.training.lora import merged, with_lora
 from sinkscope.training.model import build_optimizer
 from sinkscope.training.retrofit import calibration_windows, ramp, start_vscale_
 from sinkscope.training.save import base_of, finish, trained_saver, whole_saver
-from sinkscope.training.settings import Finetuning, LoraSettings
+from sinkscope.training.settings import CONTEXT, Finetuning, LoraSettings
 from sinkscope.training.trackers import start_tracker
 from sinkscope.vscale import attach_, attached, detach_, set_ramp_
 from sinkscope.vscale import save as save_vscale
@@ -55,12 +56,14 @@ class Finetuned:
     """What a finetuning left.
 
     Attributes:
+        settings: what was done, every value resolved.
         model: folder of the finished model.
         control: folder of the control's, or None.
         losses: held-out loss in nats by moment: `before`, `attached`, `after`, `control`.
         valid: the held-out windows [N, T] that all were measured on.
     """
 
+    settings: Finetuning
     model: Path
     control: Path | None
     losses: dict[str, float]
@@ -97,6 +100,8 @@ def finetune(
     loaded = _load(settings, accelerator)
     if settings.vscale is not None and attached(loaded.model):
         raise SinkscopeError(f"{settings.model} has V-scale already: leave out --vscale to train it on", exit_code=2)
+    if settings.data.tokens == CONTEXT:
+        settings = replace(settings, data=replace(settings.data, tokens=default_tokens(loaded.model)))
     claim(out, {**asdict(settings), "control": control}, accelerator, resume=resume)
     windows = settings.schedule.steps * settings.optimizer.batch_sequences
     corpus = prepare_corpus(settings.data, loaded.tokenizer, out / "tokens", accelerator, windows=windows)
@@ -108,7 +113,7 @@ def finetune(
         plain = replace(settings, vscale=None)
         _train(plain, _load(plain, accelerator), corpus, out / CONTROL, accelerator, losses, after="control")
     accelerator.end_training()
-    return Finetuned(out / MODEL, out / CONTROL / MODEL if control else None, losses.known, corpus.valid)
+    return Finetuned(settings, out / MODEL, out / CONTROL / MODEL if control else None, losses.known, corpus.valid)
 
 
 class _Losses:

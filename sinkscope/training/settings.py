@@ -12,6 +12,11 @@ from sinkscope.vscale.module import VARIANTS
 TRAINED = ("all", "lora", "theta")
 LOADED = {"4bit": "nf4", "8bit": "int8"}
 STARTS = ("calibrated", "paper", "identity")
+PRECISIONS = ("auto", "float32", "bfloat16")
+RATES = {"all": 2e-4, "lora": 2e-4, "theta": 1e-2}
+"""Default peak learning rates by what is trained."""
+CONTEXT = 0
+"""In the place of a window's length: the model's context, at most `sinkscope.text.windows.LONGEST_DEFAULT`."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ class Finetuning:
         train: `all` weights, `lora`, or V-scale's `theta` alone.
         load_in: `4bit` or `8bit` quantizes the base, whose weights then cannot be trained.
         vscale: how V-scale starts; None trains the model as it is.
-        precision: `bfloat16` for autocast, or `float32`.
+        precision: `bfloat16` for autocast, `float32`, or `auto`, which is bfloat16 on a GPU.
     """
 
     model: str
@@ -77,16 +82,31 @@ class Finetuning:
     vscale: VScaleStart | None = None
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     seed: int = 0
-    precision: str = "float32"
+    precision: str = "auto"
     compile: bool = False
     gradient_checkpointing: bool = False
     monitor: int = 0
 
     def __post_init__(self) -> None:
-        if self.train not in TRAINED:
-            raise SinkscopeError(f"--train is one of {', '.join(TRAINED)}, not {self.train}", exit_code=2)
-        if self.load_in is not None and self.load_in not in LOADED:
-            raise SinkscopeError(f"--load-in is one of {', '.join(LOADED)}, not {self.load_in}", exit_code=2)
+        for option, value, choices in (
+            ("--train", self.train, TRAINED),
+            ("--load-in", self.load_in or "4bit", tuple(LOADED)),
+            ("--precision", self.precision, PRECISIONS),
+            ("--optimizer", self.optimizer.name, ("adamw", "adamw8bit")),
+        ):
+            if value not in choices:
+                raise SinkscopeError(f"{option} is one of {', '.join(choices)}, not {value}", exit_code=2)
+        for option, number in (
+            ("--steps", self.schedule.steps),
+            ("--batch-sequences", self.optimizer.batch_sequences),
+            ("--valid-sequences", self.data.valid_sequences),
+            ("--lr", self.optimizer.lr),
+            ("--clip", self.optimizer.clip),
+            ("--checkpoint-every", self.checkpoint.every),
+            ("--evaluate-every", self.checkpoint.evaluate),
+        ):
+            if number <= 0:
+                raise SinkscopeError(f"{option} must be more than 0", exit_code=2)
         if self.load_in is not None and self.train == "all":
             raise SinkscopeError("quantized weights cannot be trained: use --lora or --train theta", exit_code=2)
         if self.train == "theta" and self.vscale is None:
