@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from filelock import FileLock
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
@@ -61,15 +62,16 @@ def prepare_corpus(
     source = tokenizer if isinstance(tokenizer, TokenizerConfig) else {"vocabulary": hash_of(tokenizer)}
     key = json.dumps([asdict(data), source if isinstance(source, dict) else asdict(source), windows], sort_keys=True)
     folder = folder / hashlib.sha256(key.encode()).hexdigest()[:16]
-    with accelerator.main_process_first():
+    folder.mkdir(parents=True, exist_ok=True)
+    train_file, valid_file = folder / "train.bin", folder / "valid.bin"
+    # The lock keeps apart runs that share the folder, the context the processes of one run.
+    with accelerator.main_process_first(), FileLock(folder / ".lock"):
         if isinstance(tokenizer, TokenizerConfig):
             tokenizer = _tokenizer(tokenizer, data, folder / "tokenizer")
         bos = adds_bos(tokenizer) if data.bos == "auto" else data.bos == "always"
         size = data.tokens - bos
-        train_file, valid_file = folder / "train.bin", folder / "valid.bin"
-        if accelerator.is_main_process:
-            write_tokens(_documents(data, valid=True), tokenizer, valid_file, limit=data.valid_sequences * size)
-            write_tokens(_documents(data, valid=False), tokenizer, train_file, limit=windows * size)
+        write_tokens(_documents(data, valid=True), tokenizer, valid_file, limit=data.valid_sequences * size)
+        write_tokens(_documents(data, valid=False), tokenizer, train_file, limit=windows * size)
     train = read_windows(train_file, tokenizer, tokens=data.tokens, bos=bos, most=windows)
     valid = read_windows(valid_file, tokenizer, tokens=data.tokens, bos=bos, most=data.valid_sequences)
     if len(valid) < data.valid_sequences:

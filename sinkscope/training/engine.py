@@ -53,6 +53,13 @@ class Engine:
         """Whether the parameters are spread over the processes."""
         return any(isinstance(p, DTensor) for p in self.model.parameters())
 
+    def in_words(self) -> str:
+        """How the training is spread over processes."""
+        count = self.accelerator.num_processes
+        if count == 1:
+            return f"one process on {self.accelerator.device}"
+        return f"{count} processes, parameters {'sharded (FSDP2)' if self.sharded else 'replicated'}"
+
     def accumulating(self, last: bool) -> AbstractContextManager[Any]:
         """Around a forward and backward pass: gradients are exchanged in the last one of a step alone."""
         if self.sharded_here:

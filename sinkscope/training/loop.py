@@ -91,6 +91,8 @@ def train(
     parts = share // micro
     loss_of = compiled_loss(engine.model, plan.compile)
     engine.model.train()
+    if accelerator.is_main_process:
+        say(f"training on {engine.in_words()}" + (f", from step {len(rows)}" if rows else ""))
     losses = [float(row["loss"]) for row in rows]
     start, clock = len(rows), time.perf_counter()
 
@@ -109,7 +111,7 @@ def train(
         for group in engine.optimizer.param_groups:
             group["lr"] = rate
         which = batch_indices(step, plan.optimizer.batch_sequences, len(corpus.train), plan.seed)
-        ids = corpus.train[which[accelerator.process_index :: accelerator.num_processes]].to(accelerator.device)
+        ids = corpus.train[which.view(-1, share)[accelerator.process_index]].to(accelerator.device)
         total = torch.zeros((), device=accelerator.device)
         for number, part in enumerate(ids.split(micro), start=1):
             with engine.accumulating(last=number == parts):
