@@ -1,37 +1,17 @@
 """A run that was cut off and resumed ends in the very same weights as one that was not."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import RECIPE
 
-from sinkscope.config import Recipe, load_recipe
+from sinkscope.config import Recipe
 from sinkscope.errors import SinkscopeError
 from sinkscope.training import loop
 from sinkscope.training.checkpoint import checkpoints
 from sinkscope.training.pretrain import pretrain
-
-SHORT = {
-    "optimizer.lr": 1e-2,
-    "schedule.steps": 12,
-    "schedule.warmup": 2,
-    "model.num_hidden_layers": 2,
-    "checkpoint.every": 4,
-    "checkpoint.evaluate": 6,
-}
-
-
-@pytest.fixture
-def recipe(tmp_path: Path) -> Recipe:
-    text = tmp_path / "text.jsonl"
-    text.write_text("\n".join(json.dumps({"text": f"document {n} and {n * n} more words"}) for n in range(40)))
-    path = tmp_path / "tiny.toml"
-    path.write_text(RECIPE.replace("SOURCE", str(text)))
-    return load_recipe(path, SHORT)
 
 
 def test_resumes_to_the_same_weights(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,10 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file
 
+from sinkscope.config import OptimizerConfig
+from sinkscope.errors import SinkscopeError
+from sinkscope.training.loop import shares
+
 ROOT = Path(__file__).parents[2]
 STEPS = 20
 MINI = ["mini", "--steps", str(STEPS), "--set", "compile=false", "--set", "data.valid_sequences=16"]
@@ -63,11 +67,7 @@ def test_sharded_processes_agree_with_one_and_resume(tmp_path: Path) -> None:
     assert max(float((whole[name] - resumed[name]).abs().max()) for name in whole) < 1e-6
 
 
-def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
-    from sinkscope.config import OptimizerConfig
-    from sinkscope.errors import SinkscopeError
-    from sinkscope.training.loop import shares
-
+def test_a_batch_that_cannot_be_shared_is_refused() -> None:
     assert shares(OptimizerConfig(lr=1.0, batch_sequences=12, micro_sequences=3), 2) == (6, 3)
     with pytest.raises(SinkscopeError, match="batch of 12 windows cannot be shared equally by 5 processes"):
         shares(OptimizerConfig(lr=1.0, batch_sequences=12), 5)
