@@ -1,6 +1,6 @@
 """A table of metrics by runs whose cells have several lines: value, ratio with interval, verdict."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ from sinkscope.report.text import fitted, number, wrapped
 
 _COLOURS = {SUPPRESSED: style.BLUE, GROWN: style.VERMILION, PRESERVED: style.GREEN}
 _LEADING = 1.28
+_DECIMAL = (0.1, 10.0)
+_LOWEST = 0.12  # of the page's height: what does not fit above the caption is left to the tables
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ def matrix(
               weight="bold")  # fmt: skip
     _rule(page, top, 0.8)
     for title, cells in rows:
+        if top - (lines + 0.35) * step < _LOWEST:
+            break
         top -= 0.35 * step
         titles = wrapped(title, first * style.POINTS[0] - 8, size, "bold")[:lines]
         for place, text in enumerate(titles):
@@ -91,13 +95,18 @@ def cell(row: dict[str, Any], *, narrow: bool, judged: bool = True) -> Cell:
     if row["verdict"] == NOT_JUDGED:
         return value, word
     ratio = "no ratio" if row["ratio"] != row["ratio"] else f"x {number(float(row['ratio']))}"
-    interval = _interval(row["ratio_low"], row["ratio_high"], 2 if narrow else 3)
+    interval = _interval(row["ratio_low"], row["ratio_high"], _short if narrow else number)
     ratios = [ratio, interval.strip(" ()")] if narrow else [ratio + interval]
     return (value, *(Words(text) for text in ratios), *([word] if judged else []))
 
 
-def _interval(low: float, high: float, digits: int = 3) -> str:
-    return f" ({number(float(low), digits)}-{number(float(high), digits)})" if low == low and high == high else ""
+def _interval(low: float, high: float, write_number: Callable[[float], str] = number) -> str:
+    return f" ({write_number(float(low))}-{write_number(float(high))})" if low == low and high == high else ""
+
+
+def _short(value: float) -> str:
+    """Two decimals where they suffice."""
+    return f"{value:.2f}" if _DECIMAL[0] <= value < _DECIMAL[1] else number(value, 2)
 
 
 def _rule(page: Page, y: float, thickness: float) -> None:

@@ -24,9 +24,8 @@ def draw(run: Run) -> Page:
         cells = [cell(rows[name, look.name], narrow=narrow, judged=False) for look in looks(run)]
         table.append((BY_NAME[name].title, [*cells, *(_published(model, name) for model in _MODELS)]))
     header = [look.label(1000.0) for look in looks(run)]
-    matrix(
-        page, [*header, *(f"paper {model.split()[1]}" for model in _MODELS)], table, top=0.905, first=_FIRST, lines=3
-    )
+    published = [f"{'' if narrow else 'paper: '}{model.split()[1]}" for model in _MODELS]
+    matrix(page, [*header, *published], table, top=0.905, first=_FIRST, lines=3)
     return page
 
 
@@ -44,8 +43,8 @@ ENTRY = Entry(
     "paper",
     "Beside the paper's models",
     draw,
-    f"Paper: the 0.3B models of {PAPER}, trained from scratch on C4 (step 20000, validation loss, one seed, no "
-    "intervals); its ratios are to its own baseline. Losses and absolute norms compare only between models of like "
-    "size, text and tokenizer; ratios say more. A cell: value (95 % interval) and ratio to the reference (95 % "
-    "interval).",
+    f"Last three columns: the 0.3B models of {PAPER}, trained from scratch on C4 (step 20000, validation loss, one "
+    "seed, no intervals); its ratios are to its own baseline. Losses and absolute norms compare only between models "
+    "of like size, text and tokenizer; ratios say more. A cell: value (95 % interval) and ratio to the reference "
+    "(95 % interval).",
 )

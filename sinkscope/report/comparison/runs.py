@@ -34,7 +34,7 @@ _LOOKS: tuple[tuple[str, str, _Dashes], ...] = (
 SHOWN = len(_LOOKS)
 _PER_LINE = 4
 _LINE = 0.026  # of the page's height
-_KEY_TOP = 0.914
+_KEY_TOP = 0.911
 _SWATCH = 52.0  # points that a key's line and the gaps around it take
 
 

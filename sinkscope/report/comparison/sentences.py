@@ -23,7 +23,7 @@ def manner(run: Run) -> str:
     data = entries[0]["measured"][0]["data"]
     pairing = "paired, as all read the same" if run.info["paired"] else "unpaired, as they did not read the same"
     if any(entry["seeds"] > 1 for entry in entries):
-        how = "Runs of one name are seeds: their mean is shown, with Student's t interval over seeds"
+        how = "Runs of one name are seeds: their mean is shown, and 95 % intervals are Student's t over seeds"
         if any(entry["seeds"] == 1 for entry in entries):
             how += "; a single run has no spread over seeds, so its ratios have no interval"
     else:

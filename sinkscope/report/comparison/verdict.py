@@ -6,13 +6,14 @@ from sinkscope.report.comparison.matrix import cell, matrix
 from sinkscope.report.comparison.runs import looks, rows_of
 from sinkscope.report.comparison.sentences import manner, outcomes, warning
 from sinkscope.report.figures.entry import Entry
-from sinkscope.report.page import LEFT, Page, paragraph
+from sinkscope.report.page import Page, paragraph
 from sinkscope.report.text import printable
 from sinkscope.tables.store import Run
 
 _GAP = 0.01
 _FEW = 4  # with more runs the table says it all
 _FIRST = 0.155
+_ROOM = 0.78  # of the page's height: below it, the table needs the place of the sentences
 
 
 def draw(run: Run) -> Page:
@@ -23,9 +24,9 @@ def draw(run: Run) -> Page:
         top = paragraph(page, warning(run), top=top, size=style.BODY, weight="bold", color=style.VERMILION) - 0.5 * _GAP
     for note in run.info["notes"]:
         top = paragraph(page, printable(note), top=top, size=style.BODY)
-    if len(run.info["runs"]) <= _FEW:
+    if len(run.info["runs"]) <= _FEW and top > _ROOM:
         for sentence in outcomes(run):
-            top = paragraph(page, sentence, top=top, size=style.BODY, left=LEFT)
+            top = paragraph(page, sentence, top=top, size=style.BODY)
     top = paragraph(page, manner(run), top=top - 0.5 * _GAP, size=style.SMALL, color=style.GREY) - _GAP
     rows = rows_of(run)
     shown = [metric for metric in METRICS if metric.short and (run.backward or not metric.backward)]
