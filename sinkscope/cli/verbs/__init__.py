@@ -6,5 +6,6 @@ from typing import Any
 from sinkscope.cli.verbs.analyze import analyze
 from sinkscope.cli.verbs.compare import compare
 from sinkscope.cli.verbs.pretrain import pretrain
+from sinkscope.cli.verbs.report import report
 
-VERBS: tuple[Callable[..., Any], ...] = (analyze, compare, pretrain)
+VERBS: tuple[Callable[..., Any], ...] = (analyze, compare, pretrain, report)
