@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sinkscope
+from sinkscope.cli.output import command_line
 from sinkscope.errors import SinkscopeError
 from sinkscope.hub import looks_like_a_path
 from sinkscope.settings import Settings
@@ -148,6 +149,7 @@ def gather(
             **_conditions(like, data=data, sequences=sequences, tokens=tokens),
             **loading,
         )
+        analysis.info["command"] = command_line()
         runs[member] = analysis.run
         like = like or analysis.run
     return [runs[member] for member in chosen]
