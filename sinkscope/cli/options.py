@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 _MODEL, _DATA, _MEASURE, _OUTPUT, _TRAIN = "Model", "Data", "Measurement", "Output", "Training"
+_COMPARE = "Comparison"
 
 
 def _option(flag: str, panel: str, text: str, metavar: str | None = None) -> typer.models.OptionInfo:
@@ -83,6 +84,7 @@ TokensDir = Annotated[
 LogTo = Annotated[str | None, _option("--log-to", _TRAIN, "Log the metrics there too.", "tensorboard|wandb")]
 Resume = Annotated[bool, _option("--resume", _TRAIN, "Continue from the newest checkpoint below --out.")]
 
+<<<<<<< HEAD
 _VSCALE, _HOW = "V-scale", _TRAIN
 
 
@@ -133,3 +135,39 @@ ValidSequences = Annotated[int, _option("--valid-sequences", _DATA, "Windows of 
 Report = Annotated[
     bool, _switch("--report/--no-report", _OUTPUT, "Analyze before and after, and write one comparison.")
 ]
+=======
+Runs = Annotated[
+    list[str],
+    typer.Argument(
+        help="Run folders, or models to analyze alike; the first is the reference. NAME=RUN names a run, "
+        "NAME=RUN,RUN,RUN makes one of several seeds.",
+        metavar="RUN RUN [RUN ...]",
+    ),
+]
+ComparisonOut = Annotated[Path, _option("--out", _OUTPUT, "Folder for the comparison.")]
+AllowMismatch = Annotated[
+    bool, _option("--allow-mismatch", _COMPARE, "Compare runs on different data or with different settings, flagged.")
+]
+Margin = Annotated[float, _option("--margin", _COMPARE, "Ratios within 1/margin to margin count as the same.")]
+Draws = Annotated[int, _option("--draws", _COMPARE, "Bootstrap draws.")]
+DrawSeed = Annotated[int, _option("--seed", _COMPARE, "Seed of the draws.")]
+LikeData = Annotated[
+    str | None, _option("--data", _DATA, "Text for models; by default that of the first run, else stdlib.")
+]
+LikeSequences = Annotated[
+    int | None, _option("--sequences", _DATA, "Sequences for models; by default as in the first run, else 32.")
+]
+LikeTokens = Annotated[
+    int | None, _option("--tokens", _DATA, "Tokens per sequence for models; by default as in the first run.")
+]
+
+RunFolder = Annotated[Path, typer.Argument(help="A run folder of any kind.", metavar="RUN")]
+Format = Annotated[
+    str, _option("--format", _OUTPUT, "What to write, separated by commas: figures, report.pdf, report.html.",
+                 "png,pdf,html")
+]  # fmt: skip
+ReportOut = Annotated[
+    Path | None, _option("--out", _OUTPUT, "Folder for the report; by default the run folder itself.")
+]
+ReportForce = Annotated[bool, _option("--force", _OUTPUT, "Write into an existing folder, over an older report.")]
+>>>>>>> wip-compare

@@ -30,7 +30,7 @@ class Metric:
         judged: whether its ratio is formed and judged; it must be a positive quantity with a zero of its own.
         margin: equivalence margin of its own instead of the comparison's.
         backward: whether it needs gradients.
-        first_page: whether it stands on the report's first page.
+        short: its name inside a sentence; with one, it stands on the report's first page.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Metric:
     judged: bool = True
     margin: float | None = None
     backward: bool = False
-    first_page: bool = False
+    short: str = ""
 
 
 def _loss(sample: Sample) -> Array:
@@ -82,7 +82,7 @@ def _quotient(above: Array, below: Array) -> Array:
         return above / below
 
 
-def _norms(site: str, name: str, title: str, *, first_page: tuple[str, ...] = ()) -> tuple[Metric, ...]:
+def _norms(site: str, name: str, title: str, **short: str) -> tuple[Metric, ...]:
     rows = (
         ("t0_mean", f"{title} norm, token 0 (3), mean", _mean(f"{site}_t0")),
         ("t0_max", f"{title} norm, token 0, largest layer", _largest(f"{site}_t0")),
@@ -90,22 +90,23 @@ def _norms(site: str, name: str, title: str, *, first_page: tuple[str, ...] = ()
         ("t0_over_early", f"{title} norm, token 0 / early", _over_early(site)),
         ("t0_over_early_max", f"{title} norm, token 0 / early, largest layer", _over_early_largest(site)),
     )
-    return tuple(Metric(f"{name}_{key}", text, of, first_page=key in first_page) for key, text, of in rows)
+    return tuple(Metric(f"{name}_{key}", text, of, short=short.get(key, "")) for key, text, of in rows)
 
 
 METRICS: tuple[Metric, ...] = (
     Metric("loss", "Loss [nats per token]", _loss, judged=False),
-    Metric("perplexity", "Perplexity", _perplexity, margin=LOSS_MARGIN, first_page=True),
-    Metric("sink_rate_mean", "Sink rate (1), mean", _mean("sink_rate"), first_page=True),
+    Metric("perplexity", "Perplexity", _perplexity, margin=LOSS_MARGIN, short="perplexity"),
+    Metric("sink_rate_mean", "Sink rate (1), mean", _mean("sink_rate"), short="sink rate"),
     Metric("sink_rate_max", "Sink rate, largest layer", _largest("sink_rate")),
     Metric("gradient_sink_median", "Gradient-sink ratio (6), median", _gradient_sink(0.5), backward=True,
-           first_page=True),
+           short="gradient sink"),
     Metric("gradient_sink_q25", "Gradient-sink ratio, lower quartile", _gradient_sink(0.25), backward=True),
     Metric("gradient_sink_q75", "Gradient-sink ratio, upper quartile", _gradient_sink(0.75), backward=True),
-    *_norms("h_out", "residual", "Residual", first_page=("t0_mean", "t0_over_early")),
-    *_norms("r_mlp", "mlp", "MLP output", first_page=("t0_mean",)),
-    *_norms("r_attn", "attn", "Attention output", first_page=("t0_mean",)),
-    Metric("abs_max_mean", "Largest |x| (5), mean over sequences", _largest("abs_max"), first_page=True),
+    *_norms("h_out", "residual", "Residual", t0_mean="residual norm at token 0",
+           t0_over_early="residual norm of token 0 over early"),
+    *_norms("r_mlp", "mlp", "MLP output", t0_mean="MLP output norm at token 0"),
+    *_norms("r_attn", "attn", "Attention output", t0_mean="attention output norm at token 0"),
+    Metric("abs_max_mean", "Largest |x| (5), mean over sequences", _largest("abs_max"), short="largest |x|"),
     Metric("value_scaled_t0_over_early", "|v| as attended to, token 0 / early (4)", _over_early("v_scaled")),
     Metric("value_drain", "|v| as projected, token 0 / early (4)"),
     Metric("abs_max", "Largest |x| of the run (5)"),

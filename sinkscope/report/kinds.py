@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from rich.console import RenderableType
 
 from sinkscope.errors import SinkscopeError
-from sinkscope.report import figures, terminal
+from sinkscope.report import comparison, figures, terminal
+from sinkscope.report.comparison import runs as compared
+from sinkscope.report.comparison import terminal as comparison_terminal
 from sinkscope.report.figures.entry import Entry
 from sinkscope.report.text import printable
 from sinkscope.tables.store import Run
@@ -35,7 +37,10 @@ def _model_on_text(run: Run) -> str:
     return f"{name} on {printable(run.info['data']['source'], 50, keep_end=True)}"
 
 
-KINDS: dict[str, Kind] = {"analysis": Kind(figures.REGISTRY, _model_on_text, terminal.summary)}
+KINDS: dict[str, Kind] = {
+    "analysis": Kind(figures.REGISTRY, _model_on_text, terminal.summary),
+    "comparison": Kind(comparison.REGISTRY, compared.subtitle, comparison_terminal.summary),
+}
 
 
 def kind_of(run: Run) -> Kind:

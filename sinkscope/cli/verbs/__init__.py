@@ -4,7 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from sinkscope.cli.verbs.analyze import analyze
+from sinkscope.cli.verbs.compare import compare
 from sinkscope.cli.verbs.finetune import finetune
 from sinkscope.cli.verbs.pretrain import pretrain
+from sinkscope.cli.verbs.report import report
 
-VERBS: tuple[Callable[..., Any], ...] = (analyze, finetune, pretrain)
+VERBS: tuple[Callable[..., Any], ...] = (analyze, compare, finetune, pretrain, report)
