@@ -84,7 +84,6 @@ TokensDir = Annotated[
 LogTo = Annotated[str | None, _option("--log-to", _TRAIN, "Log the metrics there too.", "tensorboard|wandb")]
 Resume = Annotated[bool, _option("--resume", _TRAIN, "Continue from the newest checkpoint below --out.")]
 
-<<<<<<< HEAD
 _VSCALE, _HOW = "V-scale", _TRAIN
 
 
@@ -135,7 +134,7 @@ ValidSequences = Annotated[int, _option("--valid-sequences", _DATA, "Windows of 
 Report = Annotated[
     bool, _switch("--report/--no-report", _OUTPUT, "Analyze before and after, and write one comparison.")
 ]
-=======
+
 Runs = Annotated[
     list[str],
     typer.Argument(
@@ -170,4 +169,3 @@ ReportOut = Annotated[
     Path | None, _option("--out", _OUTPUT, "Folder for the report; by default the run folder itself.")
 ]
 ReportForce = Annotated[bool, _option("--force", _OUTPUT, "Write into an existing folder, over an older report.")]
->>>>>>> wip-compare
