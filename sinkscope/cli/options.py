@@ -76,3 +76,20 @@ Set = Annotated[
 Steps = Annotated[int | None, _option("--steps", _TRAIN, "Optimizer steps, instead of the recipe's.")]
 Seed = Annotated[int | None, _option("--seed", _TRAIN, "Random seed, instead of the recipe's.")]
 Resume = Annotated[bool, _option("--resume", _TRAIN, "Continue from the newest checkpoint below --out.")]
+
+Checkpoints = Annotated[
+    str,
+    typer.Argument(help="A folder of checkpoints of one training run, or with --revisions a Hugging Face model id."),
+]
+Revisions = Annotated[
+    str | None,
+    _option("--revisions", _MODEL, "The checkpoints are the Hub model's branches and tags that match.", "PATTERN"),
+]
+Tokenizer = Annotated[
+    str | None, _option("--tokenizer", _MODEL, "Folder or Hub id of the tokenizer; by default the first checkpoint's.")
+]
+TrackOut = Annotated[Path | None, _option("--out", _OUTPUT, "Folder for the run; by default runs/<name>-track.")]
+TrackForce = Annotated[bool, _option("--force", _OUTPUT, "Replace an existing run folder, and start anew.")]
+TrackResume = Annotated[
+    bool, _option("--resume", _OUTPUT, "Go on with an interrupted track: measure the missing checkpoints only.")
+]
