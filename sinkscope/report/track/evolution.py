@@ -101,7 +101,7 @@ def _panel(axes: Axes, panel: Panel, run: Run) -> None:
         if metric in thresholds:
             axes.axhline(float(thresholds[metric]), color=style.GREY, linestyle=":", linewidth=1.2)
     if len(known) > 1:
-        axes.legend(loc="best")
+        axes.legend(loc="best", frameon=True, framealpha=0.85, edgecolor="none")
 
 
 ENTRY = Entry(
