@@ -4,6 +4,7 @@ A run is a folder of checkpoint folders, or a model of the Hugging Face Hub whos
 The step is in the name, and nothing else says it for certain; so a name without a number is an error, not a guess.
 """
 
+import json
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -61,7 +62,8 @@ def find_checkpoints(source: str, revisions: str | None = None) -> list[Checkpoi
     """The checkpoints of a training run, by step.
 
     Args:
-        source: a folder of checkpoints, also one with a folder `checkpoints` in it; with `revisions` a Hub id.
+        source: a folder of checkpoints, also one with a folder `checkpoints` in it, as `sinkscope pretrain` writes,
+            whose finished model is then the last; with `revisions` a Hub id.
         revisions: pattern of branches and tags, as `step*`.
 
     Raises:
@@ -129,9 +131,10 @@ def _in_folder(folder: Path, source: str) -> list[Checkpoint]:
     if not folder.is_dir():
         hint = "for revisions of a Hub model add --revisions 'step*'"
         raise SinkscopeError(f"there is no folder {source} with checkpoints: {hint}")
-    if (folder / "checkpoints").is_dir():
-        folder = folder / "checkpoints"
     found = []
+    if (folder / "checkpoints").is_dir():
+        found = _finished(folder)
+        folder = folder / "checkpoints"
     for path in sorted(folder.iterdir()):
         if not path.is_dir() or path.name.startswith("."):
             continue
@@ -141,6 +144,19 @@ def _in_folder(folder: Path, source: str) -> list[Checkpoint]:
     if not found:
         raise SinkscopeError(f"{source} holds no checkpoints: folders with a model, named as step-000500")
     return found
+
+
+def _finished(training: Path) -> list[Checkpoint]:
+    """The finished model of a training of ours, whose number of steps is in its recipe."""
+    recipe, model = training / "recipe.json", training / _INSIDE
+    if not recipe.is_file() or not _holds_a_model(model):
+        return []
+    try:
+        step = int(json.loads(recipe.read_text(encoding="utf-8"))["schedule"]["steps"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise SinkscopeError(f"{recipe} is not a recipe of sinkscope with schedule.steps") from error
+    taken = training / "checkpoints" / f"step-{step:06d}"
+    return [] if taken.is_dir() else [Checkpoint(step, _INSIDE, str(model))]
 
 
 def _holds_a_model(folder: Path) -> bool:

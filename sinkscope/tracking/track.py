@@ -243,7 +243,7 @@ def _run(
 def _conventions(epsilon: float) -> dict[str, str]:
     """The thresholds of the table `appearances`, in words."""
     return {
-        f"appearance_of_{phenomenon.name.replace(' ', '_')}": (
+        f"{phenomenon.name.replace(' ', '_')}_if": (
             f"{phenomenon.metric} {'>' if phenomenon.exceeds else '>='} {phenomenon.threshold:g}"
         )
         for phenomenon in phenomena(epsilon)

@@ -11,7 +11,7 @@ import tiny
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from training import IDS, STEPS, adamw, model, same, train, weights
+from watched import IDS, STEPS, adamw, model, same, train, weights
 
 import sinkscope
 from sinkscope import Monitor, SinkscopeError

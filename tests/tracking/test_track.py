@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from checkpointed import SMALL, STEPS, trained
 from huggingface_hub import HfApi
 from huggingface_hub.hf_api import GitRefInfo, GitRefs
-from training import SMALL, STEPS, trained
 
 import sinkscope
 from sinkscope.cli import main
@@ -23,6 +23,7 @@ from sinkscope.settings import Settings
 from sinkscope.tables.columns import BY_KIND
 from sinkscope.tables.store import Run, read_run
 from sinkscope.tracking import track as tracking
+from sinkscope.tracking.checkpoints import find_checkpoints
 
 FEW = [0, 2, 5]
 
@@ -110,6 +111,18 @@ def test_our_own_checkpoints_with_vscale(tmp_path: Path) -> None:
     thetas = run["track_layers"].query("metric == 'theta' and step == 5").set_index("layer")["value"]
     assert thetas.mean() == pytest.approx(value(run, 5, "theta_mean"))
     assert run.info["model"]["vscale"] == "learned"
+
+
+def test_the_finished_model_of_our_own_training_is_the_last_checkpoint(few: Path, tmp_path: Path) -> None:
+    out = tmp_path / "training"
+    shutil.copytree(few, out / "checkpoints")
+    shutil.copytree(few / "checkpoint-5", out / "model")
+    assert [checkpoint.step for checkpoint in find_checkpoints(str(out))] == FEW
+    (out / "recipe.json").write_text(json.dumps({"schedule": {"steps": 9}}))
+    last = find_checkpoints(str(out))[-1]
+    assert (last.step, last.name, last.model) == (9, "model", str(out / "model"))
+    (out / "checkpoints" / "checkpoint-5").rename(out / "checkpoints" / "step-000009")
+    assert find_checkpoints(str(out))[-1].name == "step-000009"
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from sinkscope.cli import options
-from sinkscope.cli.output import command_line, show
+from sinkscope.cli.output import command_line, default_folder, show
 from sinkscope.errors import SinkscopeError
 from sinkscope.settings import Settings
 
@@ -41,7 +41,7 @@ def track(
     settings = Settings(
         sink_epsilon=sink_epsilon, sink_window=sink_window, early=early, positions=positions, backward=not no_backward
     )
-    folder = out if out is not None else Path("runs") / f"{Path(checkpoints).expanduser().resolve().name}-track"
+    folder = out if out is not None else _default_folder(checkpoints)
     from sinkscope.tables.store import check_target, write_run
 
     check_target(folder, force=force)
@@ -83,3 +83,9 @@ def track(
             f"{len(tracked.failed)} of {len(tracked.failed) + len(run.info['checkpoints'])} checkpoints could not be "
             f"measured: {name}{others}; {reason}; put right, --resume --force measures what is missing"
         )
+
+
+def _default_folder(checkpoints: str) -> Path:
+    """`runs/<name>-track`."""
+    folder = default_folder(checkpoints)
+    return folder.with_name(f"{folder.name}-track")

@@ -17,7 +17,7 @@ from sinkscope.tracking.checkpoints import step_of
 from sinkscope.tracking.intervals import DRAWS, intervals
 
 SETTINGS = Settings(positions=32, early=15)
-IDS = torch.randint(2, 250, (5, 40), generator=torch.Generator().manual_seed(3))
+IDS = torch.randint(2, 250, (4, 40), generator=torch.Generator().manual_seed(3))
 RESAMPLED = ("loss", "sink_rate_mean", "sink_rate_max", "residual_t0_mean", "residual_t0_over_early",
              "mlp_t0_over_early_max", "attn_early_mean", "gradient_sink_median", "gradient_sink_q75")  # fmt: skip
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import tiny
 from torch import Tensor
-from training import IDS, STEPS, batches, model, same, weights
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+from watched import IDS, STEPS, batches, model, same, weights
 
 from sinkscope import Monitor, SinkscopeError
 from sinkscope.monitoring.metrics import HEADLINE

@@ -5,7 +5,7 @@ from typing import Any
 
 from accelerate import Accelerator
 from accelerate.tracking import GeneralTracker, on_main_process
-from training import IDS, adamw, batches, model, same, train, weights
+from watched import IDS, adamw, batches, model, same, train, weights
 
 from sinkscope import Monitor
 
