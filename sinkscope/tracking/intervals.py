@@ -45,11 +45,8 @@ def _from_sequences(sequences: pd.DataFrame) -> dict[str, Array]:
 
     def means(metric: str) -> Array:
         """The metric's means over drawn sequences: [DRAWS, layers], or [DRAWS, 1] where it has no layers."""
-        rows = sequences[sequences["metric"] == metric]
-        values = rows.assign(layer=rows["layer"].fillna(-1)).pivot_table(
-            index="layer", columns="sequence", values="value", dropna=False
-        )
-        result: Array = share @ values.to_numpy(dtype=np.float64).T
+        rows = sequences[sequences["metric"] == metric].sort_values(["layer", "sequence"])
+        result: Array = share @ rows["value"].to_numpy(dtype=np.float64).reshape(-1, count).T
         return result
 
     kept = set(sequences["metric"])
