@@ -141,6 +141,7 @@ def test_a_killed_track_resumes_where_it_was(
     monkeypatch.setattr(tracking, "measure", killed)
     out = tmp_path / "out"
     assert track(few, out, code=1) is None
+    assert "interrupted: the same command with --resume" in capfd.readouterr().err
     assert not out.exists()
     monkeypatch.setattr(tracking, "measure", real)
     assert track(few, out, code=2) is None

@@ -69,7 +69,10 @@ def track(
         settings=settings,
         loading={"dtype": dtype, "device": device, "device_map": device_map, "trust_remote_code": trust_remote_code},
     )
-    tracked = measure(request, folder, resume=resume, force=force, progress=sys.stderr.isatty())
+    try:
+        tracked = measure(request, folder, resume=resume, force=force, progress=sys.stderr.isatty())
+    except KeyboardInterrupt as error:
+        raise SinkscopeError("interrupted: the same command with --resume goes on from here") from error
     run = tracked.run
     run.info["command"] = command_line()
     write_run(run, folder, force=force, finish=lambda building: render(run, building))
