@@ -169,3 +169,20 @@ ReportOut = Annotated[
     Path | None, _option("--out", _OUTPUT, "Folder for the report; by default the run folder itself.")
 ]
 ReportForce = Annotated[bool, _option("--force", _OUTPUT, "Write into an existing folder, over an older report.")]
+
+Checkpoints = Annotated[
+    str,
+    typer.Argument(help="A folder of checkpoints of one training run, or with --revisions a Hugging Face model id."),
+]
+Revisions = Annotated[
+    str | None,
+    _option("--revisions", _MODEL, "The checkpoints are the Hub model's branches and tags that match.", "PATTERN"),
+]
+Tokenizer = Annotated[
+    str | None, _option("--tokenizer", _MODEL, "Folder or Hub id of the tokenizer; by default the first checkpoint's.")
+]
+TrackOut = Annotated[Path | None, _option("--out", _OUTPUT, "Folder for the run; by default runs/<name>-track.")]
+TrackForce = Annotated[bool, _option("--force", _OUTPUT, "Replace an existing run folder, and start anew.")]
+TrackResume = Annotated[
+    bool, _option("--resume", _OUTPUT, "Go on with an interrupted track: measure the missing checkpoints only.")
+]

@@ -107,6 +107,7 @@ def load_model(
     device_map: str | None = None,
     quantize: str | None = None,
     trust_remote_code: bool = False,
+    tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> Loaded:
     """Loads a causal language model and its tokenizer.
 
@@ -119,6 +120,7 @@ def load_model(
         device_map: one of `DEVICE_MAPS`, to spread the model over several devices; instead of `device`.
         quantize: one of `QUANTIZATIONS`, weights quantized by bitsandbytes while loading.
         trust_remote_code: allow code that comes with the model to run.
+        tokenizer: take this one, and ask the model for none.
 
     Raises:
         SinkscopeError: for every reason not to load, in one line.
@@ -138,7 +140,7 @@ def load_model(
         raise SinkscopeError(f"{name} is quantized already ({checkpoint_quantization}): leave out --quantize")
     arguments = {**source.pinning, "trust_remote_code": trust_remote_code}
     with quiet(bars=source.revision is not None and sys.stderr.isatty()):
-        tokenizer = _load_tokenizer(source.location, name, arguments)
+        tokenizer = tokenizer or _load_tokenizer(source.location, name, arguments)
         model = _load_weights(source.location, name, {
             **arguments, "dtype": dtype, "device_map": placement,
             "quantization_config": _quantizer(quantize, _compute_dtype(dtype, source.config)),
@@ -172,22 +174,26 @@ def load(name: str | Path, **loading: Any) -> PreTrainedModel:
     return load_model(str(name), **loading).model
 
 
-def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
     """Loads a tokenizer alone.
 
     Args:
-        name: a local folder, or a model id of the Hugging Face Hub.
+        name: one of `PACKAGED`, a local folder, or a model id of the Hugging Face Hub.
+        trust_remote_code: allow code that comes with it to run.
 
     Raises:
         SinkscopeError: if there is none.
     """
     path = _local(name)
+    options = {"trust_remote_code": trust_remote_code}
     if path.is_dir():
-        return _load_tokenizer(str(path), name, {"local_files_only": True})
+        return _load_tokenizer(str(path), name, {**options, "local_files_only": True})
     if looks_like_a_path(name):
         raise SinkscopeError(f"there is no folder {name} to read a tokenizer from")
     pinned = pin(name, None)
-    return _load_tokenizer(name, name, {"revision": pinned.commit, "local_files_only": pinned.cached_only})
+    pinning = {"revision": pinned.commit, "local_files_only": pinned.cached_only}
+    with quiet():
+        return _load_tokenizer(name, name, {**options, **pinning})
 
 
 def check_architecture(config: dict[str, Any], name: str) -> None:
