@@ -154,7 +154,7 @@ class Recipe:
         attention: transformers' attention implementation; short contexts on a CPU are faster with `eager`.
         compile: whether the training step goes through `torch.compile` (needs a C++ compiler on a CPU).
         gradient_checkpointing: recompute each layer's activations in the backward pass instead of keeping them.
-        monitor: steps between measurements of the headline metrics on a probe text; 0 makes none.
+        monitor: steps between measurements of the headline metrics on held-out windows; 0 makes none.
     """
 
     name: str
@@ -215,22 +215,24 @@ def _check(recipe: Recipe, source: str) -> None:
     if (chosen.name is None) == (chosen.vocab_size is None):
         complaint = "names a tokenizer by `name`, or gives the `vocab_size` of one to train, and not both"
         raise SinkscopeError(f"recipe {source}: [tokenizer] {complaint}", exit_code=2)
-    positive = {
-        "data.tokens": recipe.data.tokens - 1,
-        "data.holdout": recipe.data.holdout - 1,
-        "data.valid_sequences": recipe.data.valid_sequences,
-        "optimizer.lr": recipe.optimizer.lr,
-        "optimizer.batch_sequences": recipe.optimizer.batch_sequences,
-        "optimizer.micro_sequences": recipe.optimizer.micro_sequences or recipe.optimizer.micro_sequences is None,
-        "optimizer.clip": recipe.optimizer.clip,
-        "schedule.steps": recipe.schedule.steps,
-        "checkpoint.every": recipe.checkpoint.every,
-        "checkpoint.evaluate": recipe.checkpoint.evaluate,
+    smallest = {
+        "data.tokens": (recipe.data.tokens, 2),
+        "data.holdout": (recipe.data.holdout, 2),
+        "data.valid_sequences": (recipe.data.valid_sequences, 1),
+        "optimizer.batch_sequences": (recipe.optimizer.batch_sequences, 1),
+        "optimizer.micro_sequences": (recipe.optimizer.micro_sequences or 1, 1),
+        "schedule.steps": (recipe.schedule.steps, 1),
+        "checkpoint.every": (recipe.checkpoint.every, 1),
+        "checkpoint.evaluate": (recipe.checkpoint.evaluate, 1),
+        "checkpoint.keep": (recipe.checkpoint.keep, 0),
+        "monitor": (recipe.monitor, 0),
     }
-    for key, value in positive.items():
-        if not value > 0:
-            least = "at least 2" if key in ("data.tokens", "data.holdout") else "more than 0"
-            raise SinkscopeError(f"recipe {source}: `{key}` is too small: it must be {least}", exit_code=2)
+    for key, (value, least) in smallest.items():
+        if value < least:
+            raise SinkscopeError(f"recipe {source}: `{key}` must be at least {least}, not {value}", exit_code=2)
+    for key, rate in (("optimizer.lr", recipe.optimizer.lr), ("optimizer.clip", recipe.optimizer.clip)):
+        if not rate > 0:
+            raise SinkscopeError(f"recipe {source}: `{key}` must be above 0, not {rate}", exit_code=2)
 
 
 def _read(path: Path) -> dict[str, Any]:

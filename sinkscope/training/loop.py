@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 import torch
 from rich.console import Console
@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from sinkscope.config import CheckpointConfig, OptimizerConfig, ScheduleConfig
 from sinkscope.errors import SinkscopeError
+from sinkscope.monitoring.monitor import PROBE_SEQUENCES, Monitor
 from sinkscope.training.checkpoint import Rows, Saver, save_checkpoint
 from sinkscope.training.corpus import Corpus, batch_indices
 from sinkscope.training.engine import Engine, averaged
@@ -51,6 +52,11 @@ class Plan(Protocol):
         ...
 
     @property
+    def monitor(self) -> int:
+        """Steps between measurements of the headline metrics; 0 makes none."""
+        ...
+
+    @property
     def compile(self) -> bool:
         """Whether steps are compiled."""
         ...
@@ -65,7 +71,6 @@ def train(
     rows: Rows,
     saver: Saver,
     before_step: Callable[[int], None] | None = None,
-    after_step: Callable[[int], dict[str, Any] | None] | None = None,
 ) -> Rows:
     """Trains to the last step of the plan.
 
@@ -77,10 +82,10 @@ def train(
         rows: metrics of the steps done before.
         saver: writes the model into checkpoints.
         before_step: called with the number of each step before it is made.
-        after_step: called with the number of steps done; what it returns is logged.
 
     Returns:
-        One row of metrics per step: step, loss, lr, grad_norm, clipped, spike, and valid_loss where it was measured.
+        One row of metrics per step: step, loss, lr, grad_norm, clipped, spike, where they were measured valid_loss and
+        the numbers of the monitor, named sinkscope/...
 
     Raises:
         SinkscopeError: if the loss or the gradient stops being finite, after the state before that step was saved; if
@@ -91,6 +96,8 @@ def train(
     parts = share // micro
     loss_of = compiled_loss(engine.model, plan.compile)
     engine.model.train()
+    probe = corpus.valid[:PROBE_SEQUENCES]
+    monitor = Monitor(engine.bare, every=plan.monitor, input_ids=probe, batch_size=micro) if plan.monitor else None
     if accelerator.is_main_process:
         say(f"training on {engine.in_words()}" + (f", from step {len(rows)}" if rows else ""))
     losses = [float(row["loss"]) for row in rows]
@@ -142,8 +149,8 @@ def train(
             speed = (done - start) * ids.shape[1] * plan.optimizer.batch_sequences / (time.perf_counter() - clock)
             if accelerator.is_main_process:
                 say(f"step {done}: valid loss {row['valid_loss']:.4f}, {speed:.0f} tokens/s")
-        if after_step is not None:
-            row |= after_step(done) or {}
+        if monitor is not None:
+            row |= monitor.step(done) or {}
         accelerator.log({key: number for key, number in row.items() if key != "step"}, step=step)
         rows.append(row)
         if done % plan.checkpoint.every == 0 and done < plan.schedule.steps:

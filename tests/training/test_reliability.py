@@ -100,6 +100,15 @@ def test_logs_every_step_and_tells_a_tracker(recipe: Recipe, tmp_path: Path) -> 
     assert list((tmp_path / "run").rglob("events.out.tfevents.*"))
 
 
+def test_a_monitor_adds_numbers_and_changes_none(recipe: Recipe, tmp_path: Path) -> None:
+    watched = pretrain(replace(recipe, monitor=5), tmp_path / "watched")
+    plain = pretrain(recipe, tmp_path / "plain")
+    rows = pd.read_parquet(watched.parent / "metrics.parquet")
+    assert rows.loc[rows["sinkscope/gradient_sink_median"].notna(), "step"].tolist() == [4, 9]
+    first, second = (load_model(str(model)).model.state_dict() for model in (watched, plain))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
 def test_unknown_and_missing_trackers_are_refused(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
