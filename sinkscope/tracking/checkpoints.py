@@ -17,6 +17,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineMod
 from sinkscope.errors import SinkscopeError
 from sinkscope.hub import TransportError
 from sinkscope.models.folder import CONFIG, read_config
+from sinkscope.training.folder import SETTINGS
 from sinkscope.vscale.store import INFO_FILE
 
 # As step-000500, checkpoint-500, step1000 and step1000-tokens4B are written; else the last number of a name.
@@ -147,14 +148,14 @@ def _in_folder(folder: Path, source: str) -> list[Checkpoint]:
 
 
 def _finished(training: Path) -> list[Checkpoint]:
-    """The finished model of a training of ours, whose number of steps is in its recipe."""
-    recipe, model = training / "recipe.json", training / _INSIDE
-    if not recipe.is_file() or not _holds_a_model(model):
+    """The finished model of a training of ours, whose number of steps is in its settings."""
+    settings, model = training / SETTINGS, training / _INSIDE
+    if not settings.is_file() or not _holds_a_model(model):
         return []
     try:
-        step = int(json.loads(recipe.read_text(encoding="utf-8"))["schedule"]["steps"])
+        step = int(json.loads(settings.read_text(encoding="utf-8"))["schedule"]["steps"])
     except (ValueError, KeyError, TypeError) as error:
-        raise SinkscopeError(f"{recipe} is not a recipe of sinkscope with schedule.steps") from error
+        raise SinkscopeError(f"{settings} are no settings of sinkscope with schedule.steps") from error
     taken = training / "checkpoints" / f"step-{step:06d}"
     return [] if taken.is_dir() else [Checkpoint(step, _INSIDE, str(model))]
 

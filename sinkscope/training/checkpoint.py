@@ -11,7 +11,8 @@ A checkpoint is a folder:
 
 It is built beside its place and renamed. Data order and learning rate are functions of the step, so nothing else is
 needed to go on. Parameters and optimizer state are those of the whole model however it is spread over processes, so
-that a run can go on with another number of them.
+that a run can go on with another number of them. DeepSpeed keeps the optimizer's state in pieces of its own; there a
+checkpoint is a model to look at, and resuming is refused.
 """
 
 import json
@@ -25,7 +26,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 import torch
-from accelerate.utils import gather_object
+from accelerate.utils import DistributedType, gather_object
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -111,6 +112,8 @@ def load_state(checkpoint: Path, engine: Engine) -> None:
     Raises:
         SinkscopeError: if the optimizer's state belongs to another way of spreading the model.
     """
+    if _by_deepspeed(engine):
+        raise SinkscopeError(f"{checkpoint}: a run under DeepSpeed cannot be resumed: use FSDP2, or start anew")
     state = torch.load(checkpoint / "optimizer.pt", map_location="cpu", weights_only=True)
     if state["whole"] != engine.sharded:
         was, now = ("sharded", "not") if state["whole"] else ("not sharded", "sharded")
@@ -159,7 +162,13 @@ def _plain(engine: Engine) -> torch.optim.Optimizer:
     return optimizer
 
 
+def _by_deepspeed(engine: Engine) -> bool:
+    return bool(engine.accelerator.distributed_type is DistributedType.DEEPSPEED)
+
+
 def _optimizer_state(engine: Engine) -> dict[str, Any]:
+    if _by_deepspeed(engine):  # which keeps it in pieces of its own format
+        return {"whole": False, "optimizer": None}
     whole = engine.sharded
     plain = _plain(engine)
     state = get_optimizer_state_dict(engine.model, plain, options=_WHOLE) if whole else plain.state_dict()

@@ -8,18 +8,19 @@ here instead, so that what was asked for is what runs.
 
 import datetime
 import os
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs
+from accelerate.utils import DistributedType, InitProcessGroupKwargs
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
+from sinkscope.config import OptimizerConfig
 from sinkscope.errors import SinkscopeError
 from sinkscope.models.families import family_of
 from sinkscope.training.trackers import check_tracker
@@ -64,8 +65,7 @@ class Engine:
         """Around a forward and backward pass: gradients are exchanged in the last one of a step alone."""
         if self.sharded_here:
             cast("FSDPModule", self.model).set_requires_gradient_sync(last)
-            return nullcontext()
-        return nullcontext() if last else cast("AbstractContextManager[Any]", self.accelerator.no_sync(self.model))
+        return cast("AbstractContextManager[Any]", self.accelerator.accumulate(self.model))
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The precision of the training steps."""
@@ -91,10 +91,12 @@ def make_accelerator(
         folder: where a tracker keeps its files.
 
     Raises:
-        SinkscopeError: if the tracker is not installed.
+        SinkscopeError: if the tracker is not installed, or DeepSpeed was asked for without a GPU.
     """
     check_tracker(log_to)
     on_cpu = device == "cpu" or not torch.cuda.is_available()
+    if on_cpu and _asked_for("DEEPSPEED"):
+        raise SinkscopeError("DeepSpeed needs a GPU: on CPUs train replicated (ddp.yaml) or sharded (fsdp2.yaml)")
     return Accelerator(
         mixed_precision="bf16" if precision == "bfloat16" or (precision == "auto" and not on_cpu) else "no",
         cpu=on_cpu,
@@ -104,14 +106,23 @@ def make_accelerator(
     )
 
 
-def prepare(accelerator: Accelerator, model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> Engine:
+def prepare(
+    accelerator: Accelerator, model: PreTrainedModel, optimizer: torch.optim.Optimizer, config: OptimizerConfig
+) -> Engine:
     """Hands a model and its optimizer, which has no state yet, to the engine.
 
     Raises:
-        SinkscopeError: if sharding was asked for and cannot be had.
+        SinkscopeError: if the batch cannot be shared, or sharding was asked for and cannot be had.
     """
-    asked = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
-    if not (asked and accelerator.device.type == "cpu" and accelerator.num_processes > 1):
+    share, micro = shares(config, accelerator.num_processes)
+    accelerator.gradient_accumulation_steps = share // micro
+    if accelerator.distributed_type is DistributedType.DEEPSPEED:
+        accelerator.state.deepspeed_plugin.deepspeed_config |= {
+            "train_micro_batch_size_per_gpu": micro,
+            "gradient_accumulation_steps": share // micro,
+            "gradient_clipping": config.clip,
+        }
+    if not (_asked_for("FSDP") and accelerator.device.type == "cpu" and accelerator.num_processes > 1):
         prepared, wrapped = accelerator.prepare(model, optimizer)
         return Engine(accelerator, prepared, wrapped)
     if os.environ.get("FSDP_VERSION", "1") != "2":
@@ -131,3 +142,28 @@ def prepare(accelerator: Accelerator, model: PreTrainedModel, optimizer: torch.o
 def averaged(accelerator: Accelerator, value: Tensor) -> float:
     """The mean of a scalar over the processes."""
     return float(cast("Tensor", accelerator.reduce(value.detach(), "mean")))
+
+
+def shares(optimizer: OptimizerConfig, processes: int) -> tuple[int, int]:
+    """Windows per process and step, and windows per forward pass.
+
+    Raises:
+        SinkscopeError: if the batch does not divide evenly: its loss would weigh windows unequally.
+    """
+    share, left = divmod(optimizer.batch_sequences, processes)
+    if left or not share:
+        raise SinkscopeError(
+            f"a batch of {optimizer.batch_sequences} windows cannot be shared equally by {processes} processes: "
+            "change optimizer.batch_sequences or the number of processes", exit_code=2
+        )  # fmt: skip
+    micro = min(optimizer.micro_sequences or share, share)
+    if share % micro:
+        raise SinkscopeError(
+            f"optimizer.micro_sequences = {micro} does not divide the {share} windows of a process", exit_code=2
+        )
+    return share, micro
+
+
+def _asked_for(engine: str) -> bool:
+    """Whether accelerate's launcher was configured for an engine; it says so in the environment."""
+    return os.environ.get(f"ACCELERATE_USE_{engine}", "false").lower() == "true"

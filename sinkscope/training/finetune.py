@@ -30,9 +30,9 @@ from sinkscope.text.windows import default_tokens
 from sinkscope.training.checkpoint import Rows, check_checkpoint_room, checkpoints, load_rows, load_state
 from sinkscope.training.corpus import Corpus, prepare_corpus
 from sinkscope.training.disk import building_folder, replace_text
-from sinkscope.training.engine import Engine, make_accelerator, prepare
+from sinkscope.training.engine import Engine, make_accelerator, prepare, shares
 from sinkscope.training.folder import CHECKPOINTS, MODEL, claim
-from sinkscope.training.loop import say, shares, train, validation_loss
+from sinkscope.training.loop import say, train, validation_loss
 from sinkscope.training.lora import merged, with_lora
 from sinkscope.training.model import build_optimizer
 from sinkscope.training.retrofit import calibration_windows, ramp, start_vscale_
@@ -172,7 +172,7 @@ def _train(
     if found:
         rows = load_rows(found[-1])
         saver.load_(model, found[-1] / "model")
-    engine = prepare(accelerator, model, optimizer)
+    engine = prepare(accelerator, model, optimizer, settings.optimizer)
     if found:
         load_state(found[-1], engine)
     out.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ from sinkscope.errors import SinkscopeError
 from sinkscope.monitoring.monitor import PROBE_SEQUENCES, Monitor
 from sinkscope.training.checkpoint import Rows, Saver, save_checkpoint
 from sinkscope.training.corpus import Corpus, batch_indices
-from sinkscope.training.engine import Engine, averaged
+from sinkscope.training.engine import Engine, averaged, shares
 from sinkscope.training.metrics import is_spike, write_metrics
 from sinkscope.training.schedule import rate_factor
 
@@ -122,9 +122,9 @@ def train(
         total = torch.zeros((), device=accelerator.device)
         for number, part in enumerate(ids.split(micro), start=1):
             with engine.accumulating(last=number == parts):
-                loss = loss_of(part) / parts
-                accelerator.backward(loss)
-            total += loss.detach()
+                loss = loss_of(part)
+                accelerator.backward(loss)  # divides by the number of passes
+            total += loss.detach() / parts
         value, norm = averaged(accelerator, total), engine.clip(plan.optimizer.clip)
         if not (math.isfinite(value) and math.isfinite(norm)):
             saved = keep(step)
@@ -157,26 +157,6 @@ def train(
             keep(done)
     write_rows()
     return rows
-
-
-def shares(optimizer: OptimizerConfig, processes: int) -> tuple[int, int]:
-    """Windows per process and step, and windows per forward pass.
-
-    Raises:
-        SinkscopeError: if the batch does not divide evenly: its loss would weigh windows unequally.
-    """
-    share, left = divmod(optimizer.batch_sequences, processes)
-    if left or not share:
-        raise SinkscopeError(
-            f"a batch of {optimizer.batch_sequences} windows cannot be shared equally by {processes} processes: "
-            "change optimizer.batch_sequences or the number of processes", exit_code=2
-        )  # fmt: skip
-    micro = min(optimizer.micro_sequences or share, share)
-    if share % micro:
-        raise SinkscopeError(
-            f"optimizer.micro_sequences = {micro} does not divide the {share} windows of a process", exit_code=2
-        )
-    return share, micro
 
 
 def next_token_loss(logits: Tensor, input_ids: Tensor) -> Tensor:

@@ -9,9 +9,9 @@ from accelerate.utils import set_seed
 from sinkscope.config import Recipe
 from sinkscope.training.checkpoint import Rows, check_checkpoint_room, checkpoints, load_rows, load_state
 from sinkscope.training.corpus import Corpus, prepare_corpus
-from sinkscope.training.engine import make_accelerator, prepare
+from sinkscope.training.engine import make_accelerator, prepare, shares
 from sinkscope.training.folder import CHECKPOINTS, MODEL, claim
-from sinkscope.training.loop import shares, train
+from sinkscope.training.loop import train
 from sinkscope.training.model import build_model, build_optimizer
 from sinkscope.training.save import finish, whole_saver
 from sinkscope.training.trackers import start_tracker
@@ -95,7 +95,7 @@ def _train(recipe: Recipe, corpus: Corpus, out: Path, accelerator: Accelerator) 
     if found:
         rows = load_rows(found[-1])
         saver.load_(model, found[-1] / "model")
-    engine = prepare(accelerator, model, optimizer)
+    engine = prepare(accelerator, model, optimizer, recipe.optimizer)
     if found:
         load_state(found[-1], engine)
     check_checkpoint_room(out, engine)

@@ -118,7 +118,7 @@ def test_the_finished_model_of_our_own_training_is_the_last_checkpoint(few: Path
     shutil.copytree(few, out / "checkpoints")
     shutil.copytree(few / "checkpoint-5", out / "model")
     assert [checkpoint.step for checkpoint in find_checkpoints(str(out))] == FEW
-    (out / "recipe.json").write_text(json.dumps({"schedule": {"steps": 9}}))
+    (out / "settings.json").write_text(json.dumps({"schedule": {"steps": 9}}))
     last = find_checkpoints(str(out))[-1]
     assert (last.step, last.name, last.model) == (9, "model", str(out / "model"))
     (out / "checkpoints" / "checkpoint-5").rename(out / "checkpoints" / "step-000009")

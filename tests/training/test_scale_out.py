@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from accelerate.commands.config.config_args import load_config_from_file
 from safetensors.torch import load_file
 
 from sinkscope.config import OptimizerConfig
 from sinkscope.errors import SinkscopeError
-from sinkscope.training.loop import shares
+from sinkscope.training.engine import make_accelerator, shares
 
 ROOT = Path(__file__).parents[2]
 STEPS = 20
@@ -73,3 +74,17 @@ def test_a_batch_that_cannot_be_shared_is_refused() -> None:
         shares(OptimizerConfig(lr=1.0, batch_sequences=12), 5)
     with pytest.raises(SinkscopeError, match="does not divide the 6 windows"):
         shares(OptimizerConfig(lr=1.0, batch_sequences=12, micro_sequences=4), 2)
+
+
+def test_deepspeed_without_a_gpu_is_refused_and_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    with pytest.raises(SinkscopeError, match="DeepSpeed needs a GPU"):
+        make_accelerator(precision="float32", device="cpu")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes" / "accelerate").glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_configurations_are_what_accelerate_reads(path: Path) -> None:
+    config = load_config_from_file(str(path))
+    assert config.num_processes == 8
+    expected = {"ddp": "MULTI_GPU", "fsdp2": "FSDP", "zero2": "DEEPSPEED"}
+    assert config.distributed_type == expected[path.stem]
