@@ -67,8 +67,8 @@ def compare_runs(
     Args:
         runs: runs of kind `analysis`, the reference first.
         names: a name for each. Runs that share a name are seeds of one training and are averaged.
-        allow_mismatch: compare runs on different data, or with different settings, all the same; their intervals are
-            then unpaired and every page says so.
+        allow_mismatch: compare runs on different data, or with different settings, all the same; every page then says
+            so, and intervals are unpaired where the windows differ.
         notes: sentences for the report's first page, above the table.
         margin: ratios within 1/margin .. margin count as the same; above 1.
         draws: how many bootstrap draws.
