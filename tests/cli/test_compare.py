@@ -161,8 +161,10 @@ def test_a_missing_table(refused: Callable[..., str], runs: list[str]) -> None:
 
 
 def test_a_comparison_is_no_analysis(refused: Callable[..., str], runs: list[str]) -> None:
+    edited(Path(runs[1]), kind="training")
+    assert "second is a run of kind training" in refused(*runs)
     edited(Path(runs[1]), kind="quantization")
-    assert "second is a run of kind quantization" in refused(*runs)
+    assert "second lacks the table quantization" in refused(*runs, code=1)
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -65,6 +65,11 @@ class Look:
         return literal(fitted(f"{self.number} {printable(self.name)}", points, size, weight))
 
 
+def styles() -> list[tuple[str, str]]:
+    """Colours and markers, in the order in which runs get them."""
+    return [(colour, shape) for colour, shape, _ in _LOOKS]
+
+
 def looks(run: Run) -> list[Look]:
     """The compared runs that figures show, the reference first."""
     return [
