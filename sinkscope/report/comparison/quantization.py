@@ -16,11 +16,13 @@ from sinkscope.report.page import Page
 from sinkscope.report.text import fitted, literal, number, printable
 from sinkscope.tables.store import Run
 
+_UNQUANTIZED = "none"  # the method that is none
 _TABLE_TOP = 0.46
 _FIRST = 0.17
 _STRAIGHT = 0.01  # nats per token: the axis is logarithmic beyond
 _POWERS = (0.01, 0.1, 1.0, 10.0)
-_METHOD_POINTS = 62.0
+_METHODS_POINTS = 690.0
+_KEY_POINTS = 520.0
 
 
 def draw(run: Run) -> Page:
@@ -30,8 +32,10 @@ def draw(run: Run) -> Page:
     rows = run["compared_quantization"]
     models = list(dict.fromkeys(rows["model"]))[:SHOWN]
     methods = list(dict.fromkeys(rows["method"]))
-    table = rows.drop_duplicates(["model", "method"]).set_index(["model", "method"])
-    changes = [method for method in methods if np.isfinite(rows.loc[rows["method"] == method, "delta_low"]).any()]
+    table = rows.replace([np.inf, -np.inf], np.nan).drop_duplicates(["model", "method"])
+    table = table.set_index(["model", "method"])
+    known = rows[np.isfinite(rows["delta_low"]) & (rows["method"] != _UNQUANTIZED)]
+    changes = [method for method in methods if (known["method"] == method).any()]
     if changes:
         _changes(axes, table, models, changes, _styles(run, models))
         page.key(_key(run, models))
@@ -66,7 +70,8 @@ def _changes(
         axes.errorbar(x, rows["delta"], yerr=np.nan_to_num(np.clip(ends, 0, None)), color=colour, fmt=shape,
                       markersize=5, elinewidth=1.2)  # fmt: skip
     axes.axhline(0, color=style.BLACK, linewidth=0.8)
-    axes.set_xticks(range(len(methods)), [fitted(printable(method), _METHOD_POINTS, style.SMALL) for method in methods])
+    room = _METHODS_POINTS / len(methods) - 8
+    axes.set_xticks(range(len(methods)), [literal(fitted(printable(method), room, style.SMALL)) for method in methods])
     axes.set_xlim(-0.5, len(methods) - 0.5)
     axes.grid(visible=False, axis="x")
     axes.set_xlabel("method")
@@ -74,15 +79,17 @@ def _changes(
     largest = float(np.nanmax(np.abs(table[["delta_low", "delta_high"]].to_numpy(dtype=float))))
     if largest > 10 * _STRAIGHT:
         axes.set_yscale("symlog", linthresh=_STRAIGHT)
+        axes.set_ylim(min(1.5 * float(np.nanmin(table["delta_low"])), -_STRAIGHT), 2 * largest)
         ticks = [power for power in _POWERS if power <= 2 * largest]
         axes.set_yticks([-_STRAIGHT, 0, *ticks], [f"{tick:g}" for tick in (-_STRAIGHT, 0, *ticks)])
         axes.minorticks_off()
 
 
 def _key(run: Run, models: list[str]) -> list[Line2D]:
+    room = _KEY_POINTS / len(models) - 30
     return [
         Line2D([], [], linestyle="", color=colour, marker=shape, markersize=6,
-               label=literal(f"{n} {fitted(printable(model, keep_end=True), 34, style.SMALL)}"))
+               label=literal(fitted(f"{n} {printable(model, keep_end=True)}", room, style.SMALL)))
         for n, (model, (colour, shape)) in enumerate(zip(models, _styles(run, models), strict=True), start=1)
     ]  # fmt: skip
 
@@ -91,7 +98,7 @@ def _cell(table: pd.DataFrame, model: str, method: str) -> tuple[Words, ...]:
     if (model, method) not in table.index:
         return (Words("-", colour=style.GREY),)
     row: Any = table.loc[(model, method)]
-    change = "" if not np.isfinite(row["delta"]) or method == "none" else f", {row['delta']:+.3g}"
+    change = "" if not np.isfinite(row["delta"]) or method == _UNQUANTIZED else f", {row['delta']:+.3g}"
     return (Words(f"{number(float(row['perplexity']))}{change}"),)
 
 
