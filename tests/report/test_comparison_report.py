@@ -123,6 +123,16 @@ def test_runs_measured_differently_are_flagged_on_every_page() -> None:
     assert not any("NOT MEASURED ALIKE" in words(page) for page in figures(RUNS["two"]).values())
 
 
+def test_many_notes_and_differences_leave_room_for_the_table() -> None:
+    shapes = [Shape(2, 2, 1, tokens=12 + n, sequences=2 + n, backward=n % 2 == 0) for n in range(8)]
+    run = compared(shapes, [f"{LONG}{n}" for n in range(8)], allow_mismatch=True, notes=NOTES * 10)
+    assert len(run.info["mismatches"]) > 14
+    printed = words(verdict.ENTRY.draw(run))
+    assert "more, in run.json" in printed
+    assert "More notes stand in run.json" in printed
+    check(replace(run, info={**run.info, "settings": {**run.info["settings"], "backward": False}}))
+
+
 def test_other_depths_are_said() -> None:
     run = RUNS["depths"]
     assert "curves stand over relative depth" in words(verdict.ENTRY.draw(run))
