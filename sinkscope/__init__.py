@@ -10,15 +10,17 @@ if TYPE_CHECKING:
     from sinkscope.capture.scope import Scope
     from sinkscope.errors import SinkscopeError
     from sinkscope.models.load import load
+    from sinkscope.monitoring.monitor import Monitor
     from sinkscope.settings import Settings
     from sinkscope.tables.store import Run, read_run
 
 __version__ = "0.1.0"
 
-__all__ = ["Analysis", "Run", "Scope", "Settings", "SinkscopeError", "analyze", "load", "read_run"]
+__all__ = ["Analysis", "Monitor", "Run", "Scope", "Settings", "SinkscopeError", "analyze", "load", "read_run"]
 
 _HOMES = {
     "Analysis": "sinkscope.api",
+    "Monitor": "sinkscope.monitoring.monitor",
     "Run": "sinkscope.tables.store",
     "Scope": "sinkscope.capture.scope",
     "Settings": "sinkscope.settings",

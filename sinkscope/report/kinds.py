@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from rich.console import RenderableType
 
 from sinkscope.errors import SinkscopeError
-from sinkscope.report import comparison, figures, terminal
+from sinkscope.report import comparison, figures, terminal, track
 from sinkscope.report.comparison import runs as compared
 from sinkscope.report.comparison import terminal as comparison_terminal
 from sinkscope.report.figures.entry import Entry
 from sinkscope.report.text import printable
+from sinkscope.report.track.summary import Summary as TrackSummary
 from sinkscope.tables.store import Run
 
 
@@ -40,6 +41,7 @@ def _model_on_text(run: Run) -> str:
 KINDS: dict[str, Kind] = {
     "analysis": Kind(figures.REGISTRY, _model_on_text, terminal.summary),
     "comparison": Kind(comparison.REGISTRY, compared.subtitle, comparison_terminal.summary),
+    "track": Kind(track.REGISTRY, _model_on_text, TrackSummary),
 }
 
 

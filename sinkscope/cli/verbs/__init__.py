@@ -5,7 +5,9 @@ from typing import Any
 
 from sinkscope.cli.verbs.analyze import analyze
 from sinkscope.cli.verbs.compare import compare
+from sinkscope.cli.verbs.finetune import finetune
 from sinkscope.cli.verbs.pretrain import pretrain
 from sinkscope.cli.verbs.report import report
+from sinkscope.cli.verbs.track import track
 
-VERBS: tuple[Callable[..., Any], ...] = (analyze, compare, pretrain, report)
+VERBS: tuple[Callable[..., Any], ...] = (analyze, compare, finetune, pretrain, report, track)
