@@ -135,7 +135,7 @@ def gather(
     from sinkscope.tables.store import read_run
 
     runs = {member: read_run(Path(member.source).expanduser()) for member in chosen if member.is_run}
-    like = next(iter(runs.values()), None)
+    like = next((run for run in runs.values() if run.info.get("kind") == "analysis"), None)
     for member in chosen:
         if member in runs:
             continue
@@ -158,7 +158,7 @@ def gather(
 def _conditions(like: "Run | None", **given: Any) -> dict[str, Any]:
     """The conditions of an analysis: those of a known run, but for what was asked for."""
     found: dict[str, Any] = {"data": "stdlib", "sequences": 32, "tokens": None}
-    if like is not None and like.info.get("kind") == "analysis":
+    if like is not None:
         data = like.info["data"]
         settings = {key: like.info["settings"][key] for key in Settings.__dataclass_fields__}
         found = {

@@ -139,7 +139,7 @@ Runs = Annotated[
     list[str],
     typer.Argument(
         help="Run folders, or models to analyze alike; the first is the reference. NAME=RUN names a run, "
-        "NAME=RUN,RUN,RUN makes one of several seeds.",
+        "NAME=RUN,RUN,RUN makes one of several seeds. Folders of `quantize` are shown side by side too.",
         metavar="RUN RUN [RUN ...]",
     ),
 ]

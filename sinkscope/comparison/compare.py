@@ -6,7 +6,7 @@ get bootstrap intervals over sequences, names with several runs intervals over s
 
 import datetime
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -16,11 +16,17 @@ import pandas as pd
 
 import sinkscope
 from sinkscope.comparison import intervals
-from sinkscope.comparison.conditions import check_runs, mismatches, same_windows
+from sinkscope.comparison.conditions import (
+    check_quantized,
+    check_runs,
+    mismatches,
+    quantized_mismatches,
+    same_windows,
+)
 from sinkscope.comparison.draws import Array
 from sinkscope.comparison.metrics import LOSS_MARGIN, METRICS, Metric
 from sinkscope.comparison.sample import Resampled, Sample
-from sinkscope.comparison.stacked import stacked
+from sinkscope.comparison.stacked import stacked, stacked_quantization
 from sinkscope.comparison.verdicts import MARGIN, NOT_JUDGED, NOT_MEASURED, REFERENCE, verdict
 from sinkscope.errors import SinkscopeError
 from sinkscope.tables.rows import Rows
@@ -61,18 +67,20 @@ def compare_runs(
     margin: float = MARGIN,
     draws: int = intervals.DRAWS,
     seed: int = 0,
+    quantized: Mapping[str, Run] | None = None,
 ) -> Run:
     """Compares analyses with the first of them.
 
     Args:
         runs: runs of kind `analysis`, the reference first.
         names: a name for each. Runs that share a name are seeds of one training and are averaged.
-        allow_mismatch: compare runs on different data, or with different settings, all the same; their intervals are
-            then unpaired and every page says so.
+        allow_mismatch: compare runs on different data, or with different settings, all the same; every page then says
+            so, and intervals are unpaired where the windows differ.
         notes: sentences for the report's first page, above the table.
         margin: ratios within 1/margin .. margin count as the same; above 1.
         draws: how many bootstrap draws.
         seed: of the draws.
+        quantized: runs of kind `quantization` by name, whose losses are shown side by side as they are.
 
     Returns:
         A run with the table `comparison` and those of `sinkscope.comparison.stacked`.
@@ -86,7 +94,9 @@ def compare_runs(
     if draws < 100:
         raise SinkscopeError(f"{draws} bootstrap draws are too few for an interval: use at least 100", exit_code=2)
     check_runs(runs, names)
-    differing = mismatches(runs, names)
+    quantized = quantized or {}
+    check_quantized(quantized)
+    differing = mismatches(runs, names) + quantized_mismatches(quantized)
     if differing and not allow_mismatch:
         more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
         raise SinkscopeError(
@@ -121,7 +131,7 @@ def compare_runs(
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
         "headline": _headline(table),
     }
-    return Run(info, {"comparison": table, **stacked(runs, names, seeds)})
+    return Run(info, {"comparison": table, **stacked(runs, names, seeds), **stacked_quantization(quantized)})
 
 
 def _measure(run: Run, draws: int, seed: int, stream: int) -> dict[str, _Measured]:

@@ -5,13 +5,14 @@ depend on them. So may everything about the model, which is what a comparison is
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sinkscope.errors import SinkscopeError
 from sinkscope.tables.store import SCHEMA, Run
 
 NEEDED = ("layers", "positions", "branches", "values", "sequences", "gradient_blocks")
+QUANTIZATION = "quantization"
 _DATA = ("sequences", "tokens", "isolated_documents")
 _FREE_SETTINGS = ("batch_size",)
 _SHAPE = ("family", "layers", "heads", "kv_heads", "hidden_size", "head_dim", "vscale", "quantization", "dtype")
@@ -63,6 +64,25 @@ def mismatches(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
         for phrase in _differences(first.info, run.info):
             found[f"{phrase} of {reference} and {name}"] = None
     return list(found)
+
+
+def check_quantized(runs: Mapping[str, Run]) -> None:
+    """Refuses what is no quantization run, or lacks its table.
+
+    Raises:
+        SinkscopeError: names the run.
+    """
+    for name, run in runs.items():
+        if run.info.get("kind") != QUANTIZATION:
+            raise SinkscopeError(f"{name} is a run of kind {run.info.get('kind')}, not {QUANTIZATION}", exit_code=2)
+        if "quantization" not in run.tables:
+            raise SinkscopeError(f"{name} lacks the table quantization: quantize again")
+
+
+def quantized_mismatches(runs: Mapping[str, Run]) -> list[str]:
+    """The windows of quantization runs, where these do not agree."""
+    windows = sorted({str(windows) for run in runs.values() for windows in run["quantization"]["windows"]})
+    return [f"windows of quantization ({', '.join(windows)}) of {', '.join(runs)}"] if len(windows) > 1 else []
 
 
 def same_windows(one: Run, other: Run) -> bool:

@@ -72,7 +72,7 @@ def _gradient_sink(quantile: float) -> Callable[[Sample], Array]:
     def over_layers(sample: Sample) -> Array:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # all layers undefined: the result is NaN, as it should be
-            return np.asarray(np.nanquantile(sample.gradient_sinks(), quantile, axis=1), dtype=float)
+            return np.asarray(np.nanquantile(sample.gradient_sinks, quantile, axis=1), dtype=float)
 
     return over_layers
 

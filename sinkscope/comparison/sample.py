@@ -40,6 +40,7 @@ class Sample:
         values = self.sequences[metric]
         return _weighted(np.ones((1, len(values))), values)
 
+    @cached_property
     def gradient_sinks(self) -> Array:
         """R_GS by layer, [b, layers]; NaN where it is not defined."""
         return ratios(self._products)
@@ -75,6 +76,7 @@ class Resampled(Sample):
             return np.full((self._count, 1), np.nan)
         return self._means[metric]
 
+    @cached_property
     def gradient_sinks(self) -> Array:
         """R_GS by layer under each draw of blocks, [b, layers]."""
         blocks = self._products.shape[-1]

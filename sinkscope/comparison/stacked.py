@@ -4,7 +4,7 @@ A comparison is redrawn from its folder alone, long after the compared folders a
 layer, the early tokens of the reshaping scatters and theta, which stay small whatever the models' size.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,17 @@ def stacked(runs: Sequence[Run], names: Sequence[str], seeds: Sequence[int]) -> 
     }
     valved = [(run["vscale"], name, seed) for run, name, seed in members if "vscale" in run.tables]
     return {**tables, "compared_vscale": _joined("compared_vscale", valved)} if valved else tables
+
+
+def stacked_quantization(runs: Mapping[str, Run]) -> dict[str, pd.DataFrame]:
+    """The table `compared_quantization`; none without quantization runs."""
+    if not runs:
+        return {}
+    joined = pd.concat([run["quantization"].assign(run=name) for name, run in runs.items()], ignore_index=True)
+    columns = TABLES["compared_quantization"].columns
+    return {
+        "compared_quantization": frame("compared_quantization", {c.name: joined[c.name].to_numpy() for c in columns})
+    }
 
 
 def _joined(table: str, parts: list[tuple[pd.DataFrame, str, int]]) -> pd.DataFrame:

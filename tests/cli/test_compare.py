@@ -1,5 +1,6 @@
 """`sinkscope compare` reads runs, analyzes models alike, and refuses in one line what cannot be compared."""
 
+import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,8 @@ from report.synthetic import Shape, synthetic
 
 from sinkscope.cli import main
 from sinkscope.cli.compared import Member, members
+from sinkscope.cli.verbs.compare import compare
+from sinkscope.comparison.compare import compare_runs
 from sinkscope.errors import SinkscopeError
 from sinkscope.tables.store import Run, read_run, write_run
 
@@ -161,8 +164,10 @@ def test_a_missing_table(refused: Callable[..., str], runs: list[str]) -> None:
 
 
 def test_a_comparison_is_no_analysis(refused: Callable[..., str], runs: list[str]) -> None:
+    edited(Path(runs[1]), kind="training")
+    assert "second is a run of kind training" in refused(*runs)
     edited(Path(runs[1]), kind="quantization")
-    assert "second is a run of kind quantization" in refused(*runs)
+    assert "second lacks the table quantization" in refused(*runs, code=1)
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -190,6 +195,13 @@ def test_an_existing_folder_is_left_alone(runs: list[str], capfd: pytest.Capture
     assert main(["compare", *runs[:2], "--out", runs[2]]) == 2
     assert "--force" in capfd.readouterr().err
     assert before.equals(pd.read_parquet(Path(runs[2]) / "layers.parquet"))
+
+
+def test_defaults_are_those_of_the_library() -> None:
+    defaults = {name: each.default for name, each in inspect.signature(compare).parameters.items()}
+    library = {name: each.default for name, each in inspect.signature(compare_runs).parameters.items()}
+    for name in ("margin", "draws", "seed", "allow_mismatch"):
+        assert defaults[name] == library[name], name
 
 
 def test_names_are_as_short_as_they_can_be(tmp_path: Path) -> None:

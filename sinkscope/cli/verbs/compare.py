@@ -51,10 +51,20 @@ def compare(
         trust_remote_code=trust_remote_code,
     )
     from sinkscope.comparison.compare import compare_runs
+    from sinkscope.comparison.conditions import QUANTIZATION
     from sinkscope.report.render import render
 
-    names = [member.name for member in chosen]
-    run = compare_runs(gathered, names, allow_mismatch=allow_mismatch, margin=margin, draws=draws, seed=seed)
+    named = [(member.name, run) for member, run in zip(chosen, gathered, strict=True)]
+    analyses = [(name, run) for name, run in named if run.info.get("kind") != QUANTIZATION]
+    run = compare_runs(
+        [run for _, run in analyses],
+        [name for name, _ in analyses],
+        allow_mismatch=allow_mismatch,
+        margin=margin,
+        draws=draws,
+        seed=seed,
+        quantized={name: run for name, run in named if run.info.get("kind") == QUANTIZATION},
+    )
     run.info["command"] = command_line()
     write_run(run, out, force=force, finish=lambda building: render(run, building))
     show(run, out, json=json)

@@ -5,6 +5,7 @@ from sinkscope.report.comparison import (
     gradient_sinks,
     paper,
     provenance,
+    quantization,
     ratios,
     reshaping,
     theta,
@@ -21,6 +22,7 @@ REGISTRY: tuple[Entry, ...] = (
     values.ENTRY,
     *reshaping.ENTRIES,
     theta.ENTRY,
+    quantization.ENTRY,
     paper.ENTRY,
     *provenance.ENTRIES,
 )

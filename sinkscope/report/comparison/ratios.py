@@ -18,6 +18,9 @@ _REACH = 1.5  # the axis covers at least 1/1.5 to 1.5
 _FARTHEST = 1000.0  # and at most three decades either way
 _TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
+_FINE = (0.5, 0.6, 0.8, 1, 1.25, 1.6, 2)
+_FINE_REACH = 2.2
+
 
 def draw(run: Run) -> Page:
     """Two panels of ratios with their intervals, a row per metric and a mark per run."""
@@ -77,7 +80,8 @@ def _panel(
     axes.axvline(1, color=style.BLACK, linewidth=0.8)
     axes.set_xscale("log")
     axes.set_xlim(low / 1.03, high * 1.03)
-    axes.xaxis.set_major_locator(FixedLocator(_thinned([tick for tick in _TICKS if low <= tick <= high])))
+    ticks = [tick for tick in (_FINE if reach < _FINE_REACH else _TICKS) if low <= tick <= high]
+    axes.xaxis.set_major_locator(FixedLocator(_thinned(ticks)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_ylim(len(metrics) - 0.5, -0.5)

@@ -32,6 +32,7 @@ _LOOKS: tuple[tuple[str, str, _Dashes], ...] = (
     (style.GREY, "*", (0, (1.0, 2.0))),
 )
 SHOWN = len(_LOOKS)
+_NAMED = 3  # differences between runs that are named on a page
 _PER_LINE = 4
 _LINE = 0.026  # of the page's height
 _KEY_TOP = 0.911
@@ -63,6 +64,11 @@ class Look:
     def label(self, points: float, size: float = style.SMALL, weight: str = "normal") -> str:
         """Number and name, no wider than `points`."""
         return literal(fitted(f"{self.number} {printable(self.name)}", points, size, weight))
+
+
+def styles() -> list[tuple[str, str]]:
+    """Colours and markers, in the order in which runs get them."""
+    return [(colour, shape) for colour, shape, _ in _LOOKS]
 
 
 def looks(run: Run) -> list[Look]:
@@ -169,7 +175,8 @@ def subtitle(run: Run) -> str:
 
 def mismatch(run: Run) -> str:
     """What differs between the runs, in words."""
-    return printable("; ".join(run.info["mismatches"]))
+    named, more = run.info["mismatches"][:_NAMED], len(run.info["mismatches"]) - _NAMED
+    return printable("; ".join(named)) + (f"; and {more} more, in run.json" if more > 0 else "")
 
 
 def rows_of(run: Run) -> dict[tuple[str, str], dict[str, Any]]:

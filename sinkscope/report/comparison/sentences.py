@@ -7,6 +7,7 @@ from sinkscope.report.text import counted, printable
 from sinkscope.tables.store import Run
 
 _SAME = 1e-6
+_FEWEST = 2
 _WORDS = (SUPPRESSED, GROWN, PRESERVED, UNCLEAR)
 
 
@@ -26,6 +27,8 @@ def manner(run: Run) -> str:
         how = "Runs of one name are seeds: their mean is shown, and 95 % intervals are Student's t over seeds"
         if any(entry["seeds"] == 1 for entry in entries):
             how += "; a single run has no spread over seeds, so its ratios have no interval"
+    elif data["sequences"] < _FEWEST:
+        how = "A single sequence was measured, so there are no intervals"
     else:
         how = (
             f"95 % intervals by {settings['draws']:,} bootstrap draws over {counted(data['sequences'], 'sequence')}, "

@@ -13,6 +13,8 @@ from sinkscope.tables.store import Run
 _GAP = 0.01
 _FEW = 4  # with more runs the table says it all
 _FIRST = 0.155
+_LAST_NOTE = 0.6  # of the page's height: notes below it would leave no place for the table
+_LONGEST_NOTE = 700
 _ROOM = 0.78  # of the page's height: below it, the table needs the place of the sentences
 
 
@@ -23,7 +25,10 @@ def draw(run: Run) -> Page:
     if run.info["mismatches"]:
         top = paragraph(page, warning(run), top=top, size=style.BODY, weight="bold", color=style.VERMILION) - 0.5 * _GAP
     for note in run.info["notes"]:
-        top = paragraph(page, printable(note), top=top, size=style.BODY)
+        if top < _LAST_NOTE:
+            top = paragraph(page, "More notes stand in run.json.", top=top, size=style.BODY)
+            break
+        top = paragraph(page, printable(note, _LONGEST_NOTE), top=top, size=style.BODY)
     if len(run.info["runs"]) <= _FEW and top > _ROOM:
         for sentence in outcomes(run):
             top = paragraph(page, sentence, top=top, size=style.BODY)

@@ -78,4 +78,18 @@ TABLES = (
             floats("C", "threshold on |v|^2, equation (15)"),
         ),
     ),
+    Table(
+        "compared_quantization",
+        "A quantization run, a model and a method, where quantization runs were given too.",
+        (
+            texts("run", "name of the quantization run"),
+            texts("model", "as in quantization"),
+            texts("method", "as in quantization"),
+            floats("loss", "mean cross-entropy of the next token", "nats per token"),
+            floats("perplexity", "exponential of the loss"),
+            floats("delta", "loss minus that of the unquantized model on the same windows", "nats per token"),
+            floats("delta_low", "lower end of its 95 % interval", "nats per token"),
+            floats("delta_high", "upper end", "nats per token"),
+        ),
+    ),
 )

@@ -5,12 +5,15 @@ import warnings
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from inspection import clipped, drawn_texts, over_panels, overlapping
 from rich.console import Console
 from synthetic import Shape, synthetic
 
 from sinkscope.comparison.compare import compare_runs
+from sinkscope.errors import SinkscopeError
 from sinkscope.report import style
 from sinkscope.report.comparison import verdict
 from sinkscope.report.comparison.runs import SHOWN, looks
@@ -33,12 +36,25 @@ def compared(shapes: list[Shape], names: list[str] | None = None, **options: Any
     return compare_runs(runs, names or [f"run {number}" for number in range(len(runs))], draws=100, **options)
 
 
+def quantized(models: list[str], methods: list[str], deltas: float = 0.3) -> Run:
+    """A made-up quantization run with the columns that a comparison reads."""
+    rows = [
+        {"model": model, "method": method, "loss": 2 + deltas * m, "perplexity": 7.4 + m, "windows": "abc",
+         "delta": deltas * m, "delta_low": (0.9 * deltas * m) or np.nan, "delta_high": (1.1 * deltas * m) or np.nan}
+        for model in models for m, method in enumerate(methods)
+    ]  # fmt: skip
+    return Run({"kind": "quantization"}, {"quantization": pd.DataFrame(rows)})
+
+
+METHODS = ["none", "w8a8_dynamic", "w8a8_static", "w8a8_static_down_proj", "nf4", "int8", "gptq_w4a16", "awq_w4a16"]
 NOTES = ["Between the two V-scale was added, and nothing else changed.", "The control without it moved by 0.1 %. " * 5]
 RUNS = {
     "two": compared([Shape(8, 4, 2), Shape(8, 4, 2, vscale=True)], notes=NOTES),
     "eight_long": compared([Shape(8, 4, 2, vscale=n > 0) for n in range(8)], [f"{LONG}{n}" for n in range(8)]),
     "one_layer_forward": compared([Shape(1, 1, 1, tokens=8, sequences=1, sinks=False, backward=False)] * 2),
     "depths": compared([Shape(40, 4, 2), Shape(3, 4, 2), Shape(1, 4, 2)]),
+    "quantized": compared([Shape(4, 4, 2, backward=False)] * 2,
+                          quantized={"q": quantized(["run 0", LONG], METHODS)}),
     "mismatch": compared([Shape(4, 4, 2, sequences=3), Shape(4, 4, 2, tokens=48)], allow_mismatch=True, notes=NOTES),
 }  # fmt: skip
 SLOW = {
@@ -107,6 +123,16 @@ def test_runs_measured_differently_are_flagged_on_every_page() -> None:
     assert not any("NOT MEASURED ALIKE" in words(page) for page in figures(RUNS["two"]).values())
 
 
+def test_many_notes_and_differences_leave_room_for_the_table() -> None:
+    shapes = [Shape(2, 2, 1, tokens=12 + n, sequences=2 + n, backward=n % 2 == 0) for n in range(8)]
+    run = compared(shapes, [f"{LONG}{n}" for n in range(8)], allow_mismatch=True, notes=NOTES * 10)
+    assert len(run.info["mismatches"]) > 14
+    printed = words(verdict.ENTRY.draw(run))
+    assert "more, in run.json" in printed
+    assert "More notes stand in run.json" in printed
+    check(replace(run, info={**run.info, "settings": {**run.info["settings"], "backward": False}}))
+
+
 def test_other_depths_are_said() -> None:
     run = RUNS["depths"]
     assert "curves stand over relative depth" in words(verdict.ENTRY.draw(run))
@@ -132,6 +158,27 @@ def test_gradient_pages_are_left_out_of_forward_runs() -> None:
     names = {entry.name for entry in entries(RUNS["one_layer_forward"])}
     assert names.isdisjoint({"gradient_sinks", "reshaping_attn", "reshaping_mlp", "theta"})
     assert {"comparison", "ratios", "by_layer", "values", "paper", "provenance"} <= names
+
+
+def test_quantization_stands_side_by_side_as_it_was_measured() -> None:
+    run = RUNS["quantized"]
+    given = quantized(["run 0", LONG], METHODS)["quantization"]
+    table = run["compared_quantization"]
+    assert table["run"].unique().tolist() == ["q"]
+    for column in ("model", "method", "loss", "perplexity", "delta", "delta_low", "delta_high"):
+        assert table[column].equals(given[column].astype(table[column].dtype)), column
+    printed = words(figures(run)["quantization"])
+    assert "8.40, +0.3" in printed
+
+
+def test_quantization_on_other_windows_is_refused_or_flagged() -> None:
+    other = quantized(["run 1"], METHODS)
+    other = Run(other.info, {"quantization": other["quantization"].assign(windows="def")})
+    both = {"q": quantized(["run 0"], METHODS), "r": other}
+    with pytest.raises(SinkscopeError, match=r"windows of quantization \(abc, def\) of q, r"):
+        compared([Shape(2, 2, 1)] * 2, quantized=both)
+    run = compared([Shape(2, 2, 1)] * 2, quantized=both, allow_mismatch=True)
+    assert "windows of quantization" in kind_of(run).subtitle(run)
 
 
 def test_every_measured_run_has_its_provenance() -> None:

@@ -149,7 +149,7 @@ def test_a_table_is_read_whichever_way_its_blocks_stand() -> None:
 def test_what_cannot_be_resampled_has_no_draws() -> None:
     alone = Resampled(synthetic(Shape(2, 2, 1, sequences=1)), 10, 0, 0)
     assert np.isnan(alone.means("loss")).all()
-    assert np.isnan(alone.gradient_sinks()).all()
-    assert np.isnan(Resampled(FORWARD, 10, 0, 0).gradient_sinks()).all()
-    assert np.isnan(Sample(FORWARD).gradient_sinks()).all()
+    assert np.isnan(alone.gradient_sinks).all()
+    assert np.isnan(Resampled(FORWARD, 10, 0, 0).gradient_sinks).all()
+    assert np.isnan(Sample(FORWARD).gradient_sinks).all()
     assert np.isnan(Sample(RUN).means("unheard of")).all()
