@@ -16,7 +16,7 @@ C has one learned scalar per value head, C = scale * exp(theta) (15), where thet
 float32, whatever the model's dtype, because r overflows float16 and exp(theta) loses its small steps in bfloat16.
 
 Forward and backward are written out as one autograd function: autograd would keep four tensors of the size of v, this
-keeps v alone. Equation numbers are those of docs/definitions.md, after arXiv:2603.17771.
+keeps v and its squared norms. Equation numbers are those of docs/definitions.md, after arXiv:2603.17771.
 """
 
 from collections.abc import Callable
@@ -102,22 +102,28 @@ def phi(r: Tensor, C: Tensor) -> Tensor:
     return r / (r + C).clamp_min(_TINY)
 
 
-def jacobian_product(v: Tensor, C: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+def jacobian_product(v: Tensor, C: Tensor, g: Tensor, r: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Pulls a gradient back through the valve.
 
     Args:
         v: values, float32 [..., d].
         C: as broadcast against [..., 1].
         g: gradient at the scaled values, float32 [..., d].
+        r: |v|^2 [..., 1] where it is known.
 
     Returns:
         J g of equation (16) (J is symmetric) [..., d], and the gradient of C before broadcasting is summed out
         [..., 1]: d phi / dC <v, g> = -r / (r + C)^2 <v, g>.
     """
-    r = v.square().sum(-1, keepdim=True)
+    r = squared_norms(v) if r is None else r
     inverse = 1 / (r + C).clamp_min(_TINY)
-    along = (v * g).sum(-1, keepdim=True) * inverse
-    return r * inverse * g + 2 * C * inverse * along * v, -r * inverse * along
+    factor, along = r * inverse, (v * g).sum(-1, keepdim=True) * inverse
+    return torch.addcmul(factor * g, 2 * C * inverse * along, v), -factor * along
+
+
+def squared_norms(v: Tensor) -> Tensor:
+    """The squared norms |v|^2 in float32, [..., 1] from [..., d]."""
+    return v.square().sum(-1, keepdim=True, dtype=torch.float32)
 
 
 def _apply(function: Any, v: Tensor, C: Tensor) -> Tensor:
@@ -130,14 +136,15 @@ class _Valve(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, v: Tensor, C: Tensor) -> Tensor:
-        ctx.save_for_backward(v, C)
         x = v.float()
-        return (phi(x.square().sum(-1, keepdim=True), C) * x).to(v.dtype)
+        r = squared_norms(x)
+        ctx.save_for_backward(v, C, r)
+        return (phi(r, C) * x).to(v.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None]:
-        v, C = ctx.saved_tensors
-        pulled, of_C = jacobian_product(v.float(), C, grads[0].float())
+        v, C, r = ctx.saved_tensors
+        pulled, of_C = jacobian_product(v.float(), C, grads[0].float(), r)
         return pulled.to(v.dtype), of_C.sum((0, 2), keepdim=True)[0] if ctx.needs_input_grad[1] else None
 
 
