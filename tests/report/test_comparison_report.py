@@ -19,7 +19,7 @@ from sinkscope.report.comparison import verdict
 from sinkscope.report.comparison.runs import SHOWN, looks
 from sinkscope.report.comparison.terminal import summary
 from sinkscope.report.figures.entry import Entry
-from sinkscope.report.kinds import kind_of
+from sinkscope.report.kinds import KINDS, kind_of
 from sinkscope.report.page import Page
 from sinkscope.report.render import entries, figures
 from sinkscope.tables.store import Run
@@ -78,7 +78,7 @@ def check(run: Run) -> None:
     assert list(pages) == [entry.name for entry in entries(run)]
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n == "eight_long" else ()) for n in RUNS])
 def test_pages_are_legible(name: str) -> None:
     check(RUNS[name])
 
@@ -123,14 +123,15 @@ def test_runs_measured_differently_are_flagged_on_every_page() -> None:
     assert not any("NOT MEASURED ALIKE" in words(page) for page in figures(RUNS["two"]).values())
 
 
-def test_many_notes_and_differences_leave_room_for_the_table() -> None:
+def test_many_notes_and_differences_leave_room_for_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(KINDS, "comparison", replace(KINDS["comparison"], figures=(verdict.ENTRY,)))
     shapes = [Shape(2, 2, 1, tokens=12 + n, sequences=2 + n, backward=n % 2 == 0) for n in range(8)]
     run = compared(shapes, [f"{LONG}{n}" for n in range(8)], allow_mismatch=True, notes=NOTES * 10)
     assert len(run.info["mismatches"]) > 14
     printed = words(verdict.ENTRY.draw(run))
     assert "more, in run.json" in printed
     assert "More notes stand in run.json" in printed
-    check(replace(run, info={**run.info, "settings": {**run.info["settings"], "backward": False}}))
+    check(run)
 
 
 def test_other_depths_are_said() -> None:
