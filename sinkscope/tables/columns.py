@@ -12,9 +12,12 @@ from typing import Any
 import pandas as pd
 
 from sinkscope.tables.column import Table
-from sinkscope.tables.declared import analysis
+from sinkscope.tables.declared import analysis, quantization
 
-BY_KIND: dict[str, tuple[Table, ...]] = {"analysis": analysis.TABLES}
+BY_KIND: dict[str, tuple[Table, ...]] = {
+    "analysis": analysis.TABLES,
+    "quantization": quantization.TABLES,
+}
 TABLES: dict[str, Table] = {table.name: table for tables in BY_KIND.values() for table in tables}
 
 
