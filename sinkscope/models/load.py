@@ -143,6 +143,8 @@ def load_model(
             **arguments, "dtype": dtype, "device_map": placement,
             "quantization_config": _quantizer(quantize, _compute_dtype(dtype, source.config)),
         })  # fmt: skip
+    if quantize == "nf4":
+        _keep_compute_dtype(model)
     if vscale is not None:
         load_into_(model, folder, vscale)
     quantization = quantize or checkpoint_quantization
@@ -279,6 +281,17 @@ def _quantizer(quantize: str | None, compute_dtype: str) -> BitsAndBytesConfig |
     if quantize == "nf4":
         return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute_dtype)
     return BitsAndBytesConfig(load_in_8bit=True) if quantize == "int8" else None
+
+
+def _keep_compute_dtype(model: PreTrainedModel) -> None:
+    """Turns off a shortcut of bitsandbytes' 4-bit modules on some CPUs.
+
+    Where the processor multiplies bfloat16 they repack their weights in a pass without gradients, compute in bfloat16
+    whatever the compute dtype is, and fail on widths that are no multiple of the block. Numbers would depend on the CPU.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def _checkpoint_quantization(config: dict[str, Any]) -> str | None:
