@@ -10,12 +10,13 @@ if TYPE_CHECKING:
     from sinkscope.capture.scope import Scope
     from sinkscope.errors import SinkscopeError
     from sinkscope.models.load import load
+    from sinkscope.quant.run import quantize
     from sinkscope.settings import Settings
     from sinkscope.tables.store import Run, read_run
 
 __version__ = "0.1.0"
 
-__all__ = ["Analysis", "Run", "Scope", "Settings", "SinkscopeError", "analyze", "load", "read_run"]
+__all__ = ["Analysis", "Run", "Scope", "Settings", "SinkscopeError", "analyze", "load", "quantize", "read_run"]
 
 _HOMES = {
     "Analysis": "sinkscope.api",
@@ -25,6 +26,7 @@ _HOMES = {
     "SinkscopeError": "sinkscope.errors",
     "analyze": "sinkscope.api",
     "load": "sinkscope.models.load",
+    "quantize": "sinkscope.quant.run",
     "read_run": "sinkscope.tables.store",
 }
 

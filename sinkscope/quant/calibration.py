@@ -50,6 +50,6 @@ def calibrate(
             handle.remove()
     found = {name: float(value) for name, value in largest.items()}
     for name, value in found.items():
-        if value == torch.inf or value != value:  # noqa: PLR0124  (NaN)
+        if value == torch.inf or value != value:
             raise SinkscopeError(f"the input of {name} is not finite in the unquantized model: try float32 or bfloat16")
     return found

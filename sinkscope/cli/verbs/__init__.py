@@ -5,5 +5,6 @@ from typing import Any
 
 from sinkscope.cli.verbs.analyze import analyze
 from sinkscope.cli.verbs.pretrain import pretrain
+from sinkscope.cli.verbs.quantize import quantize
 
-VERBS: tuple[Callable[..., Any], ...] = (analyze, pretrain)
+VERBS: tuple[Callable[..., Any], ...] = (analyze, pretrain, quantize)
