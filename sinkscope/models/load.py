@@ -31,6 +31,7 @@ from sinkscope.hub import looks_like_a_path
 from sinkscope.models.families import FAMILIES
 from sinkscope.models.folder import CONFIG, read_config, weight_files, weights_sha256
 from sinkscope.models.hub import pin
+from sinkscope.models.nf4 import repair_
 from sinkscope.vscale.retrofit import CHILD
 from sinkscope.vscale.store import INFO_FILE, load_into_, read_info
 
@@ -139,12 +140,12 @@ def load_model(
     arguments = {**source.pinning, "trust_remote_code": trust_remote_code}
     with _quiet(bars=source.revision is not None and sys.stderr.isatty()):
         tokenizer = _load_tokenizer(source.location, name, arguments)
-        model = _load_weights(source.location, name, {
-            **arguments, "dtype": dtype, "device_map": placement,
-            "quantization_config": _quantizer(quantize, _compute_dtype(dtype, source.config)),
-        })  # fmt: skip
+        arguments |= {"dtype": dtype, "device_map": placement}
+        if quantize:  # the argument, even if None, would replace the configuration of a quantized checkpoint
+            arguments["quantization_config"] = _quantizer(quantize, _compute_dtype(dtype, source.config))
+        model = _load_weights(source.location, name, arguments)
     if quantize == "nf4":
-        _keep_compute_dtype(model)
+        repair_(model)
     if vscale is not None:
         load_into_(model, folder, vscale)
     quantization = quantize or checkpoint_quantization
@@ -277,21 +278,10 @@ def _compute_dtype(dtype: str, config: dict[str, Any]) -> str:
     return str(config.get("dtype") or config.get("torch_dtype") or "float32") if dtype == "auto" else dtype
 
 
-def _quantizer(quantize: str | None, compute_dtype: str) -> BitsAndBytesConfig | None:
+def _quantizer(quantize: str, compute_dtype: str) -> BitsAndBytesConfig:
     if quantize == "nf4":
         return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute_dtype)
-    return BitsAndBytesConfig(load_in_8bit=True) if quantize == "int8" else None
-
-
-def _keep_compute_dtype(model: PreTrainedModel) -> None:
-    """Turns off a shortcut of bitsandbytes' 4-bit modules on some CPUs.
-
-    Where the processor multiplies bfloat16 they repack their weights in a pass without gradients, compute in bfloat16
-    whatever the compute dtype is, and fail on widths that are no multiple of the block. Numbers would depend on the CPU.
-    """
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
+    return BitsAndBytesConfig(load_in_8bit=True)
 
 
 def _checkpoint_quantization(config: dict[str, Any]) -> str | None:
