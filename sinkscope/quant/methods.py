@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sinkscope.errors import SinkscopeError
-from sinkscope.quant.library import bitsandbytes
+from sinkscope.quant.library import bitsandbytes, llmcompressor, torchao
 from sinkscope.quant.library.method import Method
 from sinkscope.quant.probes import GRAMMAR, Probe, parse_probe
 
 NONE = "none"
 DEFAULT = (NONE, "w8a8-dynamic", "w8a8-static", "w8a8-static-down", "nf4", "int8")
 
-LIBRARY: dict[str, Method] = {method.name: method for method in (*bitsandbytes.METHODS,)}
+LIBRARY: dict[str, Method] = {
+    method.name: method for method in (*bitsandbytes.METHODS, *torchao.METHODS, *llmcompressor.METHODS)
+}
 
 
 class Chosen(NamedTuple):

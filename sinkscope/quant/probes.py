@@ -45,10 +45,10 @@ class Probe:
     @property
     def granularity(self) -> str:
         """The scales in words."""
-        weights = "weights per channel" if self.weight_bits else ""
-        kind = "activations per tensor, static" if self.static else "activations per token, dynamic"
-        parts = [weights, kind if self.activation_bits else ""]
-        return "; ".join(part for part in parts if part) + (" (down_proj only)" if self.down else "")
+        weights = "W per channel" if self.weight_bits else ""
+        kind = "A per tensor" if self.static else "A per token"
+        parts = [weights, kind if self.activation_bits else "", "down_proj only" if self.down else ""]
+        return ", ".join(part for part in parts if part)
 
     def parts(self) -> "dict[str, Probe]":
         """The probe with weights only, activations only, and both."""

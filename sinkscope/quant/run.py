@@ -94,6 +94,7 @@ class _Found:
     models: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     windows: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
     targets: int = 0
     device: str = ""
     peak_memory: int = 0
@@ -248,6 +249,9 @@ def _measure_model(
             batches = batches_of(packed.input_ids, _documents(packed, text), options.batch_size)
             _add_losses(found, label, name, losses(model, batches, f"{label}: {name}", progress=progress))
             found.peak_memory = max(found.peak_memory, peak_memory(model.device))
+            found.versions |= method.versions(request.environment)
+            if has_vscale and method.vscale_note:
+                found.notes.append(f"{label}, {name}: {method.vscale_note}.")
             del model
     _free()
     return text
@@ -430,7 +434,7 @@ def _run(found: _Found, chosen: Chosen, options: _Options, text: _Text, started:
         "settings": {**asdict(options), "backward": False},
         "conventions": CONVENTIONS,
         "notes": found.notes,
-        "versions": {**versions(), **installed},
+        "versions": {**versions(), **installed, **found.versions},
         "seconds": time.perf_counter() - started,
         "peak_memory_bytes": found.peak_memory,
         "headline": {

@@ -21,6 +21,6 @@ def int8(request: Request) -> PreTrainedModel:
 
 
 METHODS = (
-    Method("nf4", 4, None, "weights in blocks of 64", nf4, "bitsandbytes"),
-    Method("int8", 8, 8, "weights per channel; activations per token, columns over 6 in float16", int8, "bitsandbytes"),
+    Method("nf4", 4, None, "W in blocks of 64", nf4, "bitsandbytes"),
+    Method("int8", 8, 8, "W per channel, A per token, columns over 6 in float16", int8, "bitsandbytes"),
 )

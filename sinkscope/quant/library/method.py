@@ -47,6 +47,8 @@ class Method:
         package: what must be importable here.
         extra: the extra of sinkscope that installs it; empty where sinkscope itself does.
         check: whatever else can be seen before any work: the permission to install, and the place to install to.
+        versions: versions of what runs outside this environment, for run.json.
+        vscale_note: what a reader should know about models with V-scale.
         needs_gpu: why it cannot run without a GPU; empty where it can.
     """
 
@@ -58,6 +60,8 @@ class Method:
     package: str
     extra: str = ""
     check: Callable[[bool, Path | None], None] = lambda _allow, _place: None
+    versions: Callable[[Path | None], dict[str, str]] = lambda _place: {}
+    vscale_note: str = ""
     needs_gpu: str = ""
 
     def refuse(self, *, allow_install: bool, environment: Path | None) -> None:

@@ -47,6 +47,7 @@ def method_axis(axes: Axes, names: list[str]) -> None:
 
 
 FEW_NAMES = 6
+_LINEAR = 1e-3  # changes below this many nats lie on the straight middle of a logarithmic axis
 
 
 def intervals(axes: Axes, x: Any, rows: pd.DataFrame, colour: str, mark: str) -> None:
@@ -58,14 +59,19 @@ def intervals(axes: Axes, x: Any, rows: pd.DataFrame, colour: str, mark: str) ->
 
 
 def change_axis(axes: Axes, values: Any) -> None:
-    """The vertical axis of changes of the loss: straight, or logarithmic beyond 0.001 where they span decades."""
+    """The vertical axis of changes of the loss: straight, or logarithmic where they span decades.
+
+    Call it after drawing: its limits follow what is there.
+    """
     finite = np.abs(np.asarray(values, dtype=float))
     finite = finite[np.isfinite(finite) & (finite > 0)]
-    if len(finite) and finite.max() > 30 * max(np.median(finite), 1e-6):
-        axes.set_yscale("symlog", linthresh=1e-2, linscale=1.0)
-        largest = int(np.ceil(np.log10(finite.max())))
-        powers = [10.0**power for power in range(-2, max(largest, -1) + 1)]
-        axes.set_yticks([-1e-2, 0, *powers], ["-0.01", "0", *(f"{power:g}" for power in powers)])
+    if len(finite) and finite.max() > 8 * max(np.median(finite), _LINEAR):
+        low, high = axes.get_ylim()
+        axes.set_yscale("symlog", linthresh=_LINEAR)
+        powers = [10.0**power for power in range(round(np.log10(_LINEAR)), int(np.ceil(np.log10(max(high, 0.01)))) + 1)]
+        ticks = [-power for power in powers if -power > low] + [0.0, *powers]
+        axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.set_ylim(min(low, -0.3 * _LINEAR), 1.3 * high)
         axes.minorticks_off()
     axes.axhline(0, color=style.GREY, linewidth=0.8)
     axes.set_ylabel("change of the loss\n(nats per token)")

@@ -8,7 +8,7 @@ from sinkscope.report.text import number
 from sinkscope.tables.store import Run
 
 _GAP = 0.012
-_SHARES = (2.5, 2.1, 0.75, 0.75, 1.15, 1.2, 2.1, 4.4)
+_SHARES = (2.5, 2.3, 0.8, 0.8, 1.2, 1.1, 2.3, 3.6)
 _LOWEST = 0.135
 _SPACING = 1.45
 

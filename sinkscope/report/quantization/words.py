@@ -7,7 +7,7 @@ import pandas as pd
 from sinkscope.report.text import counted, number, printable
 from sinkscope.tables.store import Run
 
-HEADER = ("Model", "Method", "W bits", "A bits", "Perplexity", "Delta [nats]", "95 % interval", "Scales")
+HEADER = ("Model", "Method", "W bits", "A bits", "Perplexity", "Delta", "95 % interval", "Scales")
 NONE = "none"
 COMPARABLE = "All models read the same windows of tokens, so their perplexities compare."
 NOT_COMPARABLE = (
