@@ -2,8 +2,8 @@
 
 Two shortcuts of its CPU code (seen in 0.50) give other numbers than a GPU gives, and are gone round here:
 
-- Where the processor multiplies bfloat16, a pass without gradients repacks the weights and computes in bfloat16 whatever
-  the compute dtype is.
+- Where the processor multiplies bfloat16, a pass without gradients repacks the weights and computes in bfloat16
+  whatever the compute dtype is.
 - Dequantizing assumes that every row starts a new block. Blocks of 64 run through the whole matrix, so rows whose width
   is no multiple of 64 come back wrong by a quarter of their norm. As one single row they come back right.
 """

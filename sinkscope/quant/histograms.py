@@ -6,6 +6,7 @@ zero, and the largest |x| sets s.
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from sinkscope.capture.passes import Batch, frozen, loss_sums
@@ -18,7 +19,7 @@ _BINS = OCTAVES * PER_OCTAVE
 
 
 def counts(x: Tensor, largest: float) -> Tensor:
-    """How many |x| lie in each bin below `largest`, int64 [48]; the first bin also holds whatever is smaller, zeros too.
+    """How many |x| lie in each bin below `largest`, int64 [48]; the first also holds what is smaller, zeros too.
 
     Bin b covers largest * 2^((b - 48) / 2) to largest * 2^((b - 47) / 2), its lower end included.
     """
@@ -41,11 +42,13 @@ def histograms(
         batches: windows of text.
     """
     found = {place.name: torch.zeros(_BINS, dtype=torch.int64) for place in places if calibration[place.name] > 0}
-    handles = []
+    handles: list[RemovableHandle] = []
     try:
-        for place in places:
-            if place.name in found:
-                handles.append(place.module.register_forward_pre_hook(_counter(place.name, calibration, found)))
+        handles += [
+            place.module.register_forward_pre_hook(_counter(place.name, calibration, found))
+            for place in places
+            if place.name in found
+        ]
         with frozen(model):
             for batch in batches:
                 loss_sums(model, batch)

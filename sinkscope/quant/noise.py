@@ -1,7 +1,7 @@
 """Quantization noise, module by module, on the inputs that each module has in the unquantized model.
 
-The loss tells whether a model survives; this tells where the noise enters. Each module is looked at alone: its input and
-weight are quantized, its output is compared with the exact one, and the exact output goes on. So noise of one layer
+The loss tells whether a model survives; this tells where the noise enters. Each module is looked at alone: its input
+and weight are quantized, its output is compared with the exact one, and the exact output goes on. So noise of one layer
 does not hide in the noise of the next.
 
     SQNR = 10 log10( sum x^2 / sum (x - x_hat)^2 ) dB       over all tokens and channels of the run

@@ -84,15 +84,20 @@ def test_inputs_are_rounded_copies() -> None:
     assert not torch.equal(found[place.name][0], exact[place.name][0])
 
 
+def _break_inside(model: PreTrainedModel, probe: Probe, calibration: dict[str, float], before: Tensor) -> None:
+    with probed(model, probe, calibration):
+        assert not torch.equal(logits(model), before)
+        raise RuntimeError("boom")
+
+
 @pytest.mark.parametrize("name", ["w8a8-dynamic", "w2a2-static"])
 def test_the_model_comes_back_bit_identical(name: str) -> None:
     model = tiny.build("llama_gqa")
     parameters = {key: (value, value.detach().clone()) for key, value in model.named_parameters()}
     before = logits(model)
     calibration = calibrate(model, linears(model), BATCHES)
-    with pytest.raises(RuntimeError, match="boom"), probed(model, probe_of(name), calibration):
-        assert not torch.equal(logits(model), before)
-        raise RuntimeError("boom")
+    with pytest.raises(RuntimeError, match="boom"):
+        _break_inside(model, probe_of(name), calibration, before)
     assert torch.equal(logits(model), before)
     for key, value in model.named_parameters():
         assert value is parameters[key][0]

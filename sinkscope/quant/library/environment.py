@@ -53,8 +53,8 @@ def check(allow_install: bool, chosen: Path | None) -> None:
     if installed(folder) is not None or allow_install:
         return
     raise SinkscopeError(
-        f"llm-compressor needs an environment of its own, and there is none in {folder}: add --allow-install to have it "
-        f"made, or make it with: {by_hand(folder)}"
+        f"llm-compressor needs an environment of its own, and there is none in {folder}: add --allow-install to have "
+        f"it made, or make it with: {by_hand(folder)}"
     )
 
 
@@ -74,7 +74,7 @@ def prepare(chosen: Path | None) -> Path:
         return folder
     if folder.exists() and any(folder.iterdir()):
         raise SinkscopeError(f"{folder} exists and is no environment with llm-compressor: name another --environment")
-    sys.stderr.write(f"sinkscope: installing {REQUIREMENT} into an environment of its own, {folder}; this happens once\n")
+    sys.stderr.write(f"sinkscope: installing {REQUIREMENT} into its own environment {folder}; this happens once\n")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         _call([sys.executable, "-m", "venv", str(folder)], folder)

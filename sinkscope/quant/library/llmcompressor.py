@@ -1,8 +1,8 @@
 """llm-compressor: SmoothQuant W8A8, GPTQ W4A16 and AWQ W4A16, run in an environment of its own.
 
-The base model goes to a temporary folder, `oneshot.py` quantizes it there, and the compressed-tensors checkpoint that it
-leaves is loaded here. V-scale travels beside the weights: it is attached while the script calibrates, so that scales and
-Hessians are those of the values that attention sees, and again when the checkpoint is loaded.
+The base model goes to a temporary folder, `oneshot.py` quantizes it there, and the compressed-tensors checkpoint that
+it leaves is loaded here. V-scale travels beside the weights: it is attached while the script calibrates, so that scales
+and Hessians are those of the values that attention sees, and again when the checkpoint is loaded.
 """
 
 import contextlib

@@ -65,9 +65,10 @@ ENTRY = Entry(
     "histograms",
     "Values of the worst modules against the step",
     draw,
-    "The modules that hurt most alone, worst first. Shares of values in bins of half an octave of |x|, relative to the "
-    "largest |x|: of the whole input tensor (what a static scale follows) and of the whole weight. To the left of the "
-    "dotted line, half a step of 8 bits, values of a statically scaled input are rounded to zero; weights have a scale per "
-    "output channel and dynamic activations one per token, which are finer. The first bin also holds what is smaller.",
+    "The modules that hurt most alone, worst first. Shares of values in bins of half an octave of |x|, relative to "
+    "the largest |x|: of the whole input tensor (what a static scale follows) and of the whole weight. To the left of "
+    "the dotted line, half a step of 8 bits, values of a statically scaled input are rounded to zero; weights have a "
+    "scale per output channel and dynamic activations one per token, which are finer. The first bin also holds what "
+    "is smaller.",
     applies=lambda run: "histograms" in run.tables and len(run["histograms"]) > 0,
 )

@@ -52,9 +52,9 @@ ENTRY = Entry(
     "noise",
     "Where the noise enters: output of every linear module",
     draw,
-    "SQNR = 10 log10(sum y^2 / sum (y - y_hat)^2) in decibels over all tokens and channels: y the module's exact output, "
-    "y_hat that with rounded weight and rounded input, each module alone and on its exact input; 6 dB is one bit. Dark is "
-    "noisy. The first three models and the first two probes that cover most modules are drawn; `noise` has all, with the "
-    "SQNR of inputs and weights and the share of values rounded to zero.",
+    "SQNR = 10 log10(sum y^2 / sum (y - y_hat)^2) in decibels over all tokens and channels: y the module's exact "
+    "output, y_hat that with rounded weight and rounded input, each module alone and on its exact input; 6 dB is one "
+    "bit. Dark is noisy. The first three models and the first two probes that cover most modules are drawn; `noise` "
+    "has all, with the SQNR of inputs and weights and the share of values rounded to zero.",
     applies=lambda run: "noise" in run.tables and len(run["noise"]) > 0,
 )

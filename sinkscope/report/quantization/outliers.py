@@ -76,8 +76,9 @@ ENTRY = Entry(
     "Outliers and damage: two facts side by side",
     draw,
     "Left: of the unquantized model on the same windows, the largest |x| of the residual stream, its ratio to the "
-    "layer's median, the largest kurtosis (3: normal), and the sink rate at token 0, mean over layers, equations (1) and "
-    "(5). Right: what each method costs. That the two occur together does not show that one causes the other: models with "
-    "weak sinks can quantize badly, and models trained alike but for one thing differ in more than their outliers.",
+    "layer's median, the largest kurtosis (3: normal), and the sink rate at token 0, mean over layers, equations (1) "
+    "and (5). Right: what each method costs. That the two occur together does not show that one causes the other: "
+    "models with weak sinks can quantize badly, and models trained alike but for one thing differ in more than their "
+    "outliers.",
     applies=lambda run: len(run["quantization"]["method"].unique()) > 1,
 )

@@ -36,6 +36,6 @@ ENTRY = Entry(
     "provenance",
     "Provenance: how these numbers came about",
     draw,
-    "The same, and more, is in run.json, and every number of this report in the parquet tables beside it, with the loss of "
-    "each single sequence in `losses`.",
+    "The same, and more, is in run.json, and every number of this report in the parquet tables beside it, with the "
+    "loss of each single sequence in `losses`.",
 )

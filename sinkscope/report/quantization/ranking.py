@@ -49,9 +49,10 @@ ENTRY = Entry(
     "ranking",
     "The modules that hurt most",
     draw,
-    "Bars: loss with this module alone quantized, minus the unquantized loss. Diamonds: loss with all modules quantized, "
-    "minus that with all but this one. Measured on the first sequences of the run only (`rank_sequences` in run.json), "
-    "without an interval: small differences in rank mean nothing. Where there are more modules than `rank_limit`, those "
-    "with the noisiest outputs were tried. Three models and fourteen modules are drawn; the table `ranking` has all.",
+    "Bars: loss with this module alone quantized, minus the unquantized loss. Diamonds: loss with all modules "
+    "quantized, minus that with all but this one. Measured on the first sequences of the run only (`rank_sequences` "
+    "in run.json), without an interval: small differences in rank mean nothing. Where there are more modules than "
+    "`rank_limit`, those with the noisiest outputs were tried. Three models and fourteen modules are drawn; the table "
+    "`ranking` has all.",
     applies=lambda run: "ranking" in run.tables and len(run["ranking"]) > 0,
 )

@@ -38,7 +38,7 @@ ENTRY = Entry(
     "What quantization costs",
     draw,
     "Loss: mean next-token cross-entropy; perplexity is its exponential, per token. Interval: 95 %, bootstrap over "
-    "sequences, paired with the unquantized model. W and A: weights and activations; empty where they stay as they are. "
-    "wNaM are this project's probes, which round values and compute in the model's dtype: they show the cost of rounding, "
-    "not the speed of a kernel.",
+    "sequences, paired with the unquantized model. W and A: weights and activations; empty where they stay as they "
+    "are. wNaM are this project's probes, which round values and compute in the model's dtype: they show the cost of "
+    "rounding, not the speed of a kernel.",
 )

@@ -11,8 +11,8 @@ HEADER = ("Model", "Method", "W bits", "A bits", "Perplexity", "Delta", "95 % in
 NONE = "none"
 COMPARABLE = "All models read the same windows of tokens, so their perplexities compare."
 NOT_COMPARABLE = (
-    "The models' tokenizers cut the text differently: perplexities per token do NOT compare between these models. Compare "
-    "each model with its own unquantized row."
+    "The models' tokenizers cut the text differently: perplexities per token do NOT compare between these models. "
+    "Compare each model with its own unquantized row."
 )
 
 
@@ -67,8 +67,8 @@ def text_line(run: Run) -> str:
     """How much of which text was read."""
     data = run.info["data"]
     return (
-        f"{counted(data['sequences'], 'sequence')} of {number(data['tokens'])} tokens, {number(data['targets'])} targets. "
-        "Delta is the loss minus that of the unquantized model; intervals are over sequences, paired."
+        f"{counted(data['sequences'], 'sequence')} of {number(data['tokens'])} tokens, {number(data['targets'])} targets."
+        " Delta is the loss minus that of the unquantized model; intervals are over sequences, paired."
     )
 
 
