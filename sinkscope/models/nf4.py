@@ -8,19 +8,20 @@ Two shortcuts of its CPU code (seen in 0.50) give other numbers than a GPU gives
   is no multiple of 64 come back wrong by a quarter of their norm. As one single row they come back right.
 """
 
-from typing import Any
+from typing import Any, cast
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 
 def repair_(model: PreTrainedModel) -> None:
     """Sets the 4-bit modules of a model right, in place; does nothing on a GPU."""
-    from bitsandbytes.nn import Linear4bit
+    from bitsandbytes.nn.modules import Linear4bit
 
-    for module in model.modules():
-        if isinstance(module, Linear4bit) and module.weight.device.type == "cpu":
+    for found in model.modules():
+        module: Any = found if isinstance(found, Linear4bit) else None
+        if module is not None and module.weight.device.type == "cpu":
             module.support_avx512bf16_for_cpu = False
             if module.in_features % module.weight.quant_state.blocksize:
                 module.forward = _forward(module)
@@ -37,12 +38,12 @@ def _forward(module: Any) -> Any:
     return forward
 
 
-def dequantized(weight: nn.Parameter) -> Tensor:
+def dequantized(weight: Any) -> Tensor:
     """The values that a 4-bit weight stands for, in its original shape [N, D] and dtype."""
-    from bitsandbytes.functional import QuantState, dequantize_4bit
+    from bitsandbytes import functional
 
-    state: Any = weight.quant_state
-    row = QuantState(
+    state, library = weight.quant_state, cast("Any", functional)
+    row = library.QuantState(
         absmax=state.absmax,
         shape=(1, state.shape.numel()),
         code=state.code,
@@ -50,5 +51,5 @@ def dequantized(weight: nn.Parameter) -> Tensor:
         quant_type=state.quant_type,
         dtype=state.dtype,
     )
-    values: Tensor = dequantize_4bit(weight.data, row)
+    values: Tensor = library.dequantize_4bit(weight.data, row)
     return values.reshape(state.shape)

@@ -1,6 +1,7 @@
 """From the losses of single sequences to the table that compares methods."""
 
 import math
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,8 @@ def compare(losses: pd.DataFrame, chosen: Chosen, windows: dict[str, str], *, se
         seed: of the bootstrap.
     """
     rows = Rows("quantization")
-    for (model, method), measured in losses.groupby(["model", "method"], sort=False):
+    for group, measured in losses.groupby(["model", "method"], sort=False):
+        model, method = cast("tuple[str, str]", group)
         exact = losses[(losses["model"] == model) & (losses["method"] == NONE)]
         weight_bits, activation_bits, granularity = described(chosen, method)
         loss = mean_loss(measured)

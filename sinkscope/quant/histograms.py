@@ -4,6 +4,8 @@ Bins are powers of two apart because what matters is the ratio to the step: with
 zero, and the largest |x| sets s.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -66,7 +68,7 @@ def histograms(
     return rows
 
 
-def _counter(name: str, calibration: dict[str, float], found: dict[str, Tensor]) -> object:
+def _counter(name: str, calibration: dict[str, float], found: dict[str, Tensor]) -> Any:
     def count(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         found[name] += counts(inputs[0], calibration[name])
 

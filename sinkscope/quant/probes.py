@@ -130,7 +130,7 @@ def probed(
         if missing:
             raise SinkscopeError(f"static activations need a calibration, and {missing[0]} has none")
         scales = {p.name: tensor_scale((calibration or {})[p.name], probe.activation_bits) for p in places}
-    originals: list[tuple[nn.Linear, nn.Parameter]] = []
+    originals: list[tuple[nn.Linear, Any]] = []
     handles = []
     try:
         for place in places:
@@ -149,7 +149,7 @@ def probed(
 
 
 @torch.no_grad()
-def _rounded_weight(weight: nn.Parameter, bits: int) -> nn.Parameter:
+def _rounded_weight(weight: Tensor, bits: int) -> nn.Parameter:
     return nn.Parameter(quantized(weight, channel_scale(weight, bits), bits), requires_grad=False)
 
 

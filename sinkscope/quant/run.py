@@ -357,7 +357,8 @@ def _worst(
     by_name = {place.name: place for place in plan.places}
     worst = [by_name[name] for name in ranking["module"][:WORST]]
     batches = batches_of(packed.input_ids, documents, options.batch_size)
-    largest = noise[noise["method"] == plan.name].set_index("module")["activation_absmax"].to_dict()
+    rows = noise[noise["method"] == plan.name]
+    largest = dict(zip(rows["module"].tolist(), rows["activation_absmax"].tolist(), strict=True))
     found.add("histograms", histograms(model, label, worst, largest, batches).frame())
 
 
@@ -414,7 +415,6 @@ def _run(found: _Found, chosen: Chosen, options: _Options, text: _Text, started:
         if name in found.parts:
             tables[name] = found.table(name)
     installed = {name: metadata.version(name) for name in _PACKAGES if find_spec(name)}
-    first = table.set_index(["model", "method"])
     info = {
         "kind": "quantization",
         "sinkscope": sinkscope.__version__,
@@ -438,10 +438,7 @@ def _run(found: _Found, chosen: Chosen, options: _Options, text: _Text, started:
         "seconds": time.perf_counter() - started,
         "peak_memory_bytes": found.peak_memory,
         "headline": {
-            model: {
-                method: {key: float(first.loc[(model, method), key]) for key in ("perplexity", "delta")}
-                for method in chosen.order
-            }
+            model: table[table["model"] == model].set_index("method")[["perplexity", "delta"]].to_dict("index")
             for model in found.windows
         },
     }

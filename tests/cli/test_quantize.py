@@ -28,9 +28,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def refused(
-    tiny_folders: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> Callable[..., str]:
+def refused(tiny_folders: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Runs the verb with a bad input, checks the form of its refusal, and returns the line."""
 
     def run(*arguments: str, code: int = 2, model: Path | None = None) -> str:
@@ -141,10 +139,14 @@ def test_already_quantized_model(refused: Callable[..., str], broken: Callable[.
 
 
 def test_a_method_that_needs_a_gpu(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    method = Method("gpu-only", 4, None, "", lambda _: tiny.build("llama_gqa"), "torch", needs_gpu="its kernels are CUDA")
+    method = Method(
+        "gpu-only", 4, None, "", lambda _: tiny.build("llama_gqa"), "torch", needs_gpu="its kernels are CUDA"
+    )
     monkeypatch.setitem(LIBRARY, "gpu-only", method)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert "gpu-only needs a GPU, and there is none here: its kernels are CUDA" in refused("--methods", "gpu-only", code=1)
+    assert "gpu-only needs a GPU, and there is none here: its kernels are CUDA" in refused(
+        "--methods", "gpu-only", code=1
+    )
 
 
 def test_a_missing_extra(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,6 +169,8 @@ def test_an_install_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytes
     place = tmp_path / "environment"
     monkeypatch.setattr(environment, "REQUIREMENT", "llmcompressor==0.0.no-such-version")
     monkeypatch.setattr(environment.sys, "executable", "/bin/false")
-    with pytest.raises(environment.SinkscopeError, match=r"could not be installed.*with network access, run: python -m venv"):
+    with pytest.raises(
+        environment.SinkscopeError, match=r"could not be installed.*with network access, run: python -m venv"
+    ):
         environment.prepare(place)
     assert not place.exists()

@@ -56,10 +56,11 @@ def quantized(request: Request, method: str) -> PreTrainedModel:
 def _save_base(request: Request, base: Path) -> bool:
     """Saves the unquantized model with its tokenizer; returns whether it has V-scale."""
     loaded = load_model(request.model, **request.loading)
-    if loaded.vscale is not None:
-        save_vscale(loaded.model, base)
-    else:
-        loaded.model.save_pretrained(base)
+    with contextlib.redirect_stderr(io.StringIO()):  # progress bars
+        if loaded.vscale is not None:
+            save_vscale(loaded.model, base)
+        else:
+            loaded.model.save_pretrained(base)
     loaded.tokenizer.save_pretrained(base)
     return loaded.vscale is not None
 
@@ -67,7 +68,7 @@ def _save_base(request: Request, base: Path) -> bool:
 def _run(python: Path, job: dict[str, Any], file: Path) -> None:
     file.write_text(json.dumps(job), encoding="utf-8")
     done = subprocess.run(  # noqa: S603
-        [python, SCRIPT, file],
+        [python, "-P", SCRIPT, file],  # -P: files beside the script are named like the libraries it imports
         capture_output=True,
         text=True,
         check=False,

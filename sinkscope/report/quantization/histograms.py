@@ -1,5 +1,7 @@
 """The worst modules' values against their quantization steps."""
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -13,7 +15,7 @@ from sinkscope.report.text import literal, printable
 from sinkscope.tables.store import Run
 
 _WORST = 4
-_TENSORS = {"activation": (style.VERMILION, "-"), "weight": (style.BLUE, "--")}
+_TENSORS: dict[str, tuple[str, Any]] = {"activation": (style.VERMILION, "-"), "weight": (style.BLUE, "--")}
 _N = 127  # largest code of 8 bits
 
 

@@ -26,7 +26,9 @@ def draw(run: Run) -> Page:
         places = np.arange(len(rows))
         axes.barh(places, rows["delta_alone"], color=style.BLUE, height=0.7)
         axes.plot(rows["recovered"], places, "D", color=style.VERMILION, markersize=5, linestyle="")
-        labels = [literal(f"{printable(row.site.rsplit('.', 1)[-1], 14)} {row.layer}") for row in rows.itertuples()]
+        labels = [
+            literal(f"{printable(str(row.site).rsplit('.', 1)[-1], 14)} {row.layer}") for row in rows.itertuples()
+        ]
         axes.set_yticks(places, labels)
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")

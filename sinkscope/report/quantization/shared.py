@@ -40,7 +40,9 @@ def offsets(count: int, width: float = 0.7) -> list[float]:
 
 def method_axis(axes: Axes, names: list[str]) -> None:
     """A horizontal axis of methods."""
-    turned = {"rotation": 20, "ha": "right", "rotation_mode": "anchor"} if len(names) > FEW_NAMES else {}
+    turned: dict[str, Any] = (
+        {"rotation": 20, "ha": "right", "rotation_mode": "anchor"} if len(names) > FEW_NAMES else {}
+    )
     axes.set_xticks(range(len(names)), names, **turned)
     axes.set_xlim(-0.5, len(names) - 0.5)
     axes.grid(visible=False, axis="x")
@@ -80,6 +82,7 @@ def change_axis(axes: Axes, values: Any) -> None:
 def site_grid(rows: pd.DataFrame, column: str, sites: list[str], layers: int) -> Any:
     """Values by [site, layer], NaN where there is none."""
     grid = np.full((len(sites), layers), np.nan)
+    row: Any
     for row in rows.itertuples():
         grid[sites.index(row.site), row.layer] = getattr(row, column)
     return grid

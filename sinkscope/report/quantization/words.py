@@ -1,6 +1,7 @@
 """What a quantization run shows, in words and cells: one source for the first page and the terminal."""
 
 import math
+from typing import Any
 
 import pandas as pd
 
@@ -50,8 +51,13 @@ def cells(run: Run) -> list[tuple[str, ...]]:
             "" if row.method == NONE or math.isnan(row.delta_low) else interval(row.delta_low, row.delta_high),
             row.granularity,
         )
-        for row in run["quantization"].itertuples()
+        for row in _rows(run["quantization"])
     ]
+
+
+def _rows(table: pd.DataFrame) -> Any:
+    """The rows of a table as tuples with names, whose types the declaration of the table says."""
+    return table.itertuples()
 
 
 def findings(run: Run) -> list[str]:
@@ -82,7 +88,7 @@ def _of_model(model: str, rows: pd.DataFrame) -> str:
         return f"{opening} was not quantized."
     said = []
     if len(others):
-        worst, best = others.loc[others["delta"].idxmax()], others.loc[others["delta"].idxmin()]
+        worst, best = others.iloc[int(others["delta"].argmax())], others.iloc[int(others["delta"].argmin())]
         said.append(f"{worst['method']} costs most, {_cost(worst)}")
         if len(others) > 1:
             said.append(f"{best['method']} least, {_cost(best)}")
