@@ -120,7 +120,7 @@ def test_histograms_count_every_value(model: "tiny.PreTrainedModel") -> None:
         of_weight = rows[rows["tensor"] == "weight"]
         assert of_weight["count"].sum() == place.module.weight.numel()
         assert rows[rows["tensor"] == "activation"]["count"].sum() == IDS.numel() * place.module.in_features
-        assert of_weight["high"].max() == pytest.approx(float(place.module.weight.abs().max()))
+        assert of_weight["high"].max() == pytest.approx(place.module.weight.abs().max().item())
 
 
 def test_interval_of_a_mean() -> None:

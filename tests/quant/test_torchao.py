@@ -15,10 +15,11 @@ def test_codes_agree_with_torchaos_primitive_on_our_scales() -> None:
     torch.manual_seed(0)
     weight = torch.randn(48, 32) * torch.logspace(-2, 2, 48)[:, None]
     scale = channel_scale(weight, 8)
-    theirs = quantize_affine(weight, (1, 32), scale.flatten(), None, torch.int8, -127, 127)
-    # torchao multiplies by the reciprocal of the scale: a tie may fall to the other side, which no random weight here meets.
+    zero = torch.zeros(48, dtype=torch.int32)
+    theirs = quantize_affine(weight, (1, 32), scale.flatten(), zero, torch.int8, -127, 127)
+    # torchao multiplies by the reciprocal of the scale, which could turn a tie; no weight here meets one.
     assert torch.equal(codes(weight, scale, 8), theirs)
-    values = dequantize_affine(theirs, (1, 32), scale.flatten(), None, torch.int8, -127, 127)
+    values = dequantize_affine(theirs, (1, 32), scale.flatten(), zero, torch.int8, -127, 127)
     torch.testing.assert_close(quantized(weight, scale, 8), values)
 
 

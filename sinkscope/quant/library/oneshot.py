@@ -83,7 +83,8 @@ def main(job: dict[str, Any]) -> None:
     """Quantizes as the job says."""
     base = Path(job["base"])
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model: Any = AutoModelForCausalLM.from_pretrained(base, dtype="auto", use_safetensors=True).to(device)
+    model: Any = AutoModelForCausalLM.from_pretrained(base, dtype="auto", use_safetensors=True)
+    model.to(device)
     if job["vscale"]:
         sys.path.append(job["sinkscope"])  # at the end: its neighbours must not hide this environment's packages
         from sinkscope.vscale.store import load_into_, read_info

@@ -74,7 +74,7 @@ def text_line(run: Run) -> str:
     data = run.info["data"]
     return (
         f"{counted(data['sequences'], 'sequence')} of {number(data['tokens'])} tokens, {number(data['targets'])} targets."
-        " Delta is the loss minus that of the unquantized model; intervals are over sequences, paired."
+        "targets. Delta is the loss minus that of the unquantized model; intervals are over sequences, paired."
     )
 
 
