@@ -54,6 +54,7 @@ def test_writes_a_whole_run(tiny_folders: dict[str, Path], tmp_path: Path, capfd
     tiny.tokenizer().save_pretrained(valved)
     out = tmp_path / "run"
     models = [str(tiny_folders["llama_gqa"]), str(valved)]
+    capfd.readouterr()
     assert main(["quantize", *models, "--out", str(out), "--methods", f"{PROBES},nf4,int8", *SMALL]) == 0
     assert capfd.readouterr().err == ""
     run = read_run(out)

@@ -19,10 +19,12 @@ from typing import Any
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
+from sinkscope.capture.passes import batches_of
 from sinkscope.errors import SinkscopeError
 from sinkscope.models.load import load_model
 from sinkscope.quant.library import environment
 from sinkscope.quant.library.method import Method, Request
+from sinkscope.quant.ranking import losses
 from sinkscope.vscale.store import INFO_FILE, WEIGHTS_FILE
 from sinkscope.vscale.store import save as save_vscale
 
@@ -50,7 +52,9 @@ def quantized(request: Request, method: str) -> PreTrainedModel:
             shutil.copy(file, out)
         loading = {key: value for key, value in request.loading.items() if key != "revision"}
         with contextlib.redirect_stderr(io.StringIO()):  # compressed-tensors' progress bars
-            return load_model(str(out), **loading).model
+            model = load_model(str(out), **loading).model
+            losses(model, batches_of(request.calibration_ids[:1, :2], None, 1))  # unpacks its weights in a first pass
+            return model
 
 
 def _save_base(request: Request, base: Path) -> bool:

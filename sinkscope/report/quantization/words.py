@@ -73,8 +73,8 @@ def text_line(run: Run) -> str:
     """How much of which text was read."""
     data = run.info["data"]
     return (
-        f"{counted(data['sequences'], 'sequence')} of {number(data['tokens'])} tokens, {number(data['targets'])} targets."
-        "targets. Delta is the loss minus that of the unquantized model; intervals are over sequences, paired."
+        f"{counted(data['sequences'], 'sequence')} of {number(data['tokens'])} tokens, "
+        f"{number(data['targets'])} targets. Delta is the loss minus that of the unquantized model; intervals are over sequences, paired."
     )
 
 
