@@ -47,8 +47,7 @@ def draw(run: Run) -> Page:
         intervals(right, np.arange(len(names)) + offset, rows[rows["model"] == model].loc[names], colour, mark)
     change_axis(right, run["quantization"]["delta"])
     right.set_title("Change of the loss")
-    method_axis(right, names)
-    right.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
+    method_axis(right, names, few=3)
     right.set_xlabel("method")
     page.key(handles(run))
     return page
@@ -73,7 +72,7 @@ def _bars(axes: Axes, values: Any, colours: dict[str, str]) -> None:
 
 ENTRY = Entry(
     "outliers",
-    "Outliers and damage: two facts side by side",
+    "Outliers beside damage",
     draw,
     "Left: of the unquantized model on the same windows, the largest |x| of the residual stream, its ratio to the "
     "layer's median, the largest kurtosis (3: normal), and the sink rate at token 0, mean over layers, equations (1) "

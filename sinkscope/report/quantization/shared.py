@@ -38,17 +38,14 @@ def offsets(count: int, width: float = 0.7) -> list[float]:
     return [(index - (count - 1) / 2) * width / max(count, 1) for index in range(count)]
 
 
-def method_axis(axes: Axes, names: list[str]) -> None:
-    """A horizontal axis of methods."""
-    turned: dict[str, Any] = (
-        {"rotation": 20, "ha": "right", "rotation_mode": "anchor"} if len(names) > FEW_NAMES else {}
-    )
-    axes.set_xticks(range(len(names)), names, **turned)
+def method_axis(axes: Axes, names: list[str], few: int = 6) -> None:
+    """A horizontal axis of methods; more than `few` take a line for each part of their names."""
+    crowded = len(names) > few
+    axes.set_xticks(range(len(names)), [name.replace("-", "-\n") if crowded else name for name in names])
     axes.set_xlim(-0.5, len(names) - 0.5)
     axes.grid(visible=False, axis="x")
 
 
-FEW_NAMES = 6
 _LINEAR = 1e-3  # changes below this many nats lie on the straight middle of a logarithmic axis
 
 

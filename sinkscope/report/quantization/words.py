@@ -72,10 +72,9 @@ def findings(run: Run) -> list[str]:
 def text_line(run: Run) -> str:
     """How much of which text was read."""
     data = run.info["data"]
-    return (
-        f"{counted(data['sequences'], 'sequence')} of {number(data['tokens'])} tokens, "
-        f"{number(data['targets'])} targets. Delta is the loss minus that of the unquantized model; intervals are over sequences, paired."
-    )
+    sequences = counted(data["sequences"], "sequence")
+    read = f"{sequences} of {number(data['tokens'])} tokens, {number(data['targets'])} targets."
+    return f"{read} Delta is the loss minus that of the unquantized model; intervals are over sequences, paired."
 
 
 def _of_model(model: str, rows: pd.DataFrame) -> str:
