@@ -3,6 +3,7 @@
 The public names load on first use, so that importing the package, or asking the command line for help, loads no torch.
 """
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from sinkscope.quant.run import quantize
     from sinkscope.settings import Settings
     from sinkscope.tables.store import Run, read_run
+
+# transformers imports torchao wherever it is installed, and torchao warns of kernels for hardware that is not there.
+for _name in ("torchao", "torch.utils._pytree"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
 
 __version__ = "0.1.0"
 

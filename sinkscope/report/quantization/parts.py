@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from sinkscope.report import style
 from sinkscope.report.figures.entry import Entry
 from sinkscope.report.page import Page
 from sinkscope.report.quantization.shared import (
@@ -32,12 +33,12 @@ def draw(run: Run) -> Page:
         for (model, colour), mark, offset in zip(colours.items(), MARKERS, offsets(len(colours), 0.5), strict=False):
             rows = shown[shown["model"] == model].set_index("part").loc[list(_PARTS)]
             intervals(axes, ticks + offset, rows, colour, mark)
-        change_axis(axes, table[table["method"].isin(names)]["delta"])
         axes.set_title(name)
         axes.set_xlabel("what is rounded")
         method_axis(axes, list(_PARTS))
+    change_axis(panels[0], table[table["method"].isin(names)]["delta"])  # shared, so only when all is drawn
     for axes in panels[1:]:
-        axes.set_ylabel("")
+        axes.axhline(0, color=style.GREY, linewidth=0.8)
     page.key(handles(run))
     return page
 
