@@ -144,7 +144,7 @@ def load_model(
         if quantize:  # the argument, even if None, would replace the configuration of a quantized checkpoint
             arguments["quantization_config"] = _quantizer(quantize, _compute_dtype(dtype, source.config))
         model = _load_weights(source.location, name, arguments)
-    if quantize == "nf4":
+    if quantize == "nf4" or checkpoint_quantization == "bitsandbytes":
         repair_(model)
     if vscale is not None:
         load_into_(model, folder, vscale)

@@ -42,3 +42,17 @@ def test_modules_compute_with_the_values_of_nf4(gradients: bool, tmp_path: Path)
         with torch.set_grad_enabled(gradients):
             found = model.get_submodule(name)(x)
         torch.testing.assert_close(found, x @ expected.T, atol=1e-4, rtol=1e-3)
+
+
+def test_a_quantized_checkpoint_keeps_its_quantization(tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    tiny.save(tiny.build("llama_gqa", intermediate_size=96), tmp_path / "model")
+    model = load_model(str(tmp_path / "model"), quantize="nf4", device="cpu").model
+    ids = torch.arange(2, 34)[None]
+    with torch.no_grad():
+        expected = model(input_ids=ids).logits
+    tiny.save(model, tmp_path / "quantized")
+    loaded = load_model(str(tmp_path / "quantized"), device="cpu")
+    assert loaded.quantization == "bitsandbytes"
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.model(input_ids=ids).logits, expected)
