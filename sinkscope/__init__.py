@@ -3,6 +3,7 @@
 The public names load on first use, so that importing the package, or asking the command line for help, loads no torch.
 """
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,12 +12,28 @@ if TYPE_CHECKING:
     from sinkscope.errors import SinkscopeError
     from sinkscope.models.load import load
     from sinkscope.monitoring.monitor import Monitor
+    from sinkscope.quant.run import quantize
     from sinkscope.settings import Settings
     from sinkscope.tables.store import Run, read_run
 
+# transformers imports torchao wherever it is installed, and torchao warns of kernels for hardware that is not there.
+for _name in ("torchao", "torch.utils._pytree"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
+
 __version__ = "0.1.0"
 
-__all__ = ["Analysis", "Monitor", "Run", "Scope", "Settings", "SinkscopeError", "analyze", "load", "read_run"]
+__all__ = [
+    "Analysis",
+    "Monitor",
+    "Run",
+    "Scope",
+    "Settings",
+    "SinkscopeError",
+    "analyze",
+    "load",
+    "quantize",
+    "read_run",
+]
 
 _HOMES = {
     "Analysis": "sinkscope.api",
@@ -27,6 +44,7 @@ _HOMES = {
     "SinkscopeError": "sinkscope.errors",
     "analyze": "sinkscope.api",
     "load": "sinkscope.models.load",
+    "quantize": "sinkscope.quant.run",
     "read_run": "sinkscope.tables.store",
 }
 

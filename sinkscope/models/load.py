@@ -28,6 +28,7 @@ from sinkscope.hub import looks_like_a_path
 from sinkscope.models.families import FAMILIES
 from sinkscope.models.folder import CONFIG, read_config, weight_files, weights_sha256
 from sinkscope.models.hub import pin
+from sinkscope.models.nf4 import repair_
 from sinkscope.models.quiet import quiet
 from sinkscope.vscale.retrofit import CHILD
 from sinkscope.vscale.store import INFO_FILE, load_into_, read_info
@@ -141,10 +142,12 @@ def load_model(
     arguments = {**source.pinning, "trust_remote_code": trust_remote_code}
     with quiet(bars=source.revision is not None and sys.stderr.isatty()):
         tokenizer = tokenizer or _load_tokenizer(source.location, name, arguments)
-        model = _load_weights(source.location, name, {
-            **arguments, "dtype": dtype, "device_map": placement,
-            "quantization_config": _quantizer(quantize, _compute_dtype(dtype, source.config)),
-        })  # fmt: skip
+        arguments |= {"dtype": dtype, "device_map": placement}
+        if quantize:  # the argument, even if None, would replace the configuration of a quantized checkpoint
+            arguments["quantization_config"] = _quantizer(quantize, _compute_dtype(dtype, source.config))
+        model = _load_weights(source.location, name, arguments)
+    if quantize == "nf4" or checkpoint_quantization == "bitsandbytes":
+        repair_(model)
     if vscale is not None:
         load_into_(model, folder, vscale)
     quantization = quantize or checkpoint_quantization
@@ -308,10 +311,10 @@ def _compute_dtype(dtype: str, config: dict[str, Any]) -> str:
     return str(config.get("dtype") or config.get("torch_dtype") or "float32") if dtype == "auto" else dtype
 
 
-def _quantizer(quantize: str | None, compute_dtype: str) -> BitsAndBytesConfig | None:
+def _quantizer(quantize: str, compute_dtype: str) -> BitsAndBytesConfig:
     if quantize == "nf4":
         return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute_dtype)
-    return BitsAndBytesConfig(load_in_8bit=True) if quantize == "int8" else None
+    return BitsAndBytesConfig(load_in_8bit=True)
 
 
 def _checkpoint_quantization(config: dict[str, Any]) -> str | None:

@@ -12,13 +12,14 @@ from typing import Any
 import pandas as pd
 
 from sinkscope.tables.column import Table
-from sinkscope.tables.declared import analysis, comparison, monitor, track
+from sinkscope.tables.declared import analysis, comparison, monitor, quantization, track
 
 BY_KIND: dict[str, tuple[Table, ...]] = {
     "analysis": analysis.TABLES,
     "comparison": comparison.TABLES,
     "monitor": monitor.TABLES,
     "track": track.TABLES,
+    "quantization": quantization.TABLES,
 }
 TABLES: dict[str, Table] = {table.name: table for tables in BY_KIND.values() for table in tables}
 

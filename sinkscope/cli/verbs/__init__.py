@@ -7,7 +7,8 @@ from sinkscope.cli.verbs.analyze import analyze
 from sinkscope.cli.verbs.compare import compare
 from sinkscope.cli.verbs.finetune import finetune
 from sinkscope.cli.verbs.pretrain import pretrain
+from sinkscope.cli.verbs.quantize import quantize
 from sinkscope.cli.verbs.report import report
 from sinkscope.cli.verbs.track import track
 
-VERBS: tuple[Callable[..., Any], ...] = (analyze, compare, finetune, pretrain, report, track)
+VERBS: tuple[Callable[..., Any], ...] = (analyze, compare, finetune, pretrain, quantize, report, track)

@@ -22,16 +22,17 @@ _TITLES = {
 def draw(run: Run) -> Page:
     """Run, model, data, settings and versions on the left, conventions on the right."""
     page = Page()
-    left = _section(page, "Run", _run_facts(run), 0.895, LEFT, _MIDDLE - 0.02)
+    left = section(page, "Run", run_facts(run), 0.895, LEFT, _MIDDLE - 0.02)
     for name in ("model", "data"):
-        left = _section(page, _TITLES[name], run.info[name], left, LEFT, _MIDDLE - 0.02)
+        left = section(page, _TITLES[name], run.info[name], left, LEFT, _MIDDLE - 0.02)
     right = 0.895
     for name in ("settings", "versions", "conventions"):
-        right = _section(page, _TITLES[name], run.info[name], right, _MIDDLE, RIGHT)
+        right = section(page, _TITLES[name], run.info[name], right, _MIDDLE, RIGHT)
     return page
 
 
-def _run_facts(run: Run) -> dict[str, Any]:
+def run_facts(run: Run) -> dict[str, Any]:
+    """When, where and by which command a run was made, and what it took."""
     info = run.info
     return {
         "command": info.get("command", "not recorded: measured through the library"),
@@ -43,7 +44,8 @@ def _run_facts(run: Run) -> dict[str, Any]:
     }
 
 
-def _section(page: Page, title: str, facts: dict[str, Any], top: float, left: float, right: float) -> float:
+def section(page: Page, title: str, facts: dict[str, Any], top: float, left: float, right: float) -> float:
+    """Named facts below a title, between `left` and `right`; returns the top for what comes below."""
     top -= 0.026
     write(page, left, top + 0.004, title, size=style.BODY, weight="bold", color=style.BLUE)
     for name, value in facts.items():

@@ -1,0 +1,55 @@
+"""Symmetric integer quantization, as pure functions of tensors.
+
+With b bits there are the codes -n .. n, n = 2^(b-1) - 1 (127 for 8 bits): symmetric, so that zero stays zero and the
+code -2^(b-1) is never used. A value x with scale s becomes
+
+    code(x) = clamp(round(x / s), -n, n),    x_hat = s * code(x)
+
+with ties rounded to even. All arithmetic is in float32 whatever the dtype of x; x_hat is returned in x's own dtype,
+because a probe simulates: the model's own matrix product then runs on values that an integer kernel would have seen.
+
+Shapes: N output channels, D input channels.
+"""
+
+import torch
+from torch import Tensor
+
+BITS = range(2, 9)
+
+
+def largest_code(bits: int) -> int:
+    """N = 2^(bits-1) - 1."""
+    return int(2 ** (bits - 1)) - 1
+
+
+def channel_scale(weight_ND: Tensor, bits: int) -> Tensor:
+    """A static scale per output channel: the largest |w| of the row over the largest code, float32 [N, 1]."""
+    return weight_ND.float().abs().amax(dim=1, keepdim=True) / largest_code(bits)
+
+
+def token_scale(x: Tensor, bits: int) -> Tensor:
+    """A dynamic scale per token: the largest |x| of the token over the largest code, float32 [..., 1] from [..., D]."""
+    return x.float().abs().amax(dim=-1, keepdim=True) / largest_code(bits)
+
+
+def tensor_scale(absmax: float, bits: int) -> Tensor:
+    """A static scale of a whole tensor, from the largest |x| of a calibration: float32 []."""
+    return torch.tensor(absmax, dtype=torch.float32) / largest_code(bits)
+
+
+def codes(x: Tensor, scale: Tensor, bits: int) -> Tensor:
+    """Integer codes, int8 in the shape of x.
+
+    Args:
+        x: values.
+        scale: float32, broadcast against x. Where it is 0 every code is 0.
+        bits: 2 to 8.
+    """
+    n = largest_code(bits)
+    divisor = torch.where(scale > 0, scale, torch.inf)
+    return (x.float() / divisor).round().clamp(-n, n).to(torch.int8)
+
+
+def quantized(x: Tensor, scale: Tensor, bits: int) -> Tensor:
+    """x_hat: the values that the codes of x stand for, in the shape and dtype of x; x itself is not changed."""
+    return (codes(x, scale, bits).float() * scale).to(x.dtype)

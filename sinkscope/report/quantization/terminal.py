@@ -1,0 +1,44 @@
+"""A quantization run for the terminal: the table of the first page and what it says."""
+
+import io
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from sinkscope.report.quantization.words import HEADER, cells, findings, subtitle, text_line
+from sinkscope.report.terminal import PLAIN_WIDTH
+from sinkscope.tables.store import Run
+
+_WORDS = (0, 1, 7)  # columns of words, to the left; numbers go to the right
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run found; rich prints it in colour and to the terminal's width, `str` gives plain text."""
+
+    run: Run
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Text(subtitle(self.run), style="bold")
+        yield Text(text_line(self.run), style="dim")
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for index, name in enumerate(HEADER):
+            last = index == len(HEADER) - 1
+            table.add_column(name, justify="left" if index in _WORDS else "right", style="dim" if last else "",
+                             no_wrap=not last)  # fmt: skip
+        for row in cells(self.run):
+            table.add_row(*(Text(cell) for cell in row))
+        yield table
+        yield Group(*(Text(f"- {sentence}") for sentence in findings(self.run)))
+
+    def __str__(self) -> str:
+        buffer = io.StringIO()
+        Console(file=buffer, width=PLAIN_WIDTH, color_system=None, force_terminal=False).print(self)
+        return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
+
+
+def summary(run: Run) -> Summary:
+    """What a run found, to be printed by rich or by `print`."""
+    return Summary(run)
