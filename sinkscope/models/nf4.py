@@ -23,7 +23,8 @@ def repair_(model: PreTrainedModel) -> None:
         module: Any = found if isinstance(found, Linear4bit) else None
         if module is not None and module.weight.device.type == "cpu":
             module.support_avx512bf16_for_cpu = False
-            if module.in_features % module.weight.quant_state.blocksize:
+            state = getattr(module.weight, "quant_state", None)  # only of weights that are quantized already
+            if state is not None and module.in_features % state.blocksize:
                 module.forward = _forward(module)
 
 
