@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 
 from sinkscope.tables.column import Table
-from sinkscope.tables.declared import analysis
+from sinkscope.tables.declared import analysis, evaluation
 
-BY_KIND: dict[str, tuple[Table, ...]] = {"analysis": analysis.TABLES}
+BY_KIND: dict[str, tuple[Table, ...]] = {"analysis": analysis.TABLES, "evaluation": evaluation.TABLES}
 TABLES: dict[str, Table] = {table.name: table for tables in BY_KIND.values() for table in tables}
 
 
