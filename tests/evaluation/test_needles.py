@@ -1,0 +1,140 @@
+"""Prompts are what they claim to be, and needles are found by a model that copies and not by one that knows nothing."""
+
+import re
+import uuid
+from typing import Any
+
+import copier
+import numpy as np
+import pytest
+import tiny
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+
+from sinkscope.errors import SinkscopeError
+from sinkscope.evaluation.haystack import Haystack
+from sinkscope.evaluation.intervals import wilson
+from sinkscope.evaluation.needles import VARIANTS, Prompt, found, make_prompt
+from sinkscope.evaluation.retrieval import grid, needle_tables
+from sinkscope.evaluation.settings import VARIANTS as NAMES
+from sinkscope.evaluation.settings import EvaluationSettings
+from sinkscope.evaluation.words import ADJECTIVES, NOUNS
+from sinkscope.text.documents import Document
+
+MODEL, TOKENIZER = copier.copier()
+TEXT = copier.haystack(3000)
+HAYSTACK = Haystack(TEXT.split())
+NEEDLE = re.compile(r"The (number|identifier) of the (\w+ \w+) is ([0-9a-f-]+)\.")
+
+
+def prompt(variant: str, tokenizer: PreTrainedTokenizerBase = TOKENIZER, **changes: Any) -> Prompt:
+    options = {"length": 300, "depth": 0.5, "seed": (0,), "prefix": [0], **changes}
+    return make_prompt(variant, HAYSTACK, tokenizer, **options)
+
+
+def hidden(text: str) -> list[tuple[str, str, str]]:
+    return NEEDLE.findall(text.split("\n\n")[1])
+
+
+def test_the_circuit_finds_its_needles() -> None:
+    settings = EvaluationSettings(depths=5, seeds=4)
+    tables = needle_tables(MODEL, TOKENIZER, [Document("text", TEXT)], settings, (220, 440), batch_size=8)
+    needles, scores = tables["needles"], tables["needle_scores"]
+    assert len(needles) == 120
+    assert needles["found"].mean() >= 0.95
+    assert set(needles["variant"]) == set(NAMES)
+    for row in scores.itertuples():
+        group = needles[(needles["variant"] == row.variant) & (needles["length"] == row.length)]
+        assert row.needles == len(group) == 20
+        assert row.score == np.mean([value in text for value, text in group[["expected", "generated"]].to_numpy()])
+        assert (row.low, row.high) == wilson(int(group["found"].sum()), 20)
+
+
+def test_a_random_model_finds_none() -> None:
+    config = LlamaConfig(**{**MODEL.config.to_dict(), "intermediate_size": 32})
+    settings = EvaluationSettings(depths=2, seeds=3, new_tokens=20)
+    tables = needle_tables(LlamaForCausalLM(config).eval(), TOKENIZER, [Document("text", TEXT)], settings, (220,))
+    assert tables["needles"]["found"].sum() == 0
+    assert tables["needle_scores"]["high"].max() < 0.5
+
+
+@pytest.mark.parametrize("variant", NAMES)
+@pytest.mark.parametrize("tokenizer", [TOKENIZER, tiny.tokenizer()], ids=["words", "bytes"])
+def test_a_prompt_fills_its_context_and_asks_for_its_needle(variant: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    made = prompt(variant, tokenizer, length=1200)
+    text = tokenizer.decode(made.ids[1:])
+    longest_word = 12
+    assert 1200 - longest_word < len(made.ids) + made.new_tokens <= 1200
+    assert made.ids[0] == 0
+    needles = hidden(text)
+    assert len(needles) == 1 + VARIANTS[variant].distractors
+    assert (made.needle.key, made.needle.value) in [(key, value) for _, key, value in needles]
+    assert len({key for _, key, _ in needles}) == len({value for _, _, value in needles}) == len(needles)
+    assert text.endswith(f"The {needles[0][0]} of the {made.needle.key} is")
+    assert text.count(made.needle.value) == 1
+    after = tokenizer.decode(made.ids[made.position :]).lstrip()
+    assert after.startswith(f"The {needles[0][0]} of the {made.needle.key} is {made.needle.value}.")
+
+
+def test_values_are_of_their_kind() -> None:
+    assert re.fullmatch(r"[1-9]\d{6}", prompt("single_2").needle.value)
+    assert uuid.UUID(prompt("single_3").needle.value).version == 4
+    numbers = {value for _, _, value in hidden(TOKENIZER.decode(prompt("multikey_1", length=500).ids))}
+    assert len(numbers) == 4
+    assert all(re.fullmatch(r"[1-9]\d{6}", number) for number in numbers)
+
+
+def test_depth_moves_the_needle() -> None:
+    positions = [prompt("single_2", depth=depth, length=500).position for depth in grid(5)]
+    first, last = positions[0], positions[-1]
+    for depth, position in zip(grid(5), positions, strict=True):
+        assert position == pytest.approx(first + depth * (last - first), abs=20)
+    assert positions == sorted(positions)
+    assert TOKENIZER.decode(prompt("single_2", depth=1.0).ids).split("\n\n")[1].endswith(".")
+    assert grid(1) == [0.5]
+
+
+def test_seeds() -> None:
+    assert prompt("multikey_1") == prompt("multikey_1")
+    different = {tuple(prompt("multikey_1", seed=(seed,)).ids) for seed in range(5)}
+    assert len(different) == 5
+
+
+def test_words_of_keys_are_different_and_single() -> None:
+    for words in (ADJECTIVES, NOUNS):
+        assert len(set(words)) == len(words)
+        assert all(re.fullmatch("[a-z]+", word) for word in words)
+    assert tuple(VARIANTS) == NAMES
+
+
+def test_an_answer_counts_whatever_its_case() -> None:
+    assert found("3f2a", "so: 3F2A.")
+    assert not found("1234567", "123 4567")
+
+
+@pytest.mark.parametrize(("changes", "complaint"), [
+    ({"length": 60}, "--lengths 60 is too short for single_2: question and answer alone take"),
+    ({"length": 9000}, "the haystack's .* words do not fill a context of 9000 tokens: name a longer --haystack"),
+])  # fmt: skip
+def test_prompts_that_cannot_be_made(changes: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(SinkscopeError, match=complaint):
+        prompt("single_2", **changes)
+
+
+def test_what_cannot_be_asked() -> None:
+    documents = [Document("text", TEXT)]
+    with pytest.raises(SinkscopeError, match=r"513 tokens exceeds the model's context of 512.*--yarn 2"):
+        needle_tables(MODEL, TOKENIZER, documents, EvaluationSettings(), (256, 513))
+    with pytest.raises(SinkscopeError, match="knows single_2, single_3, multikey_1 and none, not multivalue"):
+        EvaluationSettings(variants=("single_2", "multivalue"))
+    nameless = copier.copier()[1]
+    nameless.bos_token = None
+    with pytest.raises(SinkscopeError, match="no <bos>"):
+        needle_tables(MODEL, nameless, documents, EvaluationSettings(), (256,), bos="always")
+
+
+def test_a_tokenizer_without_eos_will_do() -> None:
+    endless = copier.copier()[1]
+    endless.eos_token = None
+    settings = EvaluationSettings(variants=("single_2",), depths=1, seeds=2)
+    tables = needle_tables(MODEL, endless, [Document("text", TEXT)], settings, (220,))
+    assert tables["needles"]["found"].all()
