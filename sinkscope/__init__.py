@@ -9,21 +9,38 @@ if TYPE_CHECKING:
     from sinkscope.api import Analysis, analyze
     from sinkscope.capture.scope import Scope
     from sinkscope.errors import SinkscopeError
+    from sinkscope.evaluation.run import Evaluation, evaluate
+    from sinkscope.evaluation.settings import EvaluationSettings
     from sinkscope.models.load import load
     from sinkscope.settings import Settings
     from sinkscope.tables.store import Run, read_run
 
 __version__ = "0.1.0"
 
-__all__ = ["Analysis", "Run", "Scope", "Settings", "SinkscopeError", "analyze", "load", "read_run"]
+__all__ = [
+    "Analysis",
+    "Evaluation",
+    "EvaluationSettings",
+    "Run",
+    "Scope",
+    "Settings",
+    "SinkscopeError",
+    "analyze",
+    "evaluate",
+    "load",
+    "read_run",
+]
 
 _HOMES = {
     "Analysis": "sinkscope.api",
+    "Evaluation": "sinkscope.evaluation.run",
+    "EvaluationSettings": "sinkscope.evaluation.settings",
     "Run": "sinkscope.tables.store",
     "Scope": "sinkscope.capture.scope",
     "Settings": "sinkscope.settings",
     "SinkscopeError": "sinkscope.errors",
     "analyze": "sinkscope.api",
+    "evaluate": "sinkscope.evaluation.run",
     "load": "sinkscope.models.load",
     "read_run": "sinkscope.tables.store",
 }

@@ -13,12 +13,12 @@ tokens. Windows come from `rolling`. Losses are taken in float32, sums in float6
 
 import math
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
@@ -26,7 +26,7 @@ from sinkscope.capture.passes import IGNORED, frozen, input_device, memory_told,
 from sinkscope.errors import SinkscopeError
 from sinkscope.evaluation.intervals import Array, bootstrap_ratio
 from sinkscope.evaluation.rolling import Window, rolling_windows
-from sinkscope.evaluation.texts import Text
+from sinkscope.evaluation.texts import Text, check_vocabulary
 from sinkscope.tables.columns import frame
 
 FEW_DOCUMENTS = 10  # with fewer, the bootstrap draws windows: a handful of units says little about their spread
@@ -177,9 +177,7 @@ def _check(model: PreTrainedModel, texts: list[Text], window: int, stride: int, 
             f"a window of {window} tokens exceeds the model's context of {context}: use a smaller --window, or --yarn",
             exit_code=2,
         )
-    vocabulary = len(cast("nn.Embedding", model.get_input_embeddings()).weight)
-    if max(max(text.ids) for text in texts) >= vocabulary:
-        raise SinkscopeError(f"the text holds token ids outside the model's {vocabulary} embeddings: wrong tokenizer?")
+    check_vocabulary(model, (text.ids for text in texts))
 
 
 def _score(model: PreTrainedModel, batch: list[tuple[list[int], Window]]) -> list[Array]:

@@ -1,7 +1,8 @@
 """The needle test: every variant, context length, depth and seed, asked and scored."""
 
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from sinkscope.evaluation.haystack import read_haystack
 from sinkscope.evaluation.intervals import wilson
 from sinkscope.evaluation.needles import VARIANTS, Prompt, found, make_prompt
 from sinkscope.evaluation.settings import EvaluationSettings
+from sinkscope.evaluation.texts import check_vocabulary
 from sinkscope.tables.rows import Rows
 from sinkscope.text.documents import Document
 from sinkscope.text.packing import adds_bos
@@ -21,7 +23,18 @@ from sinkscope.text.packing import adds_bos
 _SUPPLY = 4  # words read for each token of the longest context, so that seeds see different parts of the text
 
 
-def needle_tables(
+@dataclass(frozen=True)
+class Cell:
+    """A needle to ask for: its variant, context length, depth and seed, and the prompt that asks."""
+
+    variant: str
+    length: int
+    depth: float
+    seed: int
+    prompt: Prompt
+
+
+def plan_needles(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     documents: Iterable[Document],
@@ -29,6 +42,42 @@ def needle_tables(
     lengths: tuple[int, ...],
     *,
     bos: str = "auto",
+) -> list[Cell]:
+    """Makes every prompt, so that nothing is left to go wrong when the model is asked.
+
+    Args:
+        model: a causal LM; its context bounds the lengths.
+        tokenizer: the model's.
+        documents: the haystack.
+        settings: variants, depths, seeds and new tokens.
+        lengths: context lengths in tokens.
+        bos: `always` or `never` force or forbid a <bos> before the prompt; `auto` follows the tokenizer.
+
+    Raises:
+        SinkscopeError: if a length exceeds the context or has no room for the question, or the haystack is too short.
+    """
+    _check_lengths(model, lengths)
+    haystack = read_haystack(documents, _SUPPLY * max(lengths))
+    prefix = _prefix(tokenizer, bos)
+    plan = [
+        Cell(variant, length, depth, seed, make_prompt(
+            variant, haystack, tokenizer, length=length, depth=depth, prefix=prefix, new_tokens=settings.new_tokens,
+            seed=(settings.seed, seed, list(VARIANTS).index(variant), length, round(1000 * depth)),
+        ))
+        for variant in settings.variants
+        for length in lengths
+        for depth in grid(settings.depths)
+        for seed in range(settings.seeds)
+    ]  # fmt: skip
+    check_vocabulary(model, (cell.prompt.ids for cell in plan))
+    return plan
+
+
+def ask_needles(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    plan: list[Cell],
+    *,
     batch_size: int = 1,
     progress: bool = False,
 ) -> dict[str, pd.DataFrame]:
@@ -37,40 +86,29 @@ def needle_tables(
     Args:
         model: a causal LM.
         tokenizer: the model's.
-        documents: the haystack.
-        settings: variants, depths, seeds and new tokens.
-        lengths: context lengths in tokens, within the model's context.
-        bos: `always` or `never` force or forbid a <bos> before the prompt; `auto` follows the tokenizer.
+        plan: of `plan_needles`.
         batch_size: prompts per `generate`.
         progress: show a progress bar on stderr.
 
     Returns:
         The tables `needles` and `needle_scores`.
-
-    Raises:
-        SinkscopeError: if a length exceeds the context or has no room for the question, or the haystack is too short.
     """
-    _check_lengths(model, lengths)
-    haystack = read_haystack(documents, _SUPPLY * max(lengths))
-    prefix = _prefix(tokenizer, bos)
-    cells = [(v, n, d, s) for v in settings.variants for n in lengths for d in grid(settings.depths)
-             for s in range(settings.seeds)]  # fmt: skip
-    prompts = [
-        make_prompt(v, haystack, tokenizer, length=n, depth=d, prefix=prefix, new_tokens=settings.new_tokens,
-                    seed=(settings.seed, s, list(VARIANTS).index(v), n, round(1000 * d)))
-        for v, n, d, s in cells
-    ]  # fmt: skip
-    batches = list(_batches(list(zip(cells, prompts, strict=True)), batch_size))
-    rows = Rows("needles")
+    if batch_size < 1:
+        raise SinkscopeError("--batch-size must be at least 1", exit_code=2)
+    batches = _batches(plan, batch_size)
+    answers = [""] * len(plan)
     with frozen(model), memory_told(batch_size):
         for batch in shown(batches, "needles", progress):
-            asked = [prompt for _, prompt in batch]
-            answers = continue_greedily(model, tokenizer, [p.ids for p in asked], max(p.new_tokens for p in asked))
-            for ((variant, length, depth, seed), prompt), answer in zip(batch, answers, strict=True):
-                rows.add(variant=variant, length=length, depth=depth, seed=seed,
-                         found=found(prompt.needle.value, answer), key=prompt.needle.key,
-                         expected=prompt.needle.value, generated=answer, position=prompt.position,
-                         prompt=len(prompt.ids))  # fmt: skip
+            prompts = [plan[number].prompt for number in batch]
+            written = continue_greedily(model, tokenizer, [p.ids for p in prompts], prompts[0].new_tokens)
+            for number, answer in zip(batch, written, strict=True):
+                answers[number] = answer
+    rows = Rows("needles")
+    for cell, answer in zip(plan, answers, strict=True):
+        needle = cell.prompt.needle
+        rows.add(variant=cell.variant, length=cell.length, depth=cell.depth, seed=cell.seed,
+                 found=found(needle.value, answer), key=needle.key, expected=needle.value, generated=answer,
+                 position=cell.prompt.position, prompt=len(cell.prompt.ids))  # fmt: skip
     needles = rows.frame()
     return {"needles": needles, "needle_scores": scores(needles)}
 
@@ -109,13 +147,11 @@ def _prefix(tokenizer: PreTrainedTokenizerBase, bos: str) -> list[int]:
     return [int(tokenizer.bos_token_id)]
 
 
-def _batches(asked: list[tuple[Any, Prompt]], size: int) -> Iterable[list[tuple[Any, Prompt]]]:
-    """Batches of at most `size` prompts of one context length."""
-    batch: list[tuple[Any, Prompt]] = []
-    for item in asked:
-        if batch and (len(batch) == size or batch[0][0][1] != item[0][1]):
-            yield batch
-            batch = []
-        batch.append(item)
-    if batch:
-        yield batch
+def _batches(plan: list[Cell], size: int) -> list[list[int]]:
+    """Numbers of the cells in batches of at most `size`, each of one context length and one number of new tokens."""
+
+    def kind(number: int) -> tuple[int, int]:
+        return plan[number].length, plan[number].prompt.new_tokens
+
+    groups = [list(group) for _, group in groupby(sorted(range(len(plan)), key=kind), key=kind)]
+    return [group[start : start + size] for group in groups for start in range(0, len(group), size)]

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
-from transformers import PreTrainedTokenizerBase
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sinkscope.errors import SinkscopeError
 from sinkscope.text.documents import Document
@@ -16,15 +18,23 @@ class Text:
 
     Attributes:
         name: its name in the source.
+        text: what is scored.
         ids: its token ids, without special tokens.
-        words: whitespace-separated words.
-        size: bytes in UTF-8.
     """
 
     name: str
+    text: str
     ids: list[int]
-    words: int
-    size: int
+
+    @property
+    def words(self) -> int:
+        """Whitespace-separated words."""
+        return len(self.text.split())
+
+    @property
+    def size(self) -> int:
+        """Bytes in UTF-8."""
+        return len(self.text.encode("utf-8"))
 
 
 def read_texts(
@@ -44,7 +54,7 @@ def read_texts(
         ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         if not ids:
             continue
-        texts.append(Text(document.name, list(ids), len(text.split()), len(text.encode("utf-8"))))
+        texts.append(Text(document.name, text, list(ids)))
         if len(texts) == count:
             break
     if not texts:
@@ -85,3 +95,14 @@ def prefix_token(tokenizer: PreTrainedTokenizerBase, bos: str) -> int:
     if chosen is None:
         raise SinkscopeError(f"the tokenizer {lacking}", exit_code=2)
     return int(chosen)
+
+
+def check_vocabulary(model: PreTrainedModel, sequences: Iterable[list[int]]) -> None:
+    """Refuses token ids that a model has no embedding for.
+
+    Raises:
+        SinkscopeError: if there are any.
+    """
+    vocabulary = len(cast("nn.Embedding", model.get_input_embeddings()).weight)
+    if any(ids and max(ids) >= vocabulary for ids in sequences):
+        raise SinkscopeError(f"the text holds token ids outside the model's {vocabulary} embeddings: wrong tokenizer?")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rich.console import RenderableType
 
 from sinkscope.errors import SinkscopeError
-from sinkscope.report import figures, terminal
+from sinkscope.report import evaluation, figures, terminal
 from sinkscope.report.figures.entry import Entry
 from sinkscope.report.text import printable
 from sinkscope.tables.store import Run
@@ -35,7 +35,10 @@ def _model_on_text(run: Run) -> str:
     return f"{name} on {printable(run.info['data']['source'], 50, keep_end=True)}"
 
 
-KINDS: dict[str, Kind] = {"analysis": Kind(figures.REGISTRY, _model_on_text, terminal.summary)}
+KINDS: dict[str, Kind] = {
+    "analysis": Kind(figures.REGISTRY, _model_on_text, terminal.summary),
+    "evaluation": Kind(evaluation.REGISTRY, _model_on_text, evaluation.summary),
+}
 
 
 def kind_of(run: Run) -> Kind:

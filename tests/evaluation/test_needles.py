@@ -6,15 +6,16 @@ from typing import Any
 
 import copier
 import numpy as np
+import pandas as pd
 import pytest
 import tiny
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from sinkscope.errors import SinkscopeError
 from sinkscope.evaluation.haystack import Haystack
 from sinkscope.evaluation.intervals import wilson
 from sinkscope.evaluation.needles import VARIANTS, Prompt, found, make_prompt
-from sinkscope.evaluation.retrieval import grid, needle_tables
+from sinkscope.evaluation.retrieval import ask_needles, grid, plan_needles
 from sinkscope.evaluation.settings import VARIANTS as NAMES
 from sinkscope.evaluation.settings import EvaluationSettings
 from sinkscope.evaluation.words import ADJECTIVES, NOUNS
@@ -31,13 +32,21 @@ def prompt(variant: str, tokenizer: PreTrainedTokenizerBase = TOKENIZER, **chang
     return make_prompt(variant, HAYSTACK, tokenizer, **options)
 
 
+def ask(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: EvaluationSettings, lengths: tuple[int, ...],
+    batch_size: int = 1, **options: Any,
+) -> dict[str, pd.DataFrame]:  # fmt: skip
+    plan = plan_needles(model, tokenizer, [Document("text", TEXT)], settings, lengths, **options)
+    return ask_needles(model, tokenizer, plan, batch_size=batch_size)
+
+
 def hidden(text: str) -> list[tuple[str, str, str]]:
     return NEEDLE.findall(text.split("\n\n")[1])
 
 
 def test_the_circuit_finds_its_needles() -> None:
     settings = EvaluationSettings(depths=5, seeds=4)
-    tables = needle_tables(MODEL, TOKENIZER, [Document("text", TEXT)], settings, (220, 440), batch_size=8)
+    tables = ask(MODEL, TOKENIZER, settings, (220, 440), batch_size=8)
     needles, scores = tables["needles"], tables["needle_scores"]
     assert len(needles) == 120
     assert needles["found"].mean() >= 0.95
@@ -52,7 +61,7 @@ def test_the_circuit_finds_its_needles() -> None:
 def test_a_random_model_finds_none() -> None:
     config = LlamaConfig(**{**MODEL.config.to_dict(), "intermediate_size": 32})
     settings = EvaluationSettings(depths=2, seeds=3, new_tokens=20)
-    tables = needle_tables(LlamaForCausalLM(config).eval(), TOKENIZER, [Document("text", TEXT)], settings, (220,))
+    tables = ask(LlamaForCausalLM(config).eval(), TOKENIZER, settings, (220,))
     assert tables["needles"]["found"].sum() == 0
     assert tables["needle_scores"]["high"].max() < 0.5
 
@@ -106,6 +115,12 @@ def test_words_of_keys_are_different_and_single() -> None:
     assert tuple(VARIANTS) == NAMES
 
 
+def test_answers_do_not_depend_on_the_batch_size() -> None:
+    settings = EvaluationSettings(depths=2, seeds=2)
+    one, many = (ask(MODEL, TOKENIZER, settings, (220,), batch_size=size)["needles"] for size in (1, 3))
+    assert one.equals(many)
+
+
 def test_an_answer_counts_whatever_its_case() -> None:
     assert found("3f2a", "so: 3F2A.")
     assert not found("1234567", "123 4567")
@@ -121,20 +136,19 @@ def test_prompts_that_cannot_be_made(changes: dict[str, Any], complaint: str) ->
 
 
 def test_what_cannot_be_asked() -> None:
-    documents = [Document("text", TEXT)]
     with pytest.raises(SinkscopeError, match=r"513 tokens exceeds the model's context of 512.*--yarn 2"):
-        needle_tables(MODEL, TOKENIZER, documents, EvaluationSettings(), (256, 513))
+        ask(MODEL, TOKENIZER, EvaluationSettings(), (256, 513))
     with pytest.raises(SinkscopeError, match="knows single_2, single_3, multikey_1 and none, not multivalue"):
         EvaluationSettings(variants=("single_2", "multivalue"))
     nameless = copier.copier()[1]
     nameless.bos_token = None
     with pytest.raises(SinkscopeError, match="no <bos>"):
-        needle_tables(MODEL, nameless, documents, EvaluationSettings(), (256,), bos="always")
+        ask(MODEL, nameless, EvaluationSettings(), (256,), bos="always")
 
 
 def test_a_tokenizer_without_eos_will_do() -> None:
     endless = copier.copier()[1]
     endless.eos_token = None
     settings = EvaluationSettings(variants=("single_2",), depths=1, seeds=2)
-    tables = needle_tables(MODEL, endless, [Document("text", TEXT)], settings, (220,))
+    tables = ask(MODEL, endless, settings, (220,))
     assert tables["needles"]["found"].all()

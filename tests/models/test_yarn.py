@@ -37,7 +37,7 @@ def test_is_what_a_checkpoint_with_yarn_loads_as(name: str, tmp_path: Path) -> N
 
 
 def test_frequencies_are_those_of_the_paper() -> None:
-    """Peng et al.: frequencies of under one rotation in the context are divided, those of over 32 rotations are kept."""
+    """Peng et al.: frequencies that turn less than once in the context are divided, those of over 32 turns kept."""
     factor, context = 4.0, 2048
     rotary = {"rope_type": "default", "rope_theta": 10000.0}
     model = tiny.build("llama_mha", head_dim=32, max_position_embeddings=context, rope_parameters=rotary)

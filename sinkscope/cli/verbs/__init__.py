@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sinkscope.cli.verbs.analyze import analyze
+from sinkscope.cli.verbs.evaluate import evaluate
 from sinkscope.cli.verbs.pretrain import pretrain
 
-VERBS: tuple[Callable[..., Any], ...] = (analyze, pretrain)
+VERBS: tuple[Callable[..., Any], ...] = (analyze, evaluate, pretrain)
