@@ -38,6 +38,7 @@ CONVENTIONS = {
     "needles": "found if the greedy answer contains the value, whatever its case",
     "accuracy_mean": "unweighted mean over tasks of `acc`",
 }
+BOS = ("auto", "always", "never")
 SHORT_CONTEXT = 512  # below, half of the context has no room for most needles
 
 
@@ -78,9 +79,11 @@ def evaluate(
     """
     started = time.perf_counter()
     settings = settings or EvaluationSettings()
+    if bos not in BOS:
+        raise SinkscopeError(f"--bos is {', '.join(BOS[:-1])} or {BOS[-1]}, not {bos}", exit_code=2)
     documents = open_documents(data, **(data_options or {})) if settings.perplexity else iter(())
     hay = open_documents(haystack) if settings.variants else iter(())
-    tasks = load_tasks(settings.tasks, settings.tasks_path) if settings.tasks else []
+    tasks = load_tasks(settings.tasks, settings.tasks_path) if settings.tasks else None
     known: dict[str, Any] = {}
     if not isinstance(model, PreTrainedModel):
         loaded = load_model(str(model), **loading)
@@ -105,7 +108,7 @@ def evaluate(
         tables |= perplexity_tables(losses, texts, draws=settings.draws, seed=settings.seed)
     if plan:
         tables |= ask_needles(model, tokenizer, plan, batch_size=batch_size, progress=progress)
-    if tasks:
+    if tasks is not None:
         tables["tasks"] = run_tasks(
             tasks, model, tokenizer, limit=settings.limit, batch_size=batch_size, draws=settings.draws,
             progress=progress,
@@ -119,7 +122,7 @@ def evaluate(
         "data": _data(texts, tokenizer, data, haystack if settings.variants else None, bos),
         "settings": {**asdict(settings), "batch_size": batch_size},
         "conventions": CONVENTIONS,
-        "versions": {**versions(), **({"lm_eval": metadata.version("lm_eval")} if tasks else {})},
+        "versions": {**versions(), **({"lm_eval": metadata.version("lm_eval")} if tasks is not None else {})},
         "seconds": time.perf_counter() - started,
         "peak_memory_bytes": peak_memory(model.device),
         "headline": evaluation_headline(tables),

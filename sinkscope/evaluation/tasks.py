@@ -12,6 +12,7 @@ import io
 import logging
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +30,20 @@ PAPER = (
 SETS = {"paper": PAPER}
 
 
-def load_tasks(names: tuple[str, ...], folder: str | None = None) -> list[Any]:
+@dataclass(frozen=True)
+class LoadedTasks:
+    """Tasks and groups of the harness with their data, and the harness's index that they come from."""
+
+    items: list[Any]
+    index: Any
+
+
+def load_tasks(names: tuple[str, ...], folder: str | None = None) -> LoadedTasks:
     """Loads tasks with their data, which the harness downloads where it has to.
 
     Args:
         names: tasks, groups, tags or patterns of the harness, or keys of `SETS`.
         folder: task definitions of one's own. A definition may name Python functions, which then run.
-
-    Returns:
-        Tasks and groups, for `run_tasks`.
 
     Raises:
         SinkscopeError: if the harness is not installed, a task is unknown, or its data cannot be loaded.
@@ -49,14 +55,18 @@ def load_tasks(names: tuple[str, ...], folder: str | None = None) -> list[Any]:
     with _quiet(progress=False):
         from lm_eval.tasks import TaskManager
 
-        manager = TaskManager(include_path=None if folder is None else str(Path(folder).expanduser()))
+        own = None if folder is None else str(Path(folder).expanduser())
         wanted = [name for given in names for name in SETS.get(given, (given,))]
-        matched = [name for given in wanted for name in _matches(manager, given)]
-        return [item for name in dict.fromkeys(matched) for item in _load(manager, name)]
+        # Reading the harness's fourteen thousand definitions takes seconds, which one's own tasks need not cost.
+        index = TaskManager(include_path=own, include_defaults=False) if own else None
+        if index is None or not all(index.match_tasks([name]) for name in wanted):
+            index = TaskManager(include_path=own)
+        matched = [name for given in wanted for name in _matches(index, given)]
+        return LoadedTasks([item for name in dict.fromkeys(matched) for item in _load(index, name)], index)
 
 
 def run_tasks(
-    tasks: list[Any],
+    tasks: LoadedTasks,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     *,
@@ -85,24 +95,25 @@ def run_tasks(
 
         wrapped = HFLM(pretrained=model, tokenizer=_padded(tokenizer), batch_size=batch_size)
         results = lm_eval.simple_evaluate(
-            model=wrapped, tasks=tasks, limit=limit, log_samples=False, bootstrap_iters=draws
-        )
+            model=wrapped, tasks=tasks.items, task_manager=tasks.index, limit=limit, log_samples=False,
+            bootstrap_iters=draws,
+        )  # fmt: skip
     return _table(results)
 
 
-def _matches(manager: Any, name: str) -> list[str]:
-    found = list(manager.match_tasks([name]))
+def _matches(index: Any, name: str) -> list[str]:
+    found = list(index.match_tasks([name]))
     if not found:
-        near = difflib.get_close_matches(name, [*SETS, *manager.all_tasks], n=3)
+        near = difflib.get_close_matches(name, [*SETS, *index.all_tasks], n=3)
         hint = f"nearest: {', '.join(near)}" if near else "`lm_eval ls tasks` lists them"
         raise SinkscopeError(f"lm-evaluation-harness has no task {name}; {hint}", exit_code=2)
     return found
 
 
-def _load(manager: Any, name: str) -> list[Any]:
+def _load(index: Any, name: str) -> list[Any]:
     """A task with its data; a group as itself, a tag as its tasks."""
     try:
-        loaded = manager.load([name])
+        loaded = index.load([name])
     except ModuleNotFoundError as error:
         raise SinkscopeError(f"task {name} needs a Python package that is not installed: {error.name}") from error
     except OSError as error:  # no network, or no file: huggingface_hub's and datasets' errors are OSErrors too

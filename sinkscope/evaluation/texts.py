@@ -82,8 +82,6 @@ def prefix_token(tokenizer: PreTrainedTokenizerBase, bos: str) -> int:
     Raises:
         SinkscopeError: if the tokenizer lacks that token.
     """
-    if bos not in ("auto", "always", "never"):
-        raise SinkscopeError(f"--bos is auto, always or never, not {bos}", exit_code=2)
     first, last = tokenizer.bos_token_id, tokenizer.eos_token_id
     if bos == "always":
         chosen, lacking = first, "has no <bos> token: use --bos never"
