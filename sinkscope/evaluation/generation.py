@@ -10,9 +10,16 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from sinkscope.capture.passes import input_device
+from sinkscope.errors import SinkscopeError
 
 
 def continue_greedily(
@@ -25,6 +32,9 @@ def continue_greedily(
         tokenizer: the model's; it may lack an <eos>.
         prompts: token ids.
         new_tokens: tokens to write at most.
+
+    Raises:
+        SinkscopeError: if a logit is not finite, where the likeliest token would be none.
     """
     longest = max(len(prompt) for prompt in prompts)
     ids = torch.zeros(len(prompts), longest, dtype=torch.int64)
@@ -35,13 +45,23 @@ def continue_greedily(
     device = input_device(model)
     with _greedy(model, tokenizer, new_tokens) as settings, torch.no_grad():
         written = cast("Any", model).generate(
-            ids.to(device), attention_mask=mask.to(device), generation_config=settings
+            ids.to(device), attention_mask=mask.to(device), generation_config=settings,
+            logits_processor=LogitsProcessorList([_Finite()]),
         )  # fmt: skip
     return [_decoded(tokenizer, row[longest:]) for row in written]
 
 
 def _decoded(tokenizer: PreTrainedTokenizerBase, ids: Tensor) -> str:
     return str(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
+class _Finite(LogitsProcessor):
+    """Lets scores pass as they are, and refuses those that are not finite."""
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002
+        if not bool(scores.isfinite().all()):
+            raise SinkscopeError("non-finite logits while generating: try --dtype float32 or bfloat16")
+        return scores
 
 
 @contextmanager

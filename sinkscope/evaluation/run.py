@@ -83,7 +83,7 @@ def evaluate(
         raise SinkscopeError(f"--bos is {', '.join(BOS[:-1])} or {BOS[-1]}, not {bos}", exit_code=2)
     documents = open_documents(data, **(data_options or {})) if settings.perplexity else iter(())
     hay = open_documents(haystack) if settings.variants else iter(())
-    tasks = load_tasks(settings.tasks, settings.tasks_path) if settings.tasks else None
+    tasks = load_tasks(settings.tasks, settings.tasks_path, progress=progress) if settings.tasks else None
     known: dict[str, Any] = {}
     if not isinstance(model, PreTrainedModel):
         loaded = load_model(str(model), **loading)

@@ -38,12 +38,13 @@ class LoadedTasks:
     index: Any
 
 
-def load_tasks(names: tuple[str, ...], folder: str | None = None) -> LoadedTasks:
+def load_tasks(names: tuple[str, ...], folder: str | None = None, *, progress: bool = False) -> LoadedTasks:
     """Loads tasks with their data, which the harness downloads where it has to.
 
     Args:
         names: tasks, groups, tags or patterns of the harness, or keys of `SETS`.
         folder: task definitions of one's own. A definition may name Python functions, which then run.
+        progress: show downloads on stderr.
 
     Raises:
         SinkscopeError: if the harness is not installed, a task is unknown, or its data cannot be loaded.
@@ -52,7 +53,7 @@ def load_tasks(names: tuple[str, ...], folder: str | None = None) -> LoadedTasks
         raise SinkscopeError("--tasks needs lm-evaluation-harness: pip install 'sinkscope[lm-eval]'")
     if folder is not None and not Path(folder).expanduser().is_dir():
         raise SinkscopeError(f"--tasks-path {folder} is not a folder", exit_code=2)
-    with _quiet(progress=False):
+    with _quiet(progress=progress):
         from lm_eval.tasks import TaskManager
 
         own = None if folder is None else str(Path(folder).expanduser())

@@ -5,6 +5,7 @@ import tiny
 import torch
 from transformers import GenerationConfig, PreTrainedModel
 
+from sinkscope.errors import SinkscopeError
 from sinkscope.evaluation.generation import continue_greedily
 from sinkscope.models.load import load_model
 
@@ -45,3 +46,11 @@ def test_stops_at_the_end_token() -> None:
     written = continue_greedily(model, tokenizer, PROMPTS[:1], 8)[0]
     end = full.index(full[3]) + 1
     assert written == tokenizer.decode(full[:end], skip_special_tokens=True)
+
+
+def test_logits_that_are_not_finite_are_told() -> None:
+    model = tiny.build("llama_gqa")
+    with torch.no_grad():
+        model.lm_head.weight[7] = float("nan")
+    with pytest.raises(SinkscopeError, match="non-finite logits"):
+        continue_greedily(model, tiny.tokenizer(), PROMPTS, 2)
