@@ -120,7 +120,7 @@ def make_prompt(
             exit_code=2,
         )
     most = min(room, len(haystack.words) - start)
-    count = _largest(most, lambda count: _count(tokenizer, built(count)[0]) <= room)
+    count = largest_fitting(most, room, lambda count: _count(tokenizer, built(count)[0]))
     text, at = built(count)
     ids = _ids(tokenizer, text)
     if count == len(haystack.words) and len(ids) < room:  # all of it was taken, and there is room left
@@ -178,10 +178,21 @@ def _count(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
     return len(_ids(tokenizer, text))
 
 
-def _largest(most: int, fits: Callable[[int], bool]) -> int:
-    """The largest count up to `most` that fits, by bisection; 0 is known to."""
-    low, high = 0, most
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+def largest_fitting(most: int, room: int, size: Callable[[int], int]) -> int:
+    """The largest count from 0 to `most` whose size fits the room; 0 is known to fit.
+
+    Each size is a long text to be tokenized, so few are asked for. Sizes grow with the count about evenly: a step along
+    the mean rate nearly hits. Every second step halves what is left, so that uneven sizes cost little.
+    """
+    low, high, taken = 0, most + 1, size(0)
+    rate, halve = 1.0, False
+    while high - low > 1:
+        step = (high - low) // 2 if halve else int((room - taken) / rate)
+        guess = min(max(low + step, low + 1), high - 1)
+        found = size(guess)
+        rate, halve = max(found / guess, 1e-9), not halve
+        if found <= room:
+            low, taken = guess, found
+        else:
+            high = guess
     return low

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, product
 
 import numpy as np
 import pandas as pd
@@ -42,6 +42,7 @@ def plan_needles(
     lengths: tuple[int, ...],
     *,
     bos: str = "auto",
+    progress: bool = False,
 ) -> list[Cell]:
     """Makes every prompt, so that nothing is left to go wrong when the model is asked.
 
@@ -52,6 +53,7 @@ def plan_needles(
         settings: variants, depths, seeds and new tokens.
         lengths: context lengths in tokens.
         bos: `always` or `never` force or forbid a <bos> before the prompt; `auto` follows the tokenizer.
+        progress: show a progress bar on stderr.
 
     Raises:
         SinkscopeError: if a length exceeds the context or has no room for the question, or the haystack is too short.
@@ -59,16 +61,15 @@ def plan_needles(
     _check_lengths(model, lengths)
     haystack = read_haystack(documents, _SUPPLY * max(lengths))
     prefix = _prefix(tokenizer, bos)
-    plan = [
-        Cell(variant, length, depth, seed, make_prompt(
-            variant, haystack, tokenizer, length=length, depth=depth, prefix=prefix, new_tokens=settings.new_tokens,
-            seed=(settings.seed, seed, list(VARIANTS).index(variant), length, round(1000 * depth)),
-        ))
-        for variant in settings.variants
-        for length in lengths
-        for depth in grid(settings.depths)
-        for seed in range(settings.seeds)
-    ]  # fmt: skip
+    wanted = list(product(settings.variants, lengths, grid(settings.depths), range(settings.seeds)))
+    plan = []
+    for variant, length, depth, seed in shown(wanted, "prompts", progress):
+        drawn = (settings.seed, seed, list(VARIANTS).index(variant), length, round(1000 * depth))
+        prompt = make_prompt(
+            variant, haystack, tokenizer, length=length, depth=depth, seed=drawn, prefix=prefix,
+            new_tokens=settings.new_tokens,
+        )  # fmt: skip
+        plan.append(Cell(variant, length, depth, seed, prompt))
     check_vocabulary(model, (cell.prompt.ids for cell in plan))
     return plan
 

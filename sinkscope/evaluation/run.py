@@ -98,7 +98,9 @@ def evaluate(
     settings = _completed(settings, model)
     tables: dict[str, pd.DataFrame] = {}
     texts: list[Text] = []
-    plan = plan_needles(model, tokenizer, hay, settings, settings.lengths or (), bos=bos) if settings.variants else []
+    plan = []
+    if settings.variants:
+        plan = plan_needles(model, tokenizer, hay, settings, settings.lengths or (), bos=bos, progress=progress)
     if settings.perplexity:
         texts = read_texts(documents, tokenizer, count=settings.documents, characters=settings.characters)
         losses = token_losses(

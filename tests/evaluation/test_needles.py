@@ -15,7 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrai
 from sinkscope.errors import SinkscopeError
 from sinkscope.evaluation.haystack import Haystack
 from sinkscope.evaluation.intervals import wilson
-from sinkscope.evaluation.needles import VARIANTS, Prompt, found, make_prompt
+from sinkscope.evaluation.needles import VARIANTS, Prompt, found, largest_fitting, make_prompt
 from sinkscope.evaluation.retrieval import ask_needles, grid, plan_needles
 from sinkscope.evaluation.settings import VARIANTS as NAMES
 from sinkscope.evaluation.settings import EvaluationSettings
@@ -112,6 +112,22 @@ def test_depth_moves_the_needle() -> None:
     assert positions == sorted(positions)
     assert TOKENIZER.decode(prompt("single_2", depth=1.0).ids).split("\n\n")[1].endswith(".")
     assert grid(1) == [0.5]
+
+
+def test_the_largest_count_that_fits_is_found_in_few_steps() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        sizes = np.cumsum(random.integers(1, random.integers(2, 40), 3000)) + random.integers(100)
+        room = int(random.integers(sizes[0], sizes[-1] + 10))
+        asked: list[int] = []
+
+        def size(count: int, sizes: np.ndarray = sizes, asked: list[int] = asked) -> int:
+            asked.append(count)
+            return int(sizes[count])
+
+        assert largest_fitting(len(sizes) - 1, room, size) == max(np.flatnonzero(sizes <= room))
+        assert len(asked) < 2 * np.log2(len(sizes)) + 3
+    assert largest_fitting(0, 5, lambda _: 5) == 0
 
 
 def test_seeds() -> None:
