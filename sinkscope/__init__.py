@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sinkscope.evaluation.run import Evaluation, evaluate
     from sinkscope.evaluation.settings import EvaluationSettings
     from sinkscope.models.load import load
+    from sinkscope.monitoring.monitor import Monitor
     from sinkscope.settings import Settings
     from sinkscope.tables.store import Run, read_run
 
@@ -21,6 +22,7 @@ __all__ = [
     "Analysis",
     "Evaluation",
     "EvaluationSettings",
+    "Monitor",
     "Run",
     "Scope",
     "Settings",
@@ -35,6 +37,7 @@ _HOMES = {
     "Analysis": "sinkscope.api",
     "Evaluation": "sinkscope.evaluation.run",
     "EvaluationSettings": "sinkscope.evaluation.settings",
+    "Monitor": "sinkscope.monitoring.monitor",
     "Run": "sinkscope.tables.store",
     "Scope": "sinkscope.capture.scope",
     "Settings": "sinkscope.settings",

@@ -37,9 +37,17 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class TokenizerConfig:
-    """A byte-level BPE trained on the spot on the training documents."""
+    """Either a tokenizer that exists, or one trained on the spot on the training documents.
 
-    vocab_size: int
+    Attributes:
+        name: a folder, or an id on the Hugging Face Hub.
+        vocab_size: entries of a byte-level BPE that is trained instead.
+        documents: how many training documents it is trained on, the first ones; by default all.
+    """
+
+    name: str | None = None
+    vocab_size: int | None = None
+    documents: int | None = None
 
 
 @dataclass(frozen=True)
@@ -47,11 +55,17 @@ class DataConfig:
     """Training text and its packing.
 
     Attributes:
-        source: `stdlib`, a file or a folder, as `sinkscope analyze --data` takes them.
+        source: `stdlib`, a file, a folder or a data set, as `sinkscope analyze --data` takes them.
         tokens: length of a window, the context that is trained.
-        bos: `always` puts <bos> at the start of every window, `never` leaves plain packing.
-        holdout: every `holdout`-th document is kept for validation.
+        bos: `always` puts <bos> at the start of every window, `never` leaves plain packing, `auto` does what the
+            tokenizer does by itself.
+        holdout: every `holdout`-th document is kept for validation, where no `valid_split` is named.
         valid_sequences: windows of the held-out documents that the validation loss is measured on.
+        config: configuration of a data set.
+        split: split of a data set to train on.
+        valid_split: split of a data set to validate on.
+        streaming: read a data set while it downloads.
+        column: field that holds a row's text.
     """
 
     source: str
@@ -59,14 +73,30 @@ class DataConfig:
     bos: str = "never"
     holdout: int = 20
     valid_sequences: int = 128
+    config: str | None = None
+    split: str = "train"
+    valid_split: str | None = None
+    streaming: bool = False
+    column: str = "text"
 
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW; weight decay acts on matrices (2-D weights) only."""
+    """AdamW; weight decay acts on matrices (2-D weights) only.
+
+    Attributes:
+        lr: peak learning rate.
+        batch_sequences: windows per step, over all processes.
+        micro_sequences: windows per forward pass of a process; gradients add up over the passes of a step. By default
+            a process takes its share of the batch in one pass.
+        name: `adamw`, or `adamw8bit` of bitsandbytes.
+        clip: largest gradient norm; larger gradients are scaled down to it.
+    """
 
     lr: float
     batch_sequences: int
+    micro_sequences: int | None = None
+    name: str = "adamw"
     beta1: float = 0.9
     beta2: float = 0.95
     eps: float = 1e-8
@@ -102,10 +132,17 @@ class VScaleConfig:
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """How often the whole training state is saved, and how often the validation loss is measured, in steps."""
+    """What is kept of a training on its way.
+
+    Attributes:
+        every: steps between saves of the whole training state.
+        evaluate: steps between measurements of the validation loss.
+        keep: how many checkpoints stay, the newest ones; 0 keeps all.
+    """
 
     every: int = 500
     evaluate: int = 500
+    keep: int = 0
 
 
 @dataclass(frozen=True)
@@ -116,6 +153,8 @@ class Recipe:
         precision: `float32`, or `bfloat16` for autocast over float32 weights.
         attention: transformers' attention implementation; short contexts on a CPU are faster with `eager`.
         compile: whether the training step goes through `torch.compile` (needs a C++ compiler on a CPU).
+        gradient_checkpointing: recompute each layer's activations in the backward pass instead of keeping them.
+        monitor: steps between measurements of the headline metrics on held-out windows; 0 makes none.
     """
 
     name: str
@@ -130,12 +169,15 @@ class Recipe:
     precision: str = "float32"
     attention: str = "sdpa"
     compile: bool = False
+    gradient_checkpointing: bool = False
+    monitor: int = 0
 
 
 _CHOICES: dict[tuple[type, str], tuple[str, ...]] = {
     (Recipe, "precision"): ("float32", "bfloat16"),
     (Recipe, "attention"): ("sdpa", "eager"),
-    (DataConfig, "bos"): ("always", "never"),
+    (DataConfig, "bos"): ("always", "never", "auto"),
+    (OptimizerConfig, "name"): ("adamw", "adamw8bit"),
     (VScaleConfig, "variant"): ("none", "learned", "fixed", "backward-only"),
     (ScheduleConfig, "kind"): ("cosine", "linear"),
 }
@@ -162,7 +204,35 @@ def load_recipe(path: Path, overrides: dict[str, Any] | None = None) -> Recipe:
             if not isinstance(inner, dict):
                 raise SinkscopeError(f"recipe {path.name}: `{key}` goes below a plain value", exit_code=2)
         inner[leaf] = value
-    return _build(Recipe, table, path.name, "")
+    recipe = _build(Recipe, table, path.name, "")
+    _check(recipe, path.name)
+    return recipe
+
+
+def _check(recipe: Recipe, source: str) -> None:
+    """What no single key can say."""
+    chosen = recipe.tokenizer
+    if (chosen.name is None) == (chosen.vocab_size is None):
+        complaint = "names a tokenizer by `name`, or gives the `vocab_size` of one to train, and not both"
+        raise SinkscopeError(f"recipe {source}: [tokenizer] {complaint}", exit_code=2)
+    smallest = {
+        "data.tokens": (recipe.data.tokens, 2),
+        "data.holdout": (recipe.data.holdout, 2),
+        "data.valid_sequences": (recipe.data.valid_sequences, 1),
+        "optimizer.batch_sequences": (recipe.optimizer.batch_sequences, 1),
+        "optimizer.micro_sequences": (recipe.optimizer.micro_sequences or 1, 1),
+        "schedule.steps": (recipe.schedule.steps, 1),
+        "checkpoint.every": (recipe.checkpoint.every, 1),
+        "checkpoint.evaluate": (recipe.checkpoint.evaluate, 1),
+        "checkpoint.keep": (recipe.checkpoint.keep, 0),
+        "monitor": (recipe.monitor, 0),
+    }
+    for key, (value, least) in smallest.items():
+        if value < least:
+            raise SinkscopeError(f"recipe {source}: `{key}` must be at least {least}, not {value}", exit_code=2)
+    for key, rate in (("optimizer.lr", recipe.optimizer.lr), ("optimizer.clip", recipe.optimizer.clip)):
+        if not rate > 0:
+            raise SinkscopeError(f"recipe {source}: `{key}` must be above 0, not {rate}", exit_code=2)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -219,11 +289,11 @@ def _convert(hint: Any, value: Any, source: str, key: str) -> Any:
         return _build(hint, value, source, key + ".")
     if get_origin(hint) in (typing.Union, types.UnionType):
         for option in get_args(hint):
-            if option is not type(None) and isinstance(value, option):
+            if option is not type(None) and isinstance(value, option) and not isinstance(value, bool):
                 return value
     elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     elif isinstance(value, hint) and not (isinstance(value, bool) and hint is not bool):
         return value
-    expected = getattr(hint, "__name__", str(hint))
+    expected = getattr(hint, "__name__", str(hint).removesuffix(" | None"))
     raise SinkscopeError(f"recipe {source}: `{key}` must be {expected}, not {value!r}", exit_code=2)

@@ -91,7 +91,8 @@ def input_device(model: PreTrainedModel) -> torch.device:
 @contextmanager
 def frozen(model: PreTrainedModel) -> Iterator[None]:
     """Evaluation mode without parameter gradients; both are put back."""
-    training, trained = model.training, [p for p in model.parameters() if p.requires_grad]
+    modes = [(module, module.training) for module in model.modules()]
+    trained = [p for p in model.parameters() if p.requires_grad]
     model.eval()
     for parameter in trained:
         parameter.requires_grad_(False)
@@ -100,7 +101,8 @@ def frozen(model: PreTrainedModel) -> Iterator[None]:
     finally:
         for parameter in trained:
             parameter.requires_grad_(True)
-        model.train(training)
+        for module, training in modes:  # one by one: parts of a model in training may be in evaluation mode
+            module.training = training
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from sinkscope.capture.scope import Scope
 from sinkscope.models.attention import AttentionCall, tapped
 from sinkscope.settings import Settings
 from sinkscope.tables.store import Run
+from sinkscope.text.packing import windows_sha256
 
 
 def measure(
@@ -65,7 +66,11 @@ def measure(
                 losses += _forward_backward(model, batch, settings.backward)
         _complete_columns(model, scope, batches, progress)
     run = scope.run(divisor=count, losses=losses)
-    data = {"isolated_documents": document_ids is not None, "targets": count}
+    data = {
+        "sha256": windows_sha256(input_ids),
+        "isolated_documents": document_ids is not None,
+        "targets": count,
+    }
     return Run(
         {
             **run.info,

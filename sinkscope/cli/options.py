@@ -11,6 +11,7 @@ import typer
 
 _MODEL, _DATA, _MEASURE, _OUTPUT, _TRAIN = "Model", "Data", "Measurement", "Output", "Training"
 _PERPLEXITY, _NEEDLES, _TASKS = "Perplexity", "Needles", "Tasks"
+_COMPARE = "Comparison"
 
 
 def _option(flag: str, panel: str, text: str, metavar: str | None = None) -> typer.models.OptionInfo:
@@ -76,7 +77,116 @@ Set = Annotated[
 ]
 Steps = Annotated[int | None, _option("--steps", _TRAIN, "Optimizer steps, instead of the recipe's.")]
 Seed = Annotated[int | None, _option("--seed", _TRAIN, "Random seed, instead of the recipe's.")]
+Seeds = Annotated[int, _option("--seeds", _TRAIN, "Train this many seeds, each into OUT/seed-N.")]
+Monitor = Annotated[int | None, _option("--monitor", _TRAIN, "Measure the headline metrics every N steps.", "N")]
+TokensDir = Annotated[
+    Path | None, _option("--tokens-dir", _TRAIN, "Where tokenized text is kept, to be shared; OUT/tokens by default.")
+]
+LogTo = Annotated[str | None, _option("--log-to", _TRAIN, "Log the metrics there too.", "tensorboard|wandb")]
 Resume = Annotated[bool, _option("--resume", _TRAIN, "Continue from the newest checkpoint below --out.")]
+
+_VSCALE, _HOW = "V-scale", _TRAIN
+
+
+def _switch(flags: str, panel: str, text: str) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(flags, help=text, rich_help_panel=panel)
+    return option
+
+
+VScale = Annotated[bool, _option("--vscale", _VSCALE, "Put V-scale on the values.")]
+VScaleVariant = Annotated[str, _option("--vscale-variant", _VSCALE, "Which variant.", "learned|fixed|backward-only")]
+VScaleInit = Annotated[
+    str,
+    _option(
+        "--vscale-init",
+        _VSCALE,
+        "Where C starts: read off the model's value norms, at the paper's, or at 0, to rise to the paper's.",
+        "calibrated|paper|identity",
+    ),
+]
+VScaleWarmup = Annotated[int, _option("--vscale-warmup", _VSCALE, "Steps over which C rises from 0 to its start.")]
+Control = Annotated[
+    bool, _switch("--control/--no-control", _VSCALE, "Train the same without V-scale too, to hold the result against.")
+]
+Train = Annotated[str, _option("--train", _HOW, "What is trained.", "all|lora|theta")]
+Lora = Annotated[bool, _option("--lora", _HOW, "Train low-rank layers (peft); the same as --train lora.")]
+LoraRank = Annotated[int, _option("--lora-rank", _HOW, "Rank of the low-rank layers; alpha is twice that.")]
+LoadIn = Annotated[str | None, _option("--load-in", _HOW, "Quantize the base (bitsandbytes).", "4bit|8bit")]
+FinetuneSteps = Annotated[int, _option("--steps", _HOW, "Optimizer steps.")]
+Lr = Annotated[float | None, _option("--lr", _HOW, "Peak learning rate; by default 2e-4, and 1e-2 for theta alone.")]
+Warmup = Annotated[int | None, _option("--warmup", _HOW, "Steps of warm-up of the rate; by default a tenth.")]
+Optimizer = Annotated[str, _option("--optimizer", _HOW, "Optimizer.", "adamw|adamw8bit")]
+BatchSequences = Annotated[int, _option("--batch-sequences", _HOW, "Windows per step, over all processes.")]
+MicroSequences = Annotated[
+    int | None, _option("--micro-sequences", _HOW, "Windows per forward pass; gradients accumulate over a step.")
+]
+WeightDecay = Annotated[float, _option("--weight-decay", _HOW, "Decay of matrices; nothing else decays.")]
+Clip = Annotated[float, _option("--clip", _HOW, "Largest gradient norm.")]
+Precision = Annotated[
+    str, _option("--precision", _HOW, "bfloat16 is autocast over the loaded weights.", "auto|float32|bfloat16")
+]
+GradientCheckpointing = Annotated[
+    bool, _option("--gradient-checkpointing", _HOW, "Recompute activations instead of keeping them.")
+]
+Compile = Annotated[bool, _option("--compile", _HOW, "Compile the training step.")]
+CheckpointEvery = Annotated[int, _option("--checkpoint-every", _HOW, "Steps between checkpoints; two are kept.")]
+EvaluateEvery = Annotated[int, _option("--evaluate-every", _HOW, "Steps between measurements of the held-out loss.")]
+ValidSequences = Annotated[int, _option("--valid-sequences", _DATA, "Windows of held-out text to measure on.")]
+Report = Annotated[
+    bool, _switch("--report/--no-report", _OUTPUT, "Analyze before and after, and write one comparison.")
+]
+
+Runs = Annotated[
+    list[str],
+    typer.Argument(
+        help="Run folders, or models to analyze alike; the first is the reference. NAME=RUN names a run, "
+        "NAME=RUN,RUN,RUN makes one of several seeds.",
+        metavar="RUN RUN [RUN ...]",
+    ),
+]
+ComparisonOut = Annotated[Path, _option("--out", _OUTPUT, "Folder for the comparison.")]
+AllowMismatch = Annotated[
+    bool, _option("--allow-mismatch", _COMPARE, "Compare runs on different data or with different settings, flagged.")
+]
+Margin = Annotated[float, _option("--margin", _COMPARE, "Ratios within 1/margin to margin count as the same.")]
+Draws = Annotated[int, _option("--draws", _COMPARE, "Bootstrap draws.")]
+DrawSeed = Annotated[int, _option("--seed", _COMPARE, "Seed of the draws.")]
+LikeData = Annotated[
+    str | None, _option("--data", _DATA, "Text for models; by default that of the first run, else stdlib.")
+]
+LikeSequences = Annotated[
+    int | None, _option("--sequences", _DATA, "Sequences for models; by default as in the first run, else 32.")
+]
+LikeTokens = Annotated[
+    int | None, _option("--tokens", _DATA, "Tokens per sequence for models; by default as in the first run.")
+]
+
+RunFolder = Annotated[Path, typer.Argument(help="A run folder of any kind.", metavar="RUN")]
+Format = Annotated[
+    str, _option("--format", _OUTPUT, "What to write, separated by commas: figures, report.pdf, report.html.",
+                 "png,pdf,html")
+]  # fmt: skip
+ReportOut = Annotated[
+    Path | None, _option("--out", _OUTPUT, "Folder for the report; by default the run folder itself.")
+]
+ReportForce = Annotated[bool, _option("--force", _OUTPUT, "Write into an existing folder, over an older report.")]
+
+Checkpoints = Annotated[
+    str,
+    typer.Argument(help="A folder of checkpoints of one training run, or with --revisions a Hugging Face model id."),
+]
+Revisions = Annotated[
+    str | None,
+    _option("--revisions", _MODEL, "The checkpoints are the Hub model's branches and tags that match.", "PATTERN"),
+]
+Tokenizer = Annotated[
+    str | None, _option("--tokenizer", _MODEL, "Folder or Hub id of the tokenizer; by default the first checkpoint's.")
+]
+TrackOut = Annotated[Path | None, _option("--out", _OUTPUT, "Folder for the run; by default runs/<name>-track.")]
+TrackForce = Annotated[bool, _option("--force", _OUTPUT, "Replace an existing run folder, and start anew.")]
+TrackResume = Annotated[
+    bool, _option("--resume", _OUTPUT, "Go on with an interrupted track: measure the missing checkpoints only.")
+]
 
 Haystack = Annotated[str, _option("--haystack", _NEEDLES, "Text that hides the needles, a source as --data is.")]
 Variants = Annotated[
@@ -87,7 +197,7 @@ Lengths = Annotated[
     _option("--lengths", _NEEDLES, "Context lengths in tokens; by default half the context and all of it.", "N,N,..."),
 ]
 Depths = Annotated[int, _option("--depths", _NEEDLES, "Depths from the haystack's start to its end.")]
-Seeds = Annotated[int, _option("--seeds", _NEEDLES, "Needles per kind, length and depth.")]
+NeedleSeeds = Annotated[int, _option("--seeds", _NEEDLES, "Needles per kind, length and depth.")]
 NewTokens = Annotated[
     int | None, _option("--new-tokens", _NEEDLES, "Tokens to generate; by default the value's and 16 more.")
 ]

@@ -7,8 +7,6 @@ are not mapped is refused before a single weight is read.
 
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,13 +22,13 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
-from transformers.utils import logging as transformers_logging
 
 from sinkscope.errors import SinkscopeError
 from sinkscope.hub import looks_like_a_path
 from sinkscope.models.families import FAMILIES
 from sinkscope.models.folder import CONFIG, read_config, weight_files, weights_sha256
 from sinkscope.models.hub import pin
+from sinkscope.models.quiet import quiet
 from sinkscope.vscale.retrofit import CHILD
 from sinkscope.vscale.store import INFO_FILE, load_into_, read_info
 
@@ -55,6 +53,7 @@ class Loaded:
             commit pins them.
         quantization: `nf4`, `int8`, the method of an already quantized checkpoint, or None.
         vscale: variant of the V-scale that was attached, or None.
+        checkpoint_dtype: dtype of the stored weights, by the name of torch, whatever they were loaded as.
     """
 
     model: PreTrainedModel
@@ -64,6 +63,7 @@ class Loaded:
     weights_sha256: str | None
     quantization: str | None
     vscale: str | None = None
+    checkpoint_dtype: str = "float32"
 
     @property
     def description(self) -> dict[str, str | None]:
@@ -107,6 +107,7 @@ def load_model(
     device_map: str | None = None,
     quantize: str | None = None,
     trust_remote_code: bool = False,
+    tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> Loaded:
     """Loads a causal language model and its tokenizer.
 
@@ -119,6 +120,7 @@ def load_model(
         device_map: one of `DEVICE_MAPS`, to spread the model over several devices; instead of `device`.
         quantize: one of `QUANTIZATIONS`, weights quantized by bitsandbytes while loading.
         trust_remote_code: allow code that comes with the model to run.
+        tokenizer: take this one, and ask the model for none.
 
     Raises:
         SinkscopeError: for every reason not to load, in one line.
@@ -137,8 +139,8 @@ def load_model(
     if quantize and checkpoint_quantization:
         raise SinkscopeError(f"{name} is quantized already ({checkpoint_quantization}): leave out --quantize")
     arguments = {**source.pinning, "trust_remote_code": trust_remote_code}
-    with _quiet(bars=source.revision is not None and sys.stderr.isatty()):
-        tokenizer = _load_tokenizer(source.location, name, arguments)
+    with quiet(bars=source.revision is not None and sys.stderr.isatty()):
+        tokenizer = tokenizer or _load_tokenizer(source.location, name, arguments)
         model = _load_weights(source.location, name, {
             **arguments, "dtype": dtype, "device_map": placement,
             "quantization_config": _quantizer(quantize, _compute_dtype(dtype, source.config)),
@@ -147,7 +149,16 @@ def load_model(
         load_into_(model, folder, vscale)
     quantization = quantize or checkpoint_quantization
     variant = vscale["variant"] if vscale is not None else None
-    return Loaded(model.eval(), tokenizer, name, source.revision, source.weights_sha256, quantization, variant)
+    return Loaded(
+        model.eval(),
+        tokenizer,
+        name,
+        source.revision,
+        source.weights_sha256,
+        quantization,
+        variant,
+        _compute_dtype("auto", source.config),
+    )
 
 
 def load(name: str | Path, **loading: Any) -> PreTrainedModel:
@@ -161,6 +172,28 @@ def load(name: str | Path, **loading: Any) -> PreTrainedModel:
         The transformers model in eval mode.
     """
     return load_model(str(name), **loading).model
+
+
+def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """Loads a tokenizer alone.
+
+    Args:
+        name: one of `PACKAGED`, a local folder, or a model id of the Hugging Face Hub.
+        trust_remote_code: allow code that comes with it to run.
+
+    Raises:
+        SinkscopeError: if there is none.
+    """
+    path = _local(name)
+    options = {"trust_remote_code": trust_remote_code}
+    if path.is_dir():
+        return _load_tokenizer(str(path), name, {**options, "local_files_only": True})
+    if looks_like_a_path(name):
+        raise SinkscopeError(f"there is no folder {name} to read a tokenizer from")
+    pinned = pin(name, None)
+    pinning = {"revision": pinned.commit, "local_files_only": pinned.cached_only}
+    with quiet():
+        return _load_tokenizer(name, name, {**options, **pinning})
 
 
 def check_architecture(config: dict[str, Any], name: str) -> None:
@@ -307,23 +340,3 @@ def _first_line(error: BaseException) -> str:
     """The first line of a message, with the next where the first only announces it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
-
-
-@contextmanager
-def _quiet(*, bars: bool) -> Iterator[None]:
-    """Keeps load reports out of the terminal: what matters in them is checked here and raised.
-
-    Args:
-        bars: whether progress bars stay, for downloads.
-    """
-    verbosity, had_bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    if not bars:
-        transformers_logging.disable_progress_bar()
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # warns once per layer that int8 casts to float16
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if had_bars:
-            transformers_logging.enable_progress_bar()

@@ -9,10 +9,9 @@ from typing import Any
 from sinkscope.report.published import TYPICAL_GRADIENT_SINK
 from sinkscope.report.text import counted, number, quoted
 from sinkscope.tables.store import Run
+from sinkscope.tables.thresholds import GRADIENT_SINK, LARGE_RATIO
 
-LARGE_RATIO = 50.0  # largest entry over the median; a normal distribution stays below 10, whatever the model's size
 FEW_HEADS = 0.1  # share of all heads below which a sink is called weak
-GRADIENT_SINK = 2.0  # R_GS from which token 0 is said to stand out; equation (6) itself fixes no threshold
 
 
 def findings(run: Run) -> tuple[str, str, str]:

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from rich.console import RenderableType
 
 from sinkscope.errors import SinkscopeError
-from sinkscope.report import evaluation, figures, terminal
+from sinkscope.report import comparison, evaluation, figures, terminal, track
+from sinkscope.report.comparison import runs as compared
+from sinkscope.report.comparison import terminal as comparison_terminal
 from sinkscope.report.figures.entry import Entry
 from sinkscope.report.text import printable
+from sinkscope.report.track.summary import Summary as TrackSummary
 from sinkscope.tables.store import Run
 
 
@@ -37,7 +40,9 @@ def _model_on_text(run: Run) -> str:
 
 KINDS: dict[str, Kind] = {
     "analysis": Kind(figures.REGISTRY, _model_on_text, terminal.summary),
+    "comparison": Kind(comparison.REGISTRY, compared.subtitle, comparison_terminal.summary),
     "evaluation": Kind(evaluation.REGISTRY, _model_on_text, evaluation.summary),
+    "track": Kind(track.REGISTRY, _model_on_text, TrackSummary),
 }
 
 

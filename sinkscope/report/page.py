@@ -30,11 +30,12 @@ class Page(Figure):
     Args:
         right: right end of the panels as a fraction of the page's width; less than `RIGHT` leaves room for a table.
         bottom: lower end of the panels as a fraction of the page's height.
+        top: upper end of the panels; less than `TOP` leaves room for a key of several lines.
     """
 
-    def __init__(self, right: float = RIGHT, bottom: float = BOTTOM) -> None:
+    def __init__(self, right: float = RIGHT, bottom: float = BOTTOM, top: float = TOP) -> None:
         layout = ConstrainedLayoutEngine(
-            rect=(LEFT, bottom, right - LEFT, TOP - bottom), w_pad=0.06, h_pad=0.06, wspace=0.03, hspace=0.04
+            rect=(LEFT, bottom, right - LEFT, top - bottom), w_pad=0.06, h_pad=0.06, wspace=0.03, hspace=0.04
         )
         super().__init__(figsize=style.PAGE_INCHES, dpi=style.DPI, layout=layout)
         FigureCanvasAgg(self)

@@ -33,6 +33,16 @@ TRAINED: dict[str, dict[str, float]] = {
         "mlp_t0_max": 452,
         "gradient_sink_median": 5.6,
     },
+    "0.3B backward-only": {
+        "loss": 2.9307,
+        "sink_rate_mean": 0.458,
+        "sink_rate_max": 0.825,
+        "residual_t0_mean": 607,
+        "residual_t0_max": 952,
+        "residual_t0_over_early": 3.6,
+        "mlp_t0_mean": 113,
+        "mlp_t0_max": 433,
+    },
     "0.1B baseline": {"gradient_sink_median": 15.5, "gradient_sink_q25": 5.2, "gradient_sink_q75": 21.9},
     "1B baseline": {"gradient_sink_median": 9.4},
 }

@@ -1,8 +1,9 @@
-"""From a run to figures on disk: one PNG per figure, and a PDF with all of them.
+"""From a run to figures on disk: one PNG per figure, a PDF with all of them, and an HTML file with the tables too.
 
 Files depend on the run alone: no date is written into them, so that rendering twice gives the same bytes.
 """
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,12 +13,14 @@ from matplotlib.figure import Figure
 from sinkscope.errors import SinkscopeError
 from sinkscope.report import style
 from sinkscope.report.figures.entry import Entry
+from sinkscope.report.html import document
 from sinkscope.report.kinds import kind_of
 from sinkscope.report.page import Page
 from sinkscope.tables.store import Run
 
-FORMATS = ("png", "pdf")
-FIGURES, REPORT = "figures", "report.pdf"
+FORMATS = ("png", "pdf", "html")
+DEFAULT = ("png", "pdf")  # of a run folder; the HTML file holds all of it once more
+FIGURES, REPORT, PAGE = "figures", "report.pdf", "report.html"
 
 
 def entries(run: Run) -> list[Entry]:
@@ -30,30 +33,49 @@ def figures(run: Run) -> dict[str, Figure]:
     return {entry.name: page for entry, page in _pages(run)}
 
 
-def render(run: Run, folder: Path, formats: Sequence[str] = FORMATS) -> None:
-    """Writes `figures/NAME.png` and `report.pdf`.
+def render(run: Run, folder: Path, formats: Sequence[str] = DEFAULT) -> None:
+    """Writes `figures/NAME.png`, `report.pdf` and `report.html`.
 
     Args:
         run: what to draw.
         folder: where; it must exist.
-        formats: `png`, `pdf` or both.
+        formats: which of these, as `png`, `pdf` and `html`.
 
     Raises:
         SinkscopeError: for an unknown format.
     """
-    unknown = sorted(set(formats) - set(FORMATS))
-    if unknown:
-        raise SinkscopeError(f"a report is made as {' or '.join(FORMATS)}, not as {unknown[0]}", exit_code=2)
+    check_formats(formats)
     pages = _pages(run)
     with style.drawing():
+        pictures = [(entry, _picture(page)) for entry, page in pages] if {"png", "html"} & set(formats) else []
         if "png" in formats:
             (folder / FIGURES).mkdir(exist_ok=True)
-            for entry, page in pages:
-                page.savefig(folder / FIGURES / f"{entry.name}.png", format="png", metadata={"Software": None})
+            for entry, picture in pictures:
+                (folder / FIGURES / f"{entry.name}.png").write_bytes(picture)
+        if "html" in formats:
+            (folder / PAGE).write_text(document(run, pictures), encoding="utf-8")
         if "pdf" in formats:
             with PdfPages(folder / REPORT, metadata=_metadata(run)) as pdf:
                 for _, page in pages:
                     pdf.savefig(page)
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """Refuses formats that a report is not made in.
+
+    Raises:
+        SinkscopeError: if there is one, or none at all.
+    """
+    unknown = sorted(set(formats) - set(FORMATS))
+    if unknown or not formats:
+        named = f", not as {unknown[0] or 'nothing'}" if unknown else ""
+        raise SinkscopeError(f"a report is made as {' or '.join(FORMATS)}{named}", exit_code=2)
+
+
+def _picture(page: Page) -> bytes:
+    buffer = io.BytesIO()
+    page.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
 
 
 def _pages(run: Run) -> list[tuple[Entry, Page]]:

@@ -12,9 +12,15 @@ from typing import Any
 import pandas as pd
 
 from sinkscope.tables.column import Table
-from sinkscope.tables.declared import analysis, evaluation
+from sinkscope.tables.declared import analysis, comparison, evaluation, monitor, track
 
-BY_KIND: dict[str, tuple[Table, ...]] = {"analysis": analysis.TABLES, "evaluation": evaluation.TABLES}
+BY_KIND: dict[str, tuple[Table, ...]] = {
+    "analysis": analysis.TABLES,
+    "comparison": comparison.TABLES,
+    "evaluation": evaluation.TABLES,
+    "monitor": monitor.TABLES,
+    "track": track.TABLES,
+}
 TABLES: dict[str, Table] = {table.name: table for tables in BY_KIND.values() for table in tables}
 
 

@@ -93,5 +93,9 @@ def pack(
         first = torch.full((count, 1), tokenizer.bos_token_id, dtype=torch.int64)
         input_ids = torch.cat([first, input_ids], dim=1)
         document_ids = torch.cat([document_ids[:, :1], document_ids], dim=1)
-    digest = hashlib.sha256(input_ids.numpy().astype("<i8").tobytes()).hexdigest()
-    return Packed(input_ids, document_ids, bos, digest)
+    return Packed(input_ids, document_ids, bos, windows_sha256(input_ids))
+
+
+def windows_sha256(input_ids: Tensor) -> str:
+    """SHA-256 of windows of token ids [N, T] in little-endian int64: the same windows, the same hash."""
+    return hashlib.sha256(input_ids.cpu().numpy().astype("<i8").tobytes()).hexdigest()

@@ -38,7 +38,7 @@ def pack_for(
         raise SinkscopeError("there is no sequence to measure: --sequences must be at least 1", exit_code=2)
     if bos not in ("auto", "always", "never"):
         raise SinkscopeError(f"--bos is auto, always or never, not {bos}", exit_code=2)
-    context = getattr(model.config, "max_position_embeddings", None) or LONGEST_DEFAULT
+    context = context_of(model)
     if tokens is not None and tokens > context:
         raise SinkscopeError(
             f"{tokens} tokens exceed the model's context of {context}: use fewer --tokens", exit_code=2
@@ -46,7 +46,17 @@ def pack_for(
     return pack(
         documents,
         tokenizer,
-        tokens=tokens if tokens is not None else min(context, LONGEST_DEFAULT),
+        tokens=tokens if tokens is not None else default_tokens(model),
         bos=adds_bos(tokenizer) if bos == "auto" else bos == "always",
         sequences=sequences,
     )
+
+
+def context_of(model: PreTrainedModel) -> int:
+    """The longest window that a model can read; `LONGEST_DEFAULT` where its configuration names none."""
+    return int(getattr(model.config, "max_position_embeddings", None) or LONGEST_DEFAULT)
+
+
+def default_tokens(model: PreTrainedModel) -> int:
+    """The length of a window where none is asked for: the model's context, at most `LONGEST_DEFAULT`."""
+    return min(context_of(model), LONGEST_DEFAULT)

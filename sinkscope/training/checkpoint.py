@@ -1,56 +1,186 @@
-"""Training checkpoints, written beside their place and renamed: a checkpoint exists whole or not at all."""
+"""Training checkpoints: everything that the next step depends on, whole or not at all.
+
+A checkpoint is a folder:
+
+    step-000500/
+      model/          the model as transformers saves it, with its V-scale and tokenizer: every verb can load it
+      optimizer.pt    the optimizer's state, gathered from all processes
+      random.pt       the random states of all processes
+      metrics.parquet one row per step so far
+      state.json      the step; written last
+
+It is built beside its place and renamed. Data order and learning rate are functions of the step, so nothing else is
+needed to go on. Parameters and optimizer state are those of the whole model however it is spread over processes, so
+that a run can go on with another number of them.
+"""
 
 import json
+import random
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
+import pandas as pd
 import torch
-from safetensors.torch import load_model, save_model
-from torch import nn
+from accelerate.utils import gather_object
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_optimizer_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.distributed.tensor import DTensor
+
+from sinkscope.errors import SinkscopeError
+from sinkscope.training.disk import building_folder, check_room
+from sinkscope.training.engine import Engine
+
+Rows = list[dict[str, Any]]
+_WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
+_MOMENTS = 2  # of AdamW, each of the size of the weights
 
 
-def save_checkpoint(folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, notes: Any) -> Path:
-    """Saves everything that the next step depends on.
+@dataclass(frozen=True)
+class Saver:
+    """How a model in training is written and read.
 
-    Data order and learning rate are functions of the step, and nothing in the loop draws random numbers after
-    initialization, so weights, optimizer state and step are complete.
+    Attributes:
+        save: writes a folder from the gathered state.
+        load_: reads it back into the model, in place.
+        names: which entries of the state `save` needs; None for all.
+    """
+
+    save: Callable[[Path, dict[str, Tensor]], None]
+    load_: Callable[[nn.Module, Path], None]
+    names: frozenset[str] | None = None
+
+
+def save_checkpoint(folder: Path, step: int, engine: Engine, rows: Rows, saver: Saver, *, keep: int) -> Path:
+    """Saves a checkpoint. Every process must call this.
 
     Args:
         folder: where checkpoints live; the new one is `folder/step-XXXXXX`.
         step: optimizer steps done.
-        model: the bare model.
-        optimizer: its optimizer.
-        notes: JSON-serializable state of the loop (its metric rows).
+        engine: the model and its optimizer.
+        rows: the metrics so far.
+        saver: writes the model.
+        keep: how many checkpoints stay, this one included; 0 keeps all.
 
     Returns:
         The checkpoint's folder.
+
+    Raises:
+        SinkscopeError: if the disk has no room for it.
     """
     final = folder / f"step-{step:06d}"
-    building = folder / f".building-{step:06d}"
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
-    save_model(model, str(building / "model.safetensors"))
-    torch.save(optimizer.state_dict(), building / "optimizer.pt")
-    (building / "state.json").write_text(json.dumps({"step": step, "notes": notes}))
-    shutil.rmtree(final, ignore_errors=True)
-    building.rename(final)
+    state, optimizer, chance = gathered(engine, saver.names), _optimizer_state(engine), gather_object([_random_state()])
+    if engine.accelerator.is_main_process:
+        folder.mkdir(parents=True, exist_ok=True)
+        check_checkpoint_room(folder, engine)
+        with building_folder(final) as building:
+            saver.save(building / "model", state)
+            torch.save(optimizer, building / "optimizer.pt")
+            torch.save(chance, building / "random.pt")
+            pd.DataFrame(rows, columns=None if rows else ["step"]).to_parquet(building / "metrics.parquet", index=False)
+            (building / "state.json").write_text(json.dumps({"step": step}), encoding="utf-8")
+        for old in checkpoints(folder)[:-keep] if keep else []:
+            shutil.rmtree(old)
+    engine.accelerator.wait_for_everyone()
     return final
 
 
-def latest_checkpoint(folder: Path) -> Path | None:
-    """The newest complete checkpoint below `folder`, or None."""
-    found = sorted(path for path in folder.glob("step-*") if (path / "state.json").is_file())
-    return found[-1] if found else None
+def checkpoints(folder: Path) -> list[Path]:
+    """The complete checkpoints below `folder`, oldest first."""
+    return sorted(path for path in folder.glob("step-*") if (path / "state.json").is_file())
 
 
-def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, Any]:
-    """Puts a checkpoint's state into a model and its optimizer in place.
+def load_rows(checkpoint: Path) -> Rows:
+    """The metrics up to a checkpoint, a row per step."""
+    rows = pd.read_parquet(checkpoint / "metrics.parquet").to_dict("records")
+    return [{str(key): value for key, value in row.items() if not pd.isna(value)} for row in rows]
 
-    Returns:
-        The number of steps done, and the loop's notes.
+
+def load_state(checkpoint: Path, engine: Engine) -> None:
+    """Puts a checkpoint's optimizer and random state into an engine whose model has the checkpoint's weights already.
+
+    With another number of processes than the checkpoint was made by, each takes a fresh random state.
+
+    Raises:
+        SinkscopeError: if the optimizer's state belongs to another way of spreading the model.
     """
-    load_model(model, str(path / "model.safetensors"))
-    optimizer.load_state_dict(torch.load(path / "optimizer.pt", weights_only=True))
-    state = json.loads((path / "state.json").read_text())
-    return state["step"], state["notes"]
+    state = torch.load(checkpoint / "optimizer.pt", map_location="cpu", weights_only=True)
+    if state["whole"] != engine.sharded:
+        was, now = ("sharded", "not") if state["whole"] else ("not sharded", "sharded")
+        raise SinkscopeError(f"{checkpoint} was made with the model {was} and is resumed with it {now}: use the same")
+    if engine.sharded:
+        set_optimizer_state_dict(engine.model, _plain(engine), state["optimizer"], options=_WHOLE)
+    else:
+        _plain(engine).load_state_dict(state["optimizer"])
+    chance = torch.load(checkpoint / "random.pt", map_location="cpu", weights_only=True)
+    if len(chance) == engine.accelerator.num_processes:
+        _set_random_state(chance[engine.accelerator.process_index])
+
+
+def gathered(engine: Engine, names: frozenset[str] | None) -> dict[str, Tensor]:
+    """The model's state on the CPU, from all processes; empty on all but the main one.
+
+    Args:
+        engine: the model.
+        names: which entries; None for all.
+    """
+    state: dict[str, Tensor] = {}
+    for name, value in engine.bare.state_dict().items():
+        if names is not None and name not in names:
+            continue
+        whole = value.full_tensor() if isinstance(value, DTensor) else value
+        if engine.accelerator.is_main_process:
+            state[name] = whole.detach().cpu()
+    return state
+
+
+def check_checkpoint_room(folder: Path, engine: Engine) -> None:
+    """Refuses to go on where a checkpoint would not fit.
+
+    Raises:
+        SinkscopeError: if it would not.
+    """
+    weights = sum(p.numel() * p.element_size() for p in engine.model.parameters())
+    moments = _MOMENTS * sum(p.numel() * p.element_size() for p in engine.model.parameters() if p.requires_grad)
+    remedy = "free some, or set checkpoint.every or checkpoint.keep so that fewer are kept"
+    check_room(folder, weights + moments, "a checkpoint", remedy)
+
+
+def _plain(engine: Engine) -> torch.optim.Optimizer:
+    """Torch's own optimizer, out of accelerate's wrapper."""
+    optimizer: torch.optim.Optimizer = getattr(engine.optimizer, "optimizer", engine.optimizer)
+    return optimizer
+
+
+def _optimizer_state(engine: Engine) -> dict[str, Any]:
+    whole = engine.sharded
+    plain = _plain(engine)
+    state = get_optimizer_state_dict(engine.model, plain, options=_WHOLE) if whole else plain.state_dict()
+    return {"whole": whole, "optimizer": state}
+
+
+def _random_state() -> dict[str, Any]:
+    # The global generator is the one that libraries use.
+    name, keys, *rest = cast("tuple[Any, ...]", np.random.get_state(legacy=True))  # noqa: NPY002
+    return {
+        "python": random.getstate(),
+        "numpy": [name, torch.from_numpy(keys.astype(np.int64)), *rest],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+    }
+
+
+def _set_random_state(state: dict[str, Any]) -> None:
+    random.setstate(state["python"])
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])

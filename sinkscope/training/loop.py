@@ -1,92 +1,182 @@
-"""The pretraining loop.
+"""The training loop, one for pretraining and finetuning.
 
-Everything that changes from step to step is a pure function of (recipe, step): which windows form a batch, and the
-learning rate. That makes a run restartable from weights and optimizer state alone.
+Everything that changes from step to step is a pure function of the settings and the step: which windows form a batch,
+the learning rate, how far a V-scale warm-up is. A run can therefore stop anywhere and go on from its last checkpoint to
+the same result. The loss of a step is the mean over all targets of the global batch, whatever processes and
+micro-batches it was cut into.
 """
 
-import dataclasses
-import json
+import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Protocol, cast
 
-import pandas as pd
 import torch
-from accelerate import Accelerator
-from accelerate.utils import set_seed
-from rich.progress import Progress
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
-from sinkscope.config import OptimizerConfig, Recipe
+from sinkscope.config import CheckpointConfig, OptimizerConfig, ScheduleConfig
 from sinkscope.errors import SinkscopeError
-from sinkscope.text.packing import Packed, pack
-from sinkscope.text.sources import open_documents
-from sinkscope.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from sinkscope.monitoring.monitor import PROBE_SEQUENCES, Monitor
+from sinkscope.training.checkpoint import Rows, Saver, save_checkpoint
+from sinkscope.training.corpus import Corpus, batch_indices
+from sinkscope.training.engine import Engine, averaged
+from sinkscope.training.metrics import is_spike, write_metrics
 from sinkscope.training.schedule import rate_factor
-from sinkscope.training.tokenizer import train_tokenizer
-from sinkscope.vscale import attach_, attached, save
 
 
-@dataclass(frozen=True)
-class Corpus:
-    """Windows to train and to validate on, and the tokenizer that made them."""
+class Plan(Protocol):
+    """What the loop needs to know of a recipe or of the settings of a finetuning."""
 
-    tokenizer: PreTrainedTokenizerBase
-    train: Packed
-    valid: Packed
+    @property
+    def optimizer(self) -> OptimizerConfig:
+        """The optimizer and the batch."""
+        ...
 
+    @property
+    def schedule(self) -> ScheduleConfig:
+        """Steps and learning rate."""
+        ...
 
-def prepare_corpus(recipe: Recipe) -> Corpus:
-    """Reads the documents, holds some out, trains the tokenizer on the rest and packs both parts."""
-    documents = list(open_documents(recipe.data.source))
-    train = [d for i, d in enumerate(documents) if i % recipe.data.holdout]
-    valid = [d for i, d in enumerate(documents) if not i % recipe.data.holdout]
-    tokenizer = train_tokenizer((d.text for d in train), recipe.tokenizer.vocab_size, recipe.data.tokens)
-    packing: dict[str, Any] = {"tokens": recipe.data.tokens, "bos": recipe.data.bos == "always"}
-    valid_windows = pack(valid, tokenizer, **packing, sequences=recipe.data.valid_sequences)
-    return Corpus(tokenizer, pack(train, tokenizer, **packing), valid_windows)
+    @property
+    def checkpoint(self) -> CheckpointConfig:
+        """What is saved and measured on the way."""
+        ...
 
+    @property
+    def seed(self) -> int:
+        """Of the order of the data."""
+        ...
 
-def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> LlamaForCausalLM:
-    """A freshly initialized model of the recipe's shape."""
-    config = LlamaConfig(
-        **dataclasses.asdict(recipe.model),
-        vocab_size=len(tokenizer),
-        max_position_embeddings=recipe.data.tokens,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    model = LlamaForCausalLM(config)
-    model.set_attn_implementation(recipe.attention)
-    return model
+    @property
+    def monitor(self) -> int:
+        """Steps between measurements of the headline metrics; 0 makes none."""
+        ...
 
-
-def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW that decays matrices only."""
-    trained = [p for p in model.parameters() if p.requires_grad]
-    matrices = [p for p in trained if p.dim() >= 2]
-    others = [p for p in trained if p.dim() < 2]
-    groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.eps, fused=True)
+    @property
+    def compile(self) -> bool:
+        """Whether steps are compiled."""
+        ...
 
 
-def batch_indices(step: int, batch: int, windows: int, seed: int) -> Tensor:
-    """Which windows form the batch of a step.
+def train(
+    plan: Plan,
+    engine: Engine,
+    corpus: Corpus,
+    out: Path,
+    *,
+    rows: Rows,
+    saver: Saver,
+    before_step: Callable[[int], None] | None = None,
+) -> Rows:
+    """Trains to the last step of the plan.
 
-    Each epoch is a permutation drawn from (seed, epoch); batches run through the epochs without a gap.
+    Args:
+        plan: how.
+        engine: the model and its optimizer, in the state after `len(rows)` steps.
+        corpus: what on.
+        out: gets `checkpoints/` and `metrics.parquet`.
+        rows: metrics of the steps done before.
+        saver: writes the model into checkpoints.
+        before_step: called with the number of each step before it is made.
+
+    Returns:
+        One row of metrics per step: step, loss, lr, grad_norm, clipped, spike, where they were measured valid_loss and
+        the numbers of the monitor, named sinkscope/...
+
+    Raises:
+        SinkscopeError: if the loss or the gradient stops being finite, after the state before that step was saved; if
+            the batch cannot be split.
     """
-    positions = torch.arange(step * batch, (step + 1) * batch)
-    epochs = positions // windows
-    orders = {epoch: _epoch_order(epoch, windows, seed) for epoch in sorted(set(epochs.tolist()))}
-    return torch.stack([orders[int(e)][p % windows] for e, p in zip(epochs, positions, strict=True)])
+    accelerator = engine.accelerator
+    share, micro = shares(plan.optimizer, accelerator.num_processes)
+    parts = share // micro
+    loss_of = compiled_loss(engine.model, plan.compile)
+    engine.model.train()
+    probe = corpus.valid[:PROBE_SEQUENCES]
+    monitor = Monitor(engine.bare, every=plan.monitor, input_ids=probe, batch_size=micro) if plan.monitor else None
+    if accelerator.is_main_process:
+        say(f"training on {engine.in_words()}" + (f", from step {len(rows)}" if rows else ""))
+    losses = [float(row["loss"]) for row in rows]
+    start, clock = len(rows), time.perf_counter()
+
+    def keep(done: int) -> Path:
+        write_rows()
+        return save_checkpoint(out / "checkpoints", done, engine, rows, saver, keep=plan.checkpoint.keep)
+
+    def write_rows() -> None:
+        if accelerator.is_main_process and rows:
+            write_metrics(rows, out / "metrics.parquet")
+
+    for step in _shown(start, plan.schedule.steps, accelerator.is_main_process):
+        if before_step is not None:
+            before_step(step)
+        rate = plan.optimizer.lr * rate_factor(step, plan.schedule)
+        for group in engine.optimizer.param_groups:
+            group["lr"] = rate
+        which = batch_indices(step, plan.optimizer.batch_sequences, len(corpus.train), plan.seed)
+        ids = corpus.train[which.view(-1, share)[accelerator.process_index]].to(accelerator.device)
+        total = torch.zeros((), device=accelerator.device)
+        for number, part in enumerate(ids.split(micro), start=1):
+            with engine.accumulating(last=number == parts):
+                loss = loss_of(part) / parts
+                accelerator.backward(loss)
+            total += loss.detach()
+        value, norm = averaged(accelerator, total), engine.clip(plan.optimizer.clip)
+        if not (math.isfinite(value) and math.isfinite(norm)):
+            saved = keep(step)
+            what = f"the loss is {value}" if not math.isfinite(value) else f"the gradient norm is {norm}"
+            raise SinkscopeError(
+                f"{what} at step {step}: the state before it is in {saved}; train again with a lower learning rate"
+            )
+        engine.optimizer.step()
+        engine.optimizer.zero_grad()
+        done = step + 1
+        row = {
+            "step": step,
+            "loss": value,
+            "lr": rate,
+            "grad_norm": norm,
+            "clipped": norm > plan.optimizer.clip,
+            "spike": is_spike(value, losses),
+        }
+        losses.append(value)
+        if done % plan.checkpoint.evaluate == 0 or done == plan.schedule.steps:
+            row["valid_loss"] = validation_loss(engine, corpus.valid, micro)
+            speed = (done - start) * ids.shape[1] * plan.optimizer.batch_sequences / (time.perf_counter() - clock)
+            if accelerator.is_main_process:
+                say(f"step {done}: valid loss {row['valid_loss']:.4f}, {speed:.0f} tokens/s")
+        if monitor is not None:
+            row |= monitor.step(done) or {}
+        accelerator.log({key: number for key, number in row.items() if key != "step"}, step=step)
+        rows.append(row)
+        if done % plan.checkpoint.every == 0 and done < plan.schedule.steps:
+            keep(done)
+    write_rows()
+    return rows
 
 
-def _epoch_order(epoch: int, windows: int, seed: int) -> Tensor:
-    return torch.randperm(windows, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
+def shares(optimizer: OptimizerConfig, processes: int) -> tuple[int, int]:
+    """Windows per process and step, and windows per forward pass.
+
+    Raises:
+        SinkscopeError: if the batch does not divide evenly: its loss would weigh windows unequally.
+    """
+    share, left = divmod(optimizer.batch_sequences, processes)
+    if left or not share:
+        raise SinkscopeError(
+            f"a batch of {optimizer.batch_sequences} windows cannot be shared equally by {processes} processes: "
+            "change optimizer.batch_sequences or the number of processes", exit_code=2
+        )  # fmt: skip
+    micro = min(optimizer.micro_sequences or share, share)
+    if share % micro:
+        raise SinkscopeError(
+            f"optimizer.micro_sequences = {micro} does not divide the {share} windows of a process", exit_code=2
+        )
+    return share, micro
 
 
 def next_token_loss(logits: Tensor, input_ids: Tensor) -> Tensor:
@@ -94,106 +184,43 @@ def next_token_loss(logits: Tensor, input_ids: Tensor) -> Tensor:
     return F.cross_entropy(logits[:, :-1].float().flatten(0, 1), input_ids[:, 1:].flatten())
 
 
-@torch.no_grad()
-def validation_loss(model: nn.Module, windows: Tensor, batch: int, device: torch.device) -> float:
-    """Mean next-token loss in nats over the held-out windows."""
-    model.eval()
-    total = 0.0
-    for ids in windows.split(batch):
-        ids = ids.to(device)
-        total += float(next_token_loss(model(input_ids=ids).logits, ids)) * len(ids)
-    model.train()
-    return total / len(windows)
-
-
-def pretrain(recipe: Recipe, out: Path, *, resume: bool = False) -> Path:
-    """Trains a recipe from scratch.
-
-    Args:
-        recipe: the experiment.
-        out: a folder that gets `model/`, `checkpoints/` and `metrics.parquet`.
-        resume: continue from the newest checkpoint below `out`, or from step 0 where there is none.
-
-    Returns:
-        The folder of the finished model.
-
-    Raises:
-        SinkscopeError: if `out` holds a run and `resume` is off, if it holds a run of another recipe, or if the loss
-            stops being finite.
-    """
-    note = out / "recipe.json"
-    described = dataclasses.asdict(recipe)
-    if note.exists():
-        if not resume:
-            raise SinkscopeError(f"{out} already holds a training run: choose another --out, or --resume", exit_code=2)
-        _refuse_other_settings(json.loads(note.read_text()), described, out)
-    elif out.exists() and any(out.iterdir()):
-        raise SinkscopeError(f"{out} is not empty and holds no training run: choose another --out", exit_code=2)
-    out.mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps(described, indent=1))
-
-    accelerator = Accelerator(mixed_precision="bf16" if recipe.precision == "bfloat16" else "no")
-    corpus = prepare_corpus(recipe)
-    set_seed(recipe.seed)
-    bare = build_model(recipe, corpus.tokenizer)
-    bare.train()
-    if recipe.vscale.variant != "none":
-        attach_(bare, variant=recipe.vscale.variant)
-    optimizer = build_optimizer(bare, recipe.optimizer)
-    rows: list[dict[str, float]] = []
-    start = 0
-    checkpoint = latest_checkpoint(out / "checkpoints")
-    if checkpoint is not None:
-        start, rows = load_checkpoint(checkpoint, bare, optimizer)
-    model, optimizer = accelerator.prepare(bare, optimizer)
-
-    steps, batch = recipe.schedule.steps, recipe.optimizer.batch_sequences
+def compiled_loss(model: nn.Module, compile_: bool) -> Callable[[Tensor], Tensor]:
+    """From token ids [B, T] to the model's mean loss, compiled where asked for."""
 
     def loss_of(ids: Tensor) -> Tensor:
         return next_token_loss(model(input_ids=ids, use_cache=False).logits, ids)
 
-    if recipe.compile:
-        loss_of = torch.compile(loss_of, dynamic=False)
-    clock = time.perf_counter()
-    for step in _progress(start, steps, accelerator):
-        rate = recipe.optimizer.lr * rate_factor(step, recipe.schedule)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        ids = corpus.train.input_ids[batch_indices(step, batch, len(corpus.train.input_ids), recipe.seed)]
-        ids = ids.to(accelerator.device)
-        loss = loss_of(ids)
-        if not torch.isfinite(loss):
-            raise SinkscopeError(f"the loss is {float(loss)} at step {step}: lower optimizer.lr and --resume")
-        accelerator.backward(loss)
-        norm = accelerator.clip_grad_norm_(model.parameters(), recipe.optimizer.clip)
-        optimizer.step()
-        optimizer.zero_grad()
-        row = {"step": step, "loss": loss.item(), "lr": rate, "grad_norm": norm.item()}
-        done = step + 1
-        if done % recipe.checkpoint.evaluate == 0 or done == steps:
-            row["valid_loss"] = validation_loss(model, corpus.valid.input_ids, 4 * batch, accelerator.device)
-            speed = (done - start) * batch * recipe.data.tokens / (time.perf_counter() - clock)
-            accelerator.print(f"step {done}: valid loss {row['valid_loss']:.4f}, {speed:.0f} tokens/s")
-        rows.append(row)
-        if done % recipe.checkpoint.every == 0 and done < steps:
-            save_checkpoint(out / "checkpoints", done, accelerator.unwrap_model(model), optimizer.optimizer, rows)
-    target = out / "model"
-    finished = accelerator.unwrap_model(model)
-    if attached(finished):
-        save(finished, target)
-    else:
-        finished.save_pretrained(target)
-    corpus.tokenizer.save_pretrained(target)
-    pd.DataFrame(rows).to_parquet(out / "metrics.parquet")
-    return target
+    return torch.compile(loss_of, dynamic=False) if compile_ else loss_of
 
 
-def _refuse_other_settings(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
-    changed = [key for key in now if before.get(key) != now[key]]
-    if changed:
-        raise SinkscopeError(f"{out} was trained with other settings in [{', '.join(changed)}]: resume with the same")
+@torch.no_grad()
+def validation_loss(engine: Engine, windows: Tensor, batch: int) -> float:
+    """Mean next-token loss in nats over windows [N, T]. Every process must call this; each takes its share."""
+    accelerator, model = engine.accelerator, engine.model
+    training = model.training
+    model.eval()
+    # All processes make as many passes, since a sharded model needs all of them; windows that fill up count nothing.
+    padded = -(-len(windows) // accelerator.num_processes) * accelerator.num_processes
+    numbers = torch.arange(accelerator.process_index, padded, accelerator.num_processes)
+    total = torch.zeros(2)
+    for chosen in numbers.split(batch):
+        ids = windows[chosen % len(windows)].to(accelerator.device)
+        with engine.autocast():
+            logits = model(input_ids=ids, use_cache=False).logits
+        losses = F.cross_entropy(logits[:, :-1].float().transpose(1, 2), ids[:, 1:], reduction="none").mean(1)
+        counted = (chosen < len(windows)).float()
+        total += torch.stack([(losses.cpu() * counted).sum(), counted.sum()])
+    model.train(training)
+    summed = cast("Tensor", accelerator.reduce(total.to(accelerator.device), "sum"))
+    return float(summed[0] / summed[1])
 
 
-def _progress(start: int, steps: int, accelerator: Accelerator) -> Iterator[int]:
-    with Progress(disable=not accelerator.is_main_process) as bar:
+def _shown(start: int, steps: int, shown: bool) -> Iterator[int]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
         yield from bar.track(range(start, steps), description="training", total=steps - start)
+
+
+def say(text: str) -> None:
+    """A line about the course of a training, on stderr."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(text)

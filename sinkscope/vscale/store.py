@@ -23,7 +23,13 @@ WEIGHTS_FILE, INFO_FILE = "vscale.safetensors", "vscale.json"
 FORMAT = 1
 
 
-def save(model: PreTrainedModel, folder: str | Path, *, base: dict[str, Any] | None = None) -> Path:
+def save(
+    model: PreTrainedModel,
+    folder: str | Path,
+    *,
+    base: dict[str, Any] | None = None,
+    state: dict[str, Tensor] | None = None,
+) -> Path:
     """Saves a model with V-scale.
 
     Args:
@@ -31,6 +37,7 @@ def save(model: PreTrainedModel, folder: str | Path, *, base: dict[str, Any] | N
         folder: its place; made if missing.
         base: save an adapter of this base alone: `name` (folder or Hub id), and `revision` or `weights_sha256`, as
             `models.load.Loaded.description` gives them. By default the base weights are saved too.
+        state: the model's whole state, where its parameters are spread over processes; by default its own.
 
     Returns:
         The folder.
@@ -43,13 +50,16 @@ def save(model: PreTrainedModel, folder: str | Path, *, base: dict[str, Any] | N
         raise SinkscopeError("there is no V-scale on this model to save: use save_pretrained")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    state = model.state_dict() if state is None else state
     if base is None:
         own = f".{CHILD}."
-        model.save_pretrained(folder, state_dict={k: v for k, v in model.state_dict().items() if own not in k})
-    tensors = {}
-    for layer, valve in enumerate(valves):
-        tensors[f"{layer}.theta"] = valve.theta.detach().cpu().contiguous()
-        tensors[f"{layer}.scale"] = valve.scale.cpu().contiguous()
+        model.save_pretrained(folder, state_dict={k: v for k, v in state.items() if own not in k})
+    names = {id(module): name for name, module in model.named_modules()}
+    tensors = {
+        f"{layer}.{tensor}": state[f"{names[id(valve)]}.{tensor}"].detach().cpu().contiguous()
+        for layer, valve in enumerate(valves)
+        for tensor in ("theta", "scale")
+    }
     save_file(tensors, folder / WEIGHTS_FILE)
     info = {"format": FORMAT, "variant": valves[0].variant, "ramp": float(valves[0].ramp), "base": base}
     (folder / INFO_FILE).write_text(json.dumps(info, indent=1), encoding="utf-8")
@@ -85,6 +95,32 @@ def load_into_(model: PreTrainedModel, folder: Path, info: dict[str, Any]) -> Pr
     Raises:
         SinkscopeError: if the file is missing, cut short, or made for a model of another shape.
     """
+    theta, scale = _read(folder)
+    attach_(model, variant=info["variant"], scale=scale)
+    _fill_(model, theta, scale)
+    set_ramp_(model, float(info.get("ramp", 1.0)))
+    return model
+
+
+def load_parameters_(model: PreTrainedModel, folder: Path) -> None:
+    """Puts the theta and scale that a folder holds into the V-scale that is attached, in place.
+
+    Raises:
+        SinkscopeError: if the file is missing, cut short, or made for a model of another shape.
+    """
+    _fill_(model, *_read(folder))
+
+
+def _fill_(model: PreTrainedModel, theta: list[Tensor], scale: list[Tensor]) -> None:
+    valves = attached(model)
+    if [valve.theta.shape for valve in valves] != [of_layer.shape for of_layer in theta]:
+        raise SinkscopeError("this V-scale was saved for a model of another shape")
+    for valve, of_theta, of_scale in zip(valves, theta, scale, strict=True):
+        valve.theta.data.copy_(of_theta)
+        valve.scale.copy_(of_scale)
+
+
+def _read(folder: Path) -> tuple[list[Tensor], list[Tensor]]:
     file = folder / WEIGHTS_FILE
     try:
         tensors = load_file(file)
@@ -93,11 +129,7 @@ def load_into_(model: PreTrainedModel, folder: Path, info: dict[str, Any]) -> Pr
     theta, scale = _by_layer(tensors, "theta"), _by_layer(tensors, "scale")
     if not theta or [t.shape for t in theta] != [s.shape for s in scale]:
         raise SinkscopeError(f"{file} does not hold theta and scale of every layer: save or copy it again")
-    attach_(model, variant=info["variant"], scale=scale)
-    for valve, of_layer in zip(attached(model), theta, strict=True):
-        valve.theta.data.copy_(of_layer)
-    set_ramp_(model, float(info.get("ramp", 1.0)))
-    return model
+    return theta, scale
 
 
 def _by_layer(tensors: dict[str, Tensor], name: str) -> list[Tensor]:

@@ -16,7 +16,8 @@ from transformers import PreTrainedModel
 
 from sinkscope.config import Recipe, load_recipe
 from sinkscope.models.load import load_model
-from sinkscope.training.loop import build_model, build_optimizer, next_token_loss
+from sinkscope.training.loop import next_token_loss
+from sinkscope.training.model import build_model, build_optimizer
 from sinkscope.training.recipes import find_recipe
 from sinkscope.vscale import attach_
 

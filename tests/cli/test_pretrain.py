@@ -27,7 +27,7 @@ def test_trains_by_a_recipe_with_overrides(recipe: Path, tmp_path: Path, capfd: 
     arguments = ["pretrain", str(recipe), "--out", str(out), "--steps", "3", "--seed", "5"]
     assert main([*arguments, "--set", "optimizer.lr=2e-3", "--set", "data.bos=always"]) == 0
     assert str(out / "model") in capfd.readouterr().out
-    used = json.loads((out / "recipe.json").read_text())
+    used = json.loads((out / "settings.json").read_text())
     assert (used["seed"], used["schedule"]["steps"], used["optimizer"]["lr"]) == (5, 3, 2e-3)
     assert used["data"]["bos"] == "always"
     assert len(pd.read_parquet(out / "metrics.parquet")) == 3

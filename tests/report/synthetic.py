@@ -189,13 +189,20 @@ class _Maker:
         for layer in range(self.shape.layers):
             rate = np.clip((self.alpha[layer] > 0.3).mean() * self.noise(len(order)), 0, 1)
             rows.add(layer=layer, sequence=order, metric="sink_rate", value=rate)
+            rows.add(layer=layer, sequence=order, metric="abs_max", value=1500 * self.noise(len(order)))
+            for site in ("h_out", "r_mlp", "r_attn", "v_scaled"):
+                rows.add(layer=layer, sequence=order, metric=f"{site}_t0", value=600 * self.noise(len(order)))
+                rows.add(layer=layer, sequence=order, metric=f"{site}_early", value=20 * self.noise(len(order)))
         return rows.frame()
 
     def gradient_blocks(self) -> pd.DataFrame:
         rows = Rows("gradient_blocks")
         if self.shape.backward:
-            for layer in range(self.shape.layers):
-                rows.add(layer=layer, position=self.early, block_i=0, block_j=0, dot=1e-6 * self.noise(len(self.early)))
+            first, second = np.triu_indices(min(self.shape.sequences, 32))
+            for layer, position in np.ndindex(self.shape.layers, len(self.early)):
+                gradients = self.random.normal(2.0 if position == 0 else 0.1, 1.0, (self.shape.sequences, 8))
+                rows.add(layer=layer, position=position, block_i=first, block_j=second,
+                         dot=1e-6 * (gradients @ gradients.T)[first, second])  # fmt: skip
         return rows.frame()
 
     def sinks(self) -> pd.DataFrame:

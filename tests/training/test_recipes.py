@@ -26,6 +26,9 @@ def test_shipped_recipes_parse(path: Path) -> None:
         ({"seed.value": 1}, "`seed.value` goes below a plain value"),
         ({"model": 3}, "`model` must be a table"),
         ({"seed": True}, "`seed` must be int"),
+        ({"schedule.steps": 0}, "`schedule.steps` must be at least 1, not 0"),
+        ({"optimizer.lr": 0.0}, "`optimizer.lr` must be above 0"),
+        ({"optimizer.micro_sequences": True}, "`optimizer.micro_sequences` must be int"),
     ],
 )
 def test_mistyped_recipes_are_refused(overrides: dict[str, object], complaint: str) -> None:

@@ -1,40 +1,21 @@
 """A run that was cut off and resumed ends in the very same weights as one that was not."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import RECIPE
 
-from sinkscope.config import load_recipe
+from sinkscope.config import Recipe
 from sinkscope.errors import SinkscopeError
 from sinkscope.training import loop
-from sinkscope.training.checkpoint import latest_checkpoint
-
-SHORT = {
-    "optimizer.lr": 1e-2,
-    "schedule.steps": 12,
-    "schedule.warmup": 2,
-    "model.num_hidden_layers": 2,
-    "checkpoint.every": 4,
-    "checkpoint.evaluate": 6,
-}
+from sinkscope.training.checkpoint import checkpoints
+from sinkscope.training.pretrain import pretrain
 
 
-@pytest.fixture
-def recipe(tmp_path: Path) -> loop.Recipe:
-    text = tmp_path / "text.jsonl"
-    text.write_text("\n".join(json.dumps({"text": f"document {n} and {n * n} more words"}) for n in range(40)))
-    path = tmp_path / "tiny.toml"
-    path.write_text(RECIPE.replace("SOURCE", str(text)))
-    return load_recipe(path, SHORT)
-
-
-def test_resumes_to_the_same_weights(recipe: loop.Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = load_file(loop.pretrain(recipe, tmp_path / "whole") / "model.safetensors")
+def test_resumes_to_the_same_weights(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = load_file(pretrain(recipe, tmp_path / "whole") / "model.safetensors")
     seen: list[int] = []
     plain = loop.batch_indices
 
@@ -46,19 +27,17 @@ def test_resumes_to_the_same_weights(recipe: loop.Recipe, tmp_path: Path, monkey
 
     monkeypatch.setattr(loop, "batch_indices", cut_off)
     with pytest.raises(KeyboardInterrupt):
-        loop.pretrain(recipe, tmp_path / "cut")
+        pretrain(recipe, tmp_path / "cut")
     monkeypatch.setattr(loop, "batch_indices", plain)
-    checkpoint = latest_checkpoint(tmp_path / "cut" / "checkpoints")
-    assert checkpoint is not None
-    assert checkpoint.name == "step-000008"
-    resumed = load_file(loop.pretrain(recipe, tmp_path / "cut", resume=True) / "model.safetensors")
+    assert [path.name for path in checkpoints(tmp_path / "cut" / "checkpoints")] == ["step-000004", "step-000008"]
+    resumed = load_file(pretrain(recipe, tmp_path / "cut", resume=True) / "model.safetensors")
     assert whole.keys() == resumed.keys()
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_refuses_to_resume_with_other_settings(recipe: loop.Recipe, tmp_path: Path) -> None:
-    loop.pretrain(recipe, tmp_path / "run")
-    with pytest.raises(SinkscopeError, match="other settings in \\[seed\\]"):
-        loop.pretrain(replace(recipe, seed=1), tmp_path / "run", resume=True)
+def test_refuses_to_resume_with_other_settings(recipe: Recipe, tmp_path: Path) -> None:
+    pretrain(recipe, tmp_path / "run")
+    with pytest.raises(SinkscopeError, match="other settings in seed"):
+        pretrain(replace(recipe, seed=1), tmp_path / "run", resume=True)
     with pytest.raises(SinkscopeError, match="already holds a training run"):
-        loop.pretrain(recipe, tmp_path / "run")
+        pretrain(recipe, tmp_path / "run")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sinkscope.config import ScheduleConfig
-from sinkscope.training.loop import batch_indices
+from sinkscope.training.corpus import batch_indices
 from sinkscope.training.schedule import rate_factor
 
 COSINE = ScheduleConfig(steps=100, kind="cosine", warmup=10, final=0.1)

@@ -4,7 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 from sinkscope.cli.verbs.analyze import analyze
+from sinkscope.cli.verbs.compare import compare
 from sinkscope.cli.verbs.evaluate import evaluate
+from sinkscope.cli.verbs.finetune import finetune
 from sinkscope.cli.verbs.pretrain import pretrain
+from sinkscope.cli.verbs.report import report
+from sinkscope.cli.verbs.track import track
 
-VERBS: tuple[Callable[..., Any], ...] = (analyze, evaluate, pretrain)
+VERBS: tuple[Callable[..., Any], ...] = (analyze, compare, evaluate, finetune, pretrain, report, track)

@@ -34,7 +34,7 @@ def evaluate(
     variants: options.Variants = _VARIANTS,
     lengths: options.Lengths = None,
     depths: options.Depths = EvaluationSettings.depths,
-    seeds: options.Seeds = EvaluationSettings.seeds,
+    seeds: options.NeedleSeeds = EvaluationSettings.seeds,
     new_tokens: options.NewTokens = None,
     haystack: options.Haystack = "stdlib",
     tasks: options.Tasks = None,

@@ -1,8 +1,9 @@
-"""`sinkscope pretrain`: from a recipe to a trained model."""
+"""`sinkscope pretrain`: from a recipe to a trained model, or to one per seed."""
 
 import typer
 
 from sinkscope.cli import options
+from sinkscope.cli.output import is_main_process
 
 
 def pretrain(
@@ -11,16 +12,34 @@ def pretrain(
     set_: options.Set = None,
     steps: options.Steps = None,
     seed: options.Seed = None,
+    seeds: options.Seeds = 1,
+    monitor: options.Monitor = None,
+    tokens_dir: options.TokensDir = None,
+    log_to: options.LogTo = None,
     resume: options.Resume = False,
 ) -> None:
     """Train a model from scratch by a recipe."""
     from sinkscope.config import load_recipe
+    from sinkscope.errors import SinkscopeError
     from sinkscope.training.recipes import find_recipe, parse_overrides
 
+    if seeds < 1:
+        raise SinkscopeError("--seeds must be at least 1", exit_code=2)
     overrides = parse_overrides(set_ or [])
-    overrides |= {key: value for key, value in (("schedule.steps", steps), ("seed", seed)) if value is not None}
+    given = (("schedule.steps", steps), ("seed", seed), ("monitor", monitor))
+    overrides |= {key: value for key, value in given if value is not None}
     plan = load_recipe(find_recipe(recipe), overrides)
 
-    from sinkscope.training.loop import pretrain as train
+    from sinkscope.training.folder import CHECKPOINTS, METRICS
+    from sinkscope.training.pretrain import pretrain as train
+    from sinkscope.training.pretrain import pretrain_seeds
 
-    typer.echo(f"model: {train(plan, out, resume=resume)}")
+    if seeds == 1:
+        models = [train(plan, out, resume=resume, tokens=tokens_dir, log_to=log_to)]
+    else:
+        models = pretrain_seeds(plan, out, seeds, resume=resume, tokens=tokens_dir, log_to=log_to)
+    if is_main_process():
+        for model in models:
+            typer.echo(f"model: {model}")
+            typer.echo(f"checkpoints: {model.parent / CHECKPOINTS}")
+            typer.echo(f"metrics: {model.parent / METRICS}")

@@ -11,7 +11,7 @@ from sinkscope.report.figures.entry import Entry
 from sinkscope.report.page import Page
 from sinkscope.tables.store import Run
 
-_GROUPS = (  # first and last position, colour, marker; the rarest is drawn last, on top
+GROUPS = (  # first and last position, colour, marker; the rarest is drawn last, on top
     (8, 15, style.GREY, "o"),
     (4, 7, style.SKY, "v"),
     (2, 3, style.BLUE, "s"),
@@ -33,7 +33,7 @@ def draw(run: Run) -> Page:
     last = int(run["branches"]["position"].max())
     handles = [
         Line2D([], [], linestyle="", marker=shape, color=colour, label=f"{a}" if a == b else f"{a}-{min(b, last)}")
-        for a, b, colour, shape in reversed(_GROUPS)
+        for a, b, colour, shape in reversed(GROUPS)
         if a <= last
     ]
     page.key(handles, "token position")
@@ -45,7 +45,7 @@ def _scatter(axes: Axes, points: pd.DataFrame, branch: str, ratio: str) -> None:
     if not (points[ratio] > 0).any():
         say(axes, "not defined: no gradient arrives here", 180)
         return
-    for first, last, colour, shape in _GROUPS:
+    for first, last, colour, shape in GROUPS:
         group = points[points["position"].between(first, last)]
         x, y = np.log10(positive(group["input_norm"])), np.log10(positive(group[ratio]))
         axes.plot(x, y, linestyle="", marker=shape, color=colour, alpha=0.75, markersize=3.5, markeredgewidth=0)

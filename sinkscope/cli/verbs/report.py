@@ -1,0 +1,19 @@
+"""`sinkscope report`: a report made anew from the tables of a run."""
+
+import typer
+
+from sinkscope.cli import options
+
+
+def report(
+    run: options.RunFolder,
+    format_: options.Format = "pdf,png,html",
+    out: options.ReportOut = None,
+    force: options.ReportForce = False,
+) -> None:
+    """Draw the report of a run folder again, from its tables alone."""
+    from sinkscope.report.redraw import redraw
+
+    formats = [name.strip() for name in format_.split(",")]
+    for path in redraw(run.expanduser(), formats, out, force=force):
+        typer.echo(str(path))

@@ -1,0 +1,1 @@
+"""Watching a training run from inside somebody else's loop."""

@@ -1,0 +1,79 @@
+"""Reshaping scatters as small multiples: what a branch does to gradients against the norm of its input, run by run."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from matplotlib.lines import Line2D
+
+from sinkscope.report import style
+from sinkscope.report.axes import positive
+from sinkscope.report.comparison.runs import looks, members
+from sinkscope.report.figures.entry import Entry
+from sinkscope.report.figures.reshaping import GROUPS
+from sinkscope.report.page import LEFT, RIGHT, Page
+from sinkscope.tables.store import Run
+
+_RATIOS = ("bloat", "change", "compress")
+_INPUTS = {"attn": "h_in", "mlp": "h_half"}
+_TITLES = {"attn": "attention", "mlp": "MLP"}
+
+
+def _draw(branch: str) -> Callable[[Run], Page]:
+    def draw(run: Run) -> Page:
+        shown = looks(run)
+        page = Page()
+        grid: Any = page.subplots(len(_RATIOS), len(shown), sharex=True, sharey="row", squeeze=False)
+        room = 0.8 * (RIGHT - LEFT - 0.06) * style.POINTS[0] / len(shown)
+        for column, look in enumerate(shown):
+            rows = members(run, "compared_branches", look)
+            rows = rows[rows["branch"] == branch]
+            grid[0, column].set_title(look.label(room, style.HEADING), color=look.colour)
+            for row, ratio in enumerate(_RATIOS):
+                axes = grid[row, column]
+                axes.axhline(0, color=style.BLACK, linewidth=0.8)
+                for first, last, colour, shape in GROUPS:
+                    group = rows[rows["position"].between(first, last)]
+                    x, y = np.log10(positive(group["input_norm"])), np.log10(positive(group[ratio]))
+                    axes.plot(x, y, linestyle="", marker=shape, color=colour, alpha=0.7, markersize=3,
+                              markeredgewidth=0)  # fmt: skip
+                axes.locator_params(nbins=4)
+        for row, ratio in enumerate(_RATIOS):
+            grid[row, 0].set_ylabel(f"log10 {ratio.capitalize()}")
+        for column in range(len(shown)):
+            grid[-1, column].set_xlabel(f"log10 |{_INPUTS[branch]}|")
+        last = int(run["compared_branches"]["position"].max())
+        handles = [
+            Line2D([], [], linestyle="", marker=shape, color=colour, label=f"{a}" if a == b else f"{a}-{min(b, last)}")
+            for a, b, colour, shape in reversed(GROUPS)
+            if a <= last
+        ]
+        page.key(handles, "token position")
+        return page
+
+    return draw
+
+
+def _applies(branch: str) -> Callable[[Run], bool]:
+    def applies(run: Run) -> bool:
+        rows = run["compared_branches"]
+        return bool((rows.loc[rows["branch"] == branch, list(_RATIOS)] > 0).any(axis=None))
+
+    return applies
+
+
+ENTRIES = tuple(
+    Entry(
+        f"reshaping_{branch}",
+        f"Reshaping of gradients by the {_TITLES[branch]} branch",
+        _draw(branch),
+        "One dot per layer and token (and seed), equation (8), from gradients summed over sequences; all runs on the "
+        "same axes. Bloat: gradient at the norm's output over gradient at the branch's output. Change: gradient "
+        "entering over leaving the branch along the residual stream. Compress: gradient that comes back through the "
+        "norm over gradient at its output; it falls with slope -1 where the norm scales gradients with one over the "
+        "size of its input.",
+        needs_backward=True,
+        applies=_applies(branch),
+    )
+    for branch in _INPUTS
+)

@@ -1,0 +1,66 @@
+"""What page 1 and the terminal say in words: how the runs were compared, and what came out for each."""
+
+from sinkscope.comparison.metrics import METRICS
+from sinkscope.comparison.verdicts import GROWN, PRESERVED, SUPPRESSED, UNCLEAR
+from sinkscope.report.comparison.runs import mismatch, rows_of
+from sinkscope.report.text import counted, printable
+from sinkscope.tables.store import Run
+
+_SAME = 1e-6
+_WORDS = (SUPPRESSED, GROWN, PRESERVED, UNCLEAR)
+
+
+def warning(run: Run) -> str:
+    """The sentence for runs that were not measured alike; empty otherwise."""
+    if not run.info["mismatches"]:
+        return ""
+    return f"These runs were not measured alike, so they may differ for that alone: {mismatch(run)}."
+
+
+def manner(run: Run) -> str:
+    """How intervals were made, and against what depth curves stand."""
+    entries, settings = run.info["runs"], run.info["settings"]
+    data = entries[0]["measured"][0]["data"]
+    pairing = "paired, as all read the same" if run.info["paired"] else "unpaired, as they did not read the same"
+    if any(entry["seeds"] > 1 for entry in entries):
+        how = "Runs of one name are seeds: their mean is shown, and 95 % intervals are Student's t over seeds"
+        if any(entry["seeds"] == 1 for entry in entries):
+            how += "; a single run has no spread over seeds, so its ratios have no interval"
+    else:
+        how = (
+            f"95 % intervals by {settings['draws']:,} bootstrap draws over {counted(data['sequences'], 'sequence')}, "
+            f"{pairing}; they say what other text would change, not what another training would"
+        )
+    if _text_independent(run):
+        how += (
+            "; token 0 is the same token everywhere, so its norms depend on no text and their intervals have no width"
+        )
+    parts = [f"{how}. Ratios within 1/{settings['margin']:g} to {settings['margin']:g} count as the same."]
+    if run.info["layers_differ"]:
+        counts = ", ".join(f"{printable(entry['name'], 24)} {entry['layers']}" for entry in entries)
+        parts.append(
+            f"The numbers of layers differ ({counts}): curves stand over relative depth, layer / (layers - 1)."
+        )
+    return " ".join(parts)
+
+
+def outcomes(run: Run) -> list[str]:
+    """A sentence per run: which of the first page's metrics are suppressed, grown, preserved, unclear."""
+    rows = rows_of(run)
+    sentences = []
+    for entry in run.info["runs"][1:]:
+        found: dict[str, list[str]] = {word: [] for word in _WORDS}
+        for metric in METRICS:
+            word = rows[metric.name, entry["name"]]["verdict"]
+            if metric.short and word in found:
+                found[word].append(metric.short)
+        parts = [f"{word}: {', '.join(titles)}" for word, titles in found.items() if titles]
+        name = printable(entry["name"], 60, keep_end=True)
+        sentences.append(f"{name} - {'; '.join(parts) or 'nothing could be judged'}.")
+    return sentences
+
+
+def _text_independent(run: Run) -> bool:
+    """Whether token 0 has the same norm in every sequence of the reference: it is the same token, and sees itself."""
+    row = rows_of(run)["residual_t0_mean", run.info["reference"]]
+    return bool(row["high"] - row["low"] <= _SAME * abs(row["value"]))

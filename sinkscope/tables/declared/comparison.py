@@ -1,0 +1,81 @@
+"""The tables of a comparison: the verdicts, and what its figures need of every compared run."""
+
+from sinkscope.tables.column import Column, Table, floats, ints, texts
+
+_RUN = texts("run", "name of the run in the comparison")
+_SEED = ints("seed", "number of the run among those of one name, which differ by their training seed")
+_LAYER = ints("layer", "decoder layer")
+_KV_HEAD = ints("kv_head", "key/value head")
+
+
+def _zero_and_early(site: str, what: str) -> tuple[Column, Column]:
+    return (
+        floats(f"{site}_t0", f"l2 norm of {what} at position 0, mean over sequences, equation (3)"),
+        floats(f"{site}_early", "the same, mean over positions 1 to 15"),
+    )
+
+
+TABLES = (
+    Table(
+        "comparison",
+        "A metric and a run, against the first run, the reference; docs/comparison.md has the definitions.",
+        (
+            texts("metric", "a headline number, or abs_max_mean, value_scaled_t0_over_early, theta_mean"),
+            _RUN,
+            floats("value", "as measured; mean over the runs of one name"),
+            floats("low", "lower end of the value's 95 % interval; null where it has none"),
+            floats("high", "upper end"),
+            floats("ratio", "value over that of the reference; null where no ratio is formed"),
+            floats("ratio_low", "lower end of the ratio's 95 % interval; null where it has none"),
+            floats("ratio_high", "upper end"),
+            texts(
+                "verdict",
+                "reference, preserved, suppressed, grown, unclear, no interval, not judged or not measured",
+            ),
+        ),
+    ),
+    Table(
+        "compared_layers",
+        "A layer of a compared run.",
+        (
+            _RUN,
+            _SEED,
+            _LAYER,
+            floats("depth", "layer / (layers - 1); 0 in a model of one layer"),
+            floats("sink_rate", "as in layers"),
+            floats("gradient_sink_ratio", "as in layers"),
+            *_zero_and_early("h_out", "the residual stream"),
+            *_zero_and_early("r_mlp", "the MLP output"),
+            *_zero_and_early("r_attn", "the attention output"),
+            *_zero_and_early("v", "the raw values, mean over kv heads"),
+            *_zero_and_early("v_scaled", "the values as attention sees them, mean over kv heads"),
+        ),
+    ),
+    Table(
+        "compared_branches",
+        "A layer, branch and position 0 to 15 of a compared run; equation (8).",
+        (
+            _RUN,
+            _SEED,
+            _LAYER,
+            texts("branch", "attn or mlp"),
+            ints("position", "token position in its sequence"),
+            floats("input_norm", "as in branches"),
+            floats("bloat", "as in branches"),
+            floats("change", "as in branches"),
+            floats("compress", "as in branches"),
+        ),
+    ),
+    Table(
+        "compared_vscale",
+        "A layer and a key/value head of a compared run with V-scale.",
+        (
+            _RUN,
+            _SEED,
+            _LAYER,
+            _KV_HEAD,
+            floats("theta", "learned exponent, equation (15)"),
+            floats("C", "threshold on |v|^2, equation (15)"),
+        ),
+    ),
+)

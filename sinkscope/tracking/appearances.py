@@ -1,0 +1,77 @@
+"""When each phenomenon first appeared, in which order, and what the spacing of the checkpoints leaves open.
+
+A phenomenon that is seen at one checkpoint and not at the one before appeared somewhere between the two. Phenomena
+whose intervals are the same have no known order, and share a rank.
+"""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from sinkscope.tables.columns import frame
+from sinkscope.tables.thresholds import GRADIENT_SINK, LARGE_NORM, LARGE_RATIO
+
+
+@dataclass(frozen=True)
+class Phenomenon:
+    """What is looked for.
+
+    Attributes:
+        name: in tables and figures.
+        metric: a number of the table `track`.
+        threshold: from which value it is there.
+        exceeds: whether the threshold itself is not enough.
+    """
+
+    name: str
+    metric: str
+    threshold: float
+    exceeds: bool = False
+
+    def seen(self, values: "pd.Series[float]") -> "pd.Series[bool]":
+        """Whether each value shows it; what was not measured does not."""
+        return values > self.threshold if self.exceeds else values >= self.threshold
+
+
+def phenomena(epsilon: float) -> tuple[Phenomenon, ...]:
+    """The phenomena of docs/tracking.md, `epsilon` being the threshold on alpha_0 of equation (1)."""
+    return (
+        Phenomenon("attention sink", "alpha_max", epsilon, exceeds=True),
+        Phenomenon("gradient sink", "gradient_sink_median", GRADIENT_SINK),
+        Phenomenon("large residual norm", "residual_t0_over_early", LARGE_NORM),
+        Phenomenon("extreme activations", "abs_max_over_median", LARGE_RATIO),
+        Phenomenon("massive activations", "massive_count", 1),
+    )
+
+
+def appearances(track: pd.DataFrame, epsilon: float) -> pd.DataFrame:
+    """The table `appearances`.
+
+    Args:
+        track: the table `track`.
+        epsilon: threshold on alpha_0.
+    """
+    columns: dict[str, list[object]] = {
+        name: [] for name in ("phenomenon", "metric", "threshold", "first_step", "previous_step", "lasting_step")
+    }
+    for phenomenon in phenomena(epsilon):
+        values = track[track["metric"] == phenomenon.metric].set_index("step")["value"].sort_index()
+        if values.isna().all():
+            continue
+        row = (phenomenon.name, phenomenon.metric, phenomenon.threshold, *_steps(phenomenon.seen(values)))
+        for name, value in zip(columns, row, strict=True):
+            columns[name].append(value)
+    first = pd.Series(columns["first_step"], dtype="Int64")
+    return frame("appearances", {**columns, "rank": first.rank(method="dense").astype("Int64")})
+
+
+def _steps(seen: "pd.Series[bool]") -> tuple[int | None, int | None, int | None]:
+    """First step that shows it, the step before that, and the step from which all show it."""
+    steps = [int(step) for step in seen.index]
+    shown = seen.tolist()
+    if not any(shown):
+        return None, None, None
+    first = shown.index(True)
+    absent = [number for number, there in enumerate(shown) if not there]
+    lasting = absent[-1] + 1 if absent else 0
+    return steps[first], steps[first - 1] if first else None, steps[lasting] if lasting < len(steps) else None

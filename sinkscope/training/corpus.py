@@ -1,0 +1,130 @@
+"""What a training reads: a tokenizer, windows to train on, and windows to validate on.
+
+The main process prepares them on disk and the others read what is there, so that no process sees another text. Which
+windows form the batch of a step is a pure function of (seed, step), and each process takes its share of that batch: the
+order of the data does not depend on how many processes there are, nor on whether a run was interrupted.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from filelock import FileLock
+from torch import Tensor
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from sinkscope.config import DataConfig, TokenizerConfig
+from sinkscope.errors import SinkscopeError
+from sinkscope.models.load import load_tokenizer
+from sinkscope.text.documents import Document
+from sinkscope.text.packing import adds_bos
+from sinkscope.text.sources import open_documents
+from sinkscope.training.disk import building_folder
+from sinkscope.training.tokenizer import train_tokenizer
+from sinkscope.training.tokens import Windows, read_windows, write_tokens
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Windows to train on, windows to validate on [N, T], and the tokenizer that made them."""
+
+    tokenizer: PreTrainedTokenizerBase
+    train: Windows
+    valid: Tensor
+
+
+def prepare_corpus(
+    data: DataConfig,
+    tokenizer: TokenizerConfig | PreTrainedTokenizerBase,
+    folder: Path,
+    accelerator: Accelerator,
+    *,
+    windows: int,
+) -> Corpus:
+    """Reads the documents, holds some out, trains the tokenizer on the rest if asked to, and packs both parts.
+
+    Args:
+        data: the text.
+        tokenizer: which tokenizer, or the tokenizer itself.
+        folder: where tokenized text is kept; runs that share it and their text share the work.
+        accelerator: tells the main process from the others.
+        windows: how many training windows the run can use; no more of the text is read.
+
+    Raises:
+        SinkscopeError: for text that cannot be read, or too little of it.
+    """
+    source = tokenizer if isinstance(tokenizer, TokenizerConfig) else {"vocabulary": hash_of(tokenizer)}
+    key = json.dumps([asdict(data), source if isinstance(source, dict) else asdict(source), windows], sort_keys=True)
+    folder = folder / hashlib.sha256(key.encode()).hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    train_file, valid_file = folder / "train.bin", folder / "valid.bin"
+    # The lock keeps apart runs that share the folder, the context the processes of one run.
+    with accelerator.main_process_first(), FileLock(folder / ".lock"):
+        if isinstance(tokenizer, TokenizerConfig):
+            tokenizer = _tokenizer(tokenizer, data, folder / "tokenizer")
+        bos = adds_bos(tokenizer) if data.bos == "auto" else data.bos == "always"
+        size = data.tokens - bos
+        write_tokens(_documents(data, valid=True), tokenizer, valid_file, limit=data.valid_sequences * size)
+        write_tokens(_documents(data, valid=False), tokenizer, train_file, limit=windows * size)
+    train = read_windows(train_file, tokenizer, tokens=data.tokens, bos=bos, most=windows)
+    valid = read_windows(valid_file, tokenizer, tokens=data.tokens, bos=bos, most=data.valid_sequences)
+    if len(valid) < data.valid_sequences:
+        raise SinkscopeError(
+            f"the held-out text holds {len(valid)} windows of {data.tokens} tokens, fewer than the "
+            f"{data.valid_sequences} of data.valid_sequences: lower it, lower data.holdout, or use a longer text"
+        )
+    return Corpus(tokenizer, train, valid[torch.arange(len(valid))])
+
+
+def batch_indices(step: int, batch: int, windows: int, seed: int) -> Tensor:
+    """Which windows form the batch of a step.
+
+    Each epoch is a permutation drawn from (seed, epoch); batches run through the epochs without a gap.
+    """
+    positions = torch.arange(step * batch, (step + 1) * batch)
+    epochs = positions // windows
+    orders = {epoch: _epoch_order(epoch, windows, seed) for epoch in sorted(set(epochs.tolist()))}
+    return torch.stack([orders[int(e)][p % windows] for e, p in zip(epochs, positions, strict=True)])
+
+
+def hash_of(tokenizer: PreTrainedTokenizerBase) -> str:
+    """A hash of a tokenizer's vocabulary and special tokens."""
+    content = json.dumps([tokenizer.get_vocab(), tokenizer.special_tokens_map], sort_keys=True, default=str)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+@lru_cache(maxsize=2)  # a batch reaches over two epochs at most
+def _epoch_order(epoch: int, windows: int, seed: int) -> Tensor:
+    return torch.randperm(windows, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
+
+
+def _documents(data: DataConfig, *, valid: bool) -> Iterator[Document]:
+    split = data.valid_split if valid and data.valid_split is not None else data.split
+    documents = open_documents(
+        data.source, config=data.config, split=split, streaming=data.streaming, column=data.column
+    )
+    if data.valid_split is not None:
+        yield from documents
+        return
+    for number, document in enumerate(documents):
+        if (number % data.holdout == 0) is valid:
+            yield document
+
+
+def _tokenizer(config: TokenizerConfig, data: DataConfig, folder: Path) -> PreTrainedTokenizerBase:
+    if config.name is not None:
+        return load_tokenizer(config.name)
+    assert config.vocab_size is not None  # noqa: S101  (a recipe gives one of the two)
+    if not folder.is_dir():
+        texts = (document.text for document in islice(_documents(data, valid=False), config.documents))
+        trained = train_tokenizer(texts, config.vocab_size, data.tokens)
+        with building_folder(folder) as building:
+            trained.save_pretrained(building)
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return tokenizer

@@ -1,0 +1,232 @@
+"""A comparison of runs: values, ratios, pairing, seeds, refusals, and tables that suffice to redraw it."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from report.synthetic import Shape, changed, synthetic
+
+from sinkscope.comparison.compare import compare_runs
+from sinkscope.comparison.draws import draws
+from sinkscope.comparison.metrics import METRICS
+from sinkscope.comparison.sample import Sample
+from sinkscope.errors import SinkscopeError
+from sinkscope.tables.store import Run
+
+SMALL: dict[str, Any] = {"draws": 200}
+FIRST = synthetic(Shape(4, 4, 2, sequences=12))
+SECOND = synthetic(Shape(4, 4, 2, sequences=12, seed=1))
+
+
+def row(run: Run, metric: str, name: str) -> dict[str, Any]:
+    table = run["comparison"]
+    (found,) = table[(table["metric"] == metric) & (table["run"] == name)].to_dict("records")
+    return found
+
+
+def altered(run: Run, room: str, **values: Any) -> Run:
+    return replace(run, info={**run.info, room: {**run.info[room], **values}})
+
+
+def scaled(run: Run, factor: float) -> Run:
+    """The run with all per-sequence values multiplied."""
+    table = run["sequences"]
+    return replace(run, tables={**run.tables, "sequences": table.assign(value=table["value"] * factor)})
+
+
+def trained(run: Run, sha: str) -> Run:
+    return altered(run, "model", weights_sha256=sha)
+
+
+def test_a_row_per_metric_and_run() -> None:
+    run = compare_runs([FIRST, SECOND, FIRST], ["a", "b", "c"], **SMALL)
+    table = run["comparison"]
+    assert list(table["metric"].unique()) == [metric.name for metric in METRICS]
+    assert list(table["run"]) == ["a", "b", "c"] * len(METRICS)
+    assert run.info["kind"] == "comparison"
+    assert run.info["reference"] == "a"
+
+
+def test_values_and_ratios_are_those_of_the_runs() -> None:
+    run = compare_runs([FIRST, SECOND], ["a", "b"], **SMALL)
+    for metric in METRICS:
+        a, b = row(run, metric.name, "a"), row(run, metric.name, "b")
+        if metric.of is not None:
+            assert a["value"] == metric.of(Sample(FIRST))[0]
+        elif metric.name != "theta_mean":
+            assert a["value"] == FIRST.info["headline"][metric.name]
+        if metric.judged:
+            assert b["ratio"] == pytest.approx(b["value"] / a["value"], rel=1e-12), metric.name
+        else:
+            assert np.isnan(b["ratio"])
+            assert b["verdict"] in ("not judged", "not measured")
+        assert a["verdict"] in ("reference", "not measured")
+
+
+def test_intervals_agree_with_resampling_by_hand() -> None:
+    run = compare_runs([FIRST, SECOND], ["a", "b"], draws=300, seed=7)
+    values = []
+    for each in (FIRST, SECOND):
+        table = each["sequences"].query("metric == 'h_out_t0'")
+        values.append(table.pivot(index="sequence", columns="layer", values="value").to_numpy(dtype=float))
+    slow = []
+    for weights in np.concatenate(list(draws(12, 300, 7, 0, 0))):
+        numbers = np.repeat(np.arange(12), weights.astype(int))
+        slow.append([matrix[numbers].mean(0).mean() for matrix in values])
+    means = np.array(slow)
+    found = row(run, "residual_t0_mean", "b")
+    for name, resampled in (("", means[:, 1]), ("ratio_", means[:, 1] / means[:, 0])):
+        ordered = np.sort(resampled)
+        assert found[f"{name}low"] == pytest.approx(ordered[7])  # the 8th of 300 is the 2.5 % point
+        assert found[f"{name}high"] == pytest.approx(ordered[292])
+
+
+def test_a_run_against_itself_is_preserved_without_width() -> None:
+    run = compare_runs([FIRST, FIRST], ["a", "b"], **SMALL)
+    for metric in METRICS:
+        found = row(run, metric.name, "b")
+        if metric.of is not None and metric.judged:
+            assert (found["ratio_low"], found["ratio"], found["ratio_high"]) == (1, 1, 1), metric.name
+            assert found["verdict"] == "preserved"
+
+
+def test_on_the_same_windows_runs_are_paired() -> None:
+    """What sequences have in common cancels: a run and its double differ by exactly 2 in every draw."""
+    run = compare_runs([FIRST, scaled(FIRST, 2.0)], ["a", "b"], **SMALL)
+    found = row(run, "residual_t0_mean", "b")
+    assert found["ratio_low"] == pytest.approx(2)
+    assert found["ratio_high"] == pytest.approx(2)
+    assert found["verdict"] == "grown"
+    assert run.info["paired"]
+
+
+def test_other_windows_are_refused_or_unpaired() -> None:
+    other = altered(scaled(FIRST, 2.0), "data", sha256="9" * 64)
+    with pytest.raises(SinkscopeError, match=r"data \(sha256 fedcba98 and 99999999 .* of a and b.*--allow-mismatch"):
+        compare_runs([FIRST, other], ["a", "b"], **SMALL)
+    run = compare_runs([FIRST, other], ["a", "b"], allow_mismatch=True, **SMALL)
+    found = row(run, "residual_t0_mean", "b")
+    assert found["ratio_low"] < 1.99 < 2.01 < found["ratio_high"]
+    assert not run.info["paired"]
+    assert len(run.info["mismatches"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("room", "values", "words"),
+    [
+        ("settings", {"sink_epsilon": 0.2}, r"setting sink_epsilon \(0.3 and 0.2\)"),
+        ("settings", {"backward": False}, r"setting backward"),
+        ("data", {"tokens": 99}, r"tokens \(64 and 99\)"),
+        ("data", {"sha256": None}, "not known to be the same"),
+        ("conventions", {"kurtosis": "excess"}, "convention of kurtosis"),
+    ],
+)
+def test_what_differs_is_named(room: str, values: dict[str, Any], words: str) -> None:
+    with pytest.raises(SinkscopeError, match=words) as refusal:
+        compare_runs([FIRST, altered(SECOND, room, **values)], ["a", "b"], **SMALL)
+    assert refusal.value.exit_code == 2
+
+
+def test_the_batch_size_may_differ() -> None:
+    run = compare_runs([FIRST, altered(SECOND, "settings", batch_size=8)], ["a", "b"], **SMALL)
+    assert run.info["mismatches"] == []
+
+
+def test_other_layer_counts_are_compared_by_depth_and_said() -> None:
+    run = compare_runs([FIRST, synthetic(Shape(2, 4, 2, sequences=12)), synthetic(Shape(1, 4, 2, sequences=12))],
+                       ["a", "b", "c"], **SMALL)  # fmt: skip
+    assert run.info["layers_differ"]
+    depth = run["compared_layers"].groupby("run")["depth"].apply(list)
+    assert depth["a"] == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    assert (depth["b"], depth["c"]) == ([0, 1], [0])
+
+
+def test_forward_runs_have_no_gradient_metrics() -> None:
+    forward = [synthetic(Shape(4, 4, 2, sequences=12, seed=seed, backward=False)) for seed in (0, 1)]
+    run = compare_runs(forward, ["a", "b"], **SMALL)
+    assert row(run, "gradient_sink_median", "b")["verdict"] == "not measured"
+    assert not run.backward
+
+
+def test_metrics_without_intervals_say_so() -> None:
+    run = compare_runs([FIRST, SECOND], ["a", "b"], **SMALL)
+    for name in ("kurtosis_max", "abs_max", "massive_count", "value_drain"):
+        found = row(run, name, "b")
+        assert np.isnan([found["low"], found["high"], found["ratio_low"], found["ratio_high"]]).all()
+        assert found["verdict"] == "no interval"
+    none = compare_runs([changed(FIRST, massive_count=0), SECOND], ["a", "b"], **SMALL)
+    assert np.isnan(row(none, "massive_count", "b")["ratio"])
+
+
+def test_seeds_are_averaged_and_their_spread_makes_the_interval() -> None:
+    factors = {"a": (1.0, 1.1, 0.9), "b": (0.5, 0.55, 0.6)}
+    runs, names = [], []
+    for name, each in factors.items():
+        for number, factor in enumerate(each):
+            runs.append(trained(scaled(FIRST, factor), f"{name}{number}" * 32))
+            names.append(name)
+    run = compare_runs(runs, names, **SMALL)
+    single = Sample(FIRST).means("h_out_t0").mean()
+    found = row(run, "residual_t0_mean", "b")
+    assert found["value"] == pytest.approx(single * 0.55)
+    assert found["ratio"] == pytest.approx(0.55)
+    # Paired draws cancel, so by hand: t with 2 degrees of freedom on the two squared relative standard errors.
+    error = np.sqrt(sum(np.var(each, ddof=1) / 3 / np.mean(each) ** 2 for each in factors.values()))
+    assert found["ratio_low"] == pytest.approx(0.55 * np.exp(-4.302653 * error), rel=1e-6)
+    assert found["ratio_high"] == pytest.approx(0.55 * np.exp(4.302653 * error), rel=1e-6)
+    assert found["verdict"] == "suppressed"
+    assert [entry["seeds"] for entry in run.info["runs"]] == [3, 3]
+    assert sorted(run["compared_layers"]["seed"].unique()) == [0, 1, 2]
+
+
+def test_seeds_give_intervals_to_metrics_that_sequences_cannot() -> None:
+    runs = [trained(changed(FIRST, kurtosis_max=k), f"{k:.0f}" * 32) for k in (10.0, 11.0, 12.0, 30.0, 31.0, 32.0)]
+    found = row(compare_runs(runs, ["a"] * 3 + ["b"] * 3, **SMALL), "kurtosis_max", "b")
+    assert 2 < found["ratio_low"] < found["ratio"] < found["ratio_high"] < 4
+    assert found["verdict"] == "grown"
+
+
+def test_a_single_run_against_seeds_has_no_interval() -> None:
+    runs = [trained(scaled(FIRST, factor), f"{factor}" * 20) for factor in (1.0, 1.1, 1.2)]
+    run = compare_runs([*runs, trained(SECOND, "b" * 64)], ["a", "a", "a", "b"], **SMALL)
+    assert row(run, "residual_t0_mean", "b")["verdict"] == "no interval"
+    assert not np.isnan(row(run, "residual_t0_mean", "a")["low"])
+
+
+def test_seeds_must_be_seeds() -> None:
+    with pytest.raises(SinkscopeError, match="two runs of a have the same weights"):
+        compare_runs([FIRST, FIRST, SECOND], ["a", "a", "b"], **SMALL)
+    with pytest.raises(SinkscopeError, match=r"no seeds of one model, their layers differs \(2, 4\)"):
+        compare_runs([FIRST, synthetic(Shape(2, 4, 2, sequences=12)), SECOND], ["a", "a", "b"], **SMALL)
+
+
+def test_bad_requests_are_refused() -> None:
+    compared = compare_runs([FIRST, SECOND], ["a", "b"], **SMALL)
+    without = replace(SECOND, tables={name: table for name, table in SECOND.tables.items() if name != "values"})
+    old = replace(SECOND, info={**SECOND.info, "schema": 0})
+    for runs, names, options, words in (
+        ([FIRST], ["a"], {}, "at least two runs"),
+        ([FIRST, trained(SECOND, "b")], ["a", "a"], {}, "at least two runs of different names"),
+        ([FIRST, compared], ["a", "b"], {}, "b is a run of kind comparison"),
+        ([FIRST, without], ["a", "b"], {}, "b lacks the table values"),
+        ([FIRST, old], ["a", "b"], {}, "b has schema 0"),
+        ([FIRST, SECOND], ["a", "b"], {"margin": 1.0}, "margin"),
+        ([FIRST, SECOND], ["a", "b"], {"draws": 10}, "draws"),
+    ):
+        with pytest.raises(SinkscopeError, match=words):
+            compare_runs(runs, names, **{**SMALL, **options})
+
+
+def test_the_same_comparison_twice_is_the_same() -> None:
+    one, two = (compare_runs([FIRST, SECOND], ["a", "b"], **SMALL) for _ in range(2))
+    for name in one.tables:
+        assert one[name].equals(two[name])
+    other = compare_runs([FIRST, SECOND], ["a", "b"], seed=1, **SMALL)
+    assert not one["comparison"].equals(other["comparison"])
+
+
+def test_notes_are_kept() -> None:
+    assert compare_runs([FIRST, SECOND], ["a", "b"], notes=["One thing changed."], **SMALL).info["notes"] == [
+        "One thing changed."
+    ]

@@ -1,0 +1,153 @@
+"""The report of a comparison: legible for two and for eight runs, and true to its table."""
+
+import io
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from inspection import clipped, drawn_texts, over_panels, overlapping
+from rich.console import Console
+from synthetic import Shape, synthetic
+
+from sinkscope.comparison.compare import compare_runs
+from sinkscope.report import style
+from sinkscope.report.comparison import verdict
+from sinkscope.report.comparison.runs import SHOWN, looks
+from sinkscope.report.comparison.terminal import summary
+from sinkscope.report.figures.entry import Entry
+from sinkscope.report.kinds import kind_of
+from sinkscope.report.page import Page
+from sinkscope.report.render import entries, figures
+from sinkscope.tables.store import Run
+
+LONG = "/folder/" + "averylongname" * 12 + "/$x$ \u6f22\nname "
+
+
+def compared(shapes: list[Shape], names: list[str] | None = None, **options: Any) -> Run:
+    runs = []
+    for number, shape in enumerate(shapes):
+        run = synthetic(replace(shape, seed=number), name=f"example/model-{number}")
+        model = {**run.info["model"], "weights_sha256": f"{number:x}" * 64}
+        runs.append(replace(run, info={**run.info, "model": model}))
+    return compare_runs(runs, names or [f"run {number}" for number in range(len(runs))], draws=100, **options)
+
+
+NOTES = ["Between the two V-scale was added, and nothing else changed.", "The control without it moved by 0.1 %. " * 5]
+RUNS = {
+    "two": compared([Shape(8, 4, 2), Shape(8, 4, 2, vscale=True)], notes=NOTES),
+    "eight_long": compared([Shape(8, 4, 2, vscale=n > 0) for n in range(8)], [f"{LONG}{n}" for n in range(8)]),
+    "one_layer_forward": compared([Shape(1, 1, 1, tokens=8, sequences=1, sinks=False, backward=False)] * 2),
+    "depths": compared([Shape(40, 4, 2), Shape(3, 4, 2), Shape(1, 4, 2)]),
+    "mismatch": compared([Shape(4, 4, 2, sequences=3), Shape(4, 4, 2, tokens=48)], allow_mismatch=True, notes=NOTES),
+}  # fmt: skip
+SLOW = {
+    "seeds": lambda: compared([Shape(4, 4, 2, vscale=n >= 3) for n in range(9)], [f"name {n // 3}" for n in range(9)]),
+    "large": lambda: compared([Shape(80, 16, 8, vscale=True)] * 2, [f"{n} {LONG}" for n in range(2)]),
+    "two_tokens": lambda: compared([Shape(2, 2, 1, tokens=2)] * 5),
+}
+
+
+def check(run: Run) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pages = figures(run)
+        for name, page in pages.items():
+            with style.drawing():
+                texts = drawn_texts(page)
+                assert texts, name
+                assert clipped(page, texts) == [], name
+                assert overlapping(texts) == [], name
+                assert over_panels(page) == [], name
+    assert list(pages) == [entry.name for entry in entries(run)]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_pages_are_legible(name: str) -> None:
+    check(RUNS[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLOW)
+def test_more_pages_are_legible(name: str) -> None:
+    check(SLOW[name]())
+
+
+@pytest.mark.parametrize("entry", entries(RUNS["two"]), ids=lambda entry: entry.name)
+def test_every_axis_is_labelled_where_something_is_plotted(entry: Entry) -> None:
+    page = entry.draw(RUNS["two"])
+    drawn = [axes for axes in page.axes if axes.axison and axes.get_label() != "<colorbar>"]
+    cells = [(axes, axes.get_subplotspec().rowspan.start, axes.get_subplotspec().colspan.start) for axes in drawn]
+    assert {row for _, row, _ in cells} == {
+        row for axes, row, _ in cells if axes.get_ylabel() or axes.get_yticklabels()
+    }
+    assert {column for _, _, column in cells} == {column for axes, _, column in cells if axes.get_xlabel()}
+
+
+def words(page: Page) -> str:
+    return " ".join(" ".join(text.get_text() for text in page.texts).split())
+
+
+def test_first_page_prints_the_table() -> None:
+    run = RUNS["two"]
+    printed = words(verdict.ENTRY.draw(run))
+    row = run.info["headline"]["residual_t0_mean"]["run 1"]
+    assert f"x {row['ratio']:.3g}" in printed
+    assert NOTES[0] in printed
+    assert "paired" in printed
+    for text in (row["verdict"], "reference", "1/1.25 to 1.25"):
+        assert text in printed
+
+
+def test_runs_measured_differently_are_flagged_on_every_page() -> None:
+    run = RUNS["mismatch"]
+    for name, page in figures(run).items():
+        assert "NOT MEASURED ALIKE" in words(page), name
+    assert "unpaired" in words(verdict.ENTRY.draw(run))
+    assert not any("NOT MEASURED ALIKE" in words(page) for page in figures(RUNS["two"]).values())
+
+
+def test_other_depths_are_said() -> None:
+    run = RUNS["depths"]
+    assert "curves stand over relative depth" in words(verdict.ENTRY.draw(run))
+    labels = {axes.get_xlabel() for axes in figures(run)["by_layer"].axes}
+    assert labels == {"relative depth"}
+
+
+def test_eight_runs_are_told_apart_by_three_means() -> None:
+    shown = looks(RUNS["eight_long"])
+    assert len(shown) == SHOWN == 8
+    for part in ("colour", "marker", "number"):
+        assert len({getattr(look, part) for look in shown}) == 8, part
+    assert all("LONG" not in look.label(60) and look.label(60).startswith(str(look.number)) for look in shown)
+
+
+def test_a_ninth_run_is_in_the_tables_and_announced() -> None:
+    run = compared([Shape(2, 2, 1)] * 9)
+    assert run["comparison"]["run"].nunique() == 9
+    assert kind_of(run).subtitle(run).startswith("the first 8 of 9 runs")
+
+
+def test_gradient_pages_are_left_out_of_forward_runs() -> None:
+    names = {entry.name for entry in entries(RUNS["one_layer_forward"])}
+    assert names.isdisjoint({"gradient_sinks", "reshaping_attn", "reshaping_mlp", "theta"})
+    assert {"comparison", "ratios", "by_layer", "values", "paper", "provenance"} <= names
+
+
+def test_every_measured_run_has_its_provenance() -> None:
+    run = compared([Shape(2, 2, 1)] * 10, [f"name {n // 5}" for n in range(10)])
+    pages = figures(run)
+    printed = words(pages["provenance"]) + words(pages["provenance_2"])
+    for number in range(10):
+        assert f"example/model-{number}" in printed
+
+
+def test_terminal_summary_prints_as_text_and_through_rich() -> None:
+    run = RUNS["mismatch"]
+    buffer = io.StringIO()
+    Console(file=buffer, width=90).print(summary(run))
+    for text in (str(summary(run)), buffer.getvalue()):
+        assert "Residual norm" in text
+        assert "not measured alike" in " ".join(text.split())
+    row = run.info["headline"]["residual_t0_mean"]["run 1"]
+    assert row["verdict"] in str(summary(run))

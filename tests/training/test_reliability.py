@@ -1,0 +1,140 @@
+"""What goes wrong on the way ends in one line, with the last good state on disk."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from sinkscope.config import Recipe, load_recipe
+from sinkscope.errors import SinkscopeError
+from sinkscope.models.load import load_model
+from sinkscope.training import disk, loop
+from sinkscope.training.checkpoint import checkpoints
+from sinkscope.training.metrics import is_spike
+from sinkscope.training.pretrain import pretrain, pretrain_seeds
+
+
+def failing_at(step: int, patch: pytest.MonkeyPatch) -> None:
+    """Lets the loss of a step be NaN."""
+    plain, calls = loop.compiled_loss, iter(range(10**6))
+
+    def loss_of(*arguments: object) -> object:
+        inner = plain(*arguments)  # type: ignore[arg-type]
+        return lambda ids: inner(ids) * (float("nan") if next(calls) == step else 1.0)
+
+    patch.setattr(loop, "compiled_loss", loss_of)
+
+
+def test_a_loss_that_is_not_finite_stops_after_saving_the_last_good_state(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing_at(7, monkeypatch)
+    with pytest.raises(SinkscopeError, match=r"the loss is nan at step 7: the state before it is in .*step-000007"):
+        pretrain(recipe, tmp_path / "run")
+    saved = checkpoints(tmp_path / "run" / "checkpoints")[-1]
+    assert saved.name == "step-000007"
+    weights = load_model(str(saved / "model")).model.state_dict()
+    assert all(bool(torch.isfinite(value).all()) for value in weights.values())
+    assert len(pd.read_parquet(tmp_path / "run" / "metrics.parquet")) == 7
+    assert not (tmp_path / "run" / "model").exists()
+
+
+def test_too_little_disk_is_said_before_training(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(SinkscopeError, match="too little disk for a checkpoint"):
+        pretrain(recipe, tmp_path / "run")
+    assert checkpoints(tmp_path / "run" / "checkpoints") == []
+
+
+def test_resumes_from_nothing_and_leaves_finished_runs_alone(recipe: Recipe, tmp_path: Path) -> None:
+    model = pretrain(recipe, tmp_path / "run", resume=True)
+    stamp = (model / "model.safetensors").stat().st_mtime_ns
+    assert pretrain(recipe, tmp_path / "run", resume=True) == model
+    assert (model / "model.safetensors").stat().st_mtime_ns == stamp
+
+
+def test_other_settings_are_refused_by_the_name_of_their_key(recipe: Recipe, tmp_path: Path) -> None:
+    pretrain(recipe, tmp_path / "run")
+    other = replace(recipe, optimizer=replace(recipe.optimizer, lr=1.0), seed=3)
+    with pytest.raises(SinkscopeError, match=r"other settings in optimizer\.lr, seed"):
+        pretrain(other, tmp_path / "run", resume=True)
+
+
+def test_accumulated_passes_give_the_losses_of_one_pass(recipe: Recipe, tmp_path: Path) -> None:
+    recipe = replace(recipe, optimizer=replace(recipe.optimizer, batch_sequences=4))
+    split = replace(recipe, optimizer=replace(recipe.optimizer, micro_sequences=1))
+    one, many = pretrain(recipe, tmp_path / "one"), pretrain(split, tmp_path / "many")
+    losses = [pd.read_parquet(out.parent / "metrics.parquet")["loss"].tolist() for out in (one, many)]
+    assert losses[1] == pytest.approx(losses[0], abs=1e-5)
+
+
+def test_checkpoints_hold_models_and_only_the_newest_stay(recipe: Recipe, tmp_path: Path) -> None:
+    recipe = replace(recipe, checkpoint=replace(recipe.checkpoint, every=2, keep=2))
+    pretrain(recipe, tmp_path / "run")
+    kept = checkpoints(tmp_path / "run" / "checkpoints")
+    assert [path.name for path in kept] == ["step-000008", "step-000010"]
+    assert load_model(str(kept[0] / "model")).model.config.hidden_size == 16
+
+
+def test_seeds_share_their_text_and_differ_in_weights(recipe: Recipe, tmp_path: Path) -> None:
+    models = pretrain_seeds(recipe, tmp_path / "run", 2)
+    assert [model.parent.name for model in models] == ["seed-0", "seed-1"]
+    first, second = (load_model(str(model)).model.lm_head.weight for model in models)
+    assert not torch.equal(first, second)
+    assert len(list((tmp_path / "run" / "tokens").iterdir())) == 1
+
+
+def test_logs_every_step_and_tells_a_tracker(recipe: Recipe, tmp_path: Path) -> None:
+    pretrain(recipe, tmp_path / "run", log_to="tensorboard")
+    rows = pd.read_parquet(tmp_path / "run" / "metrics.parquet")
+    assert rows["step"].tolist() == list(range(12))
+    assert {"loss", "lr", "grad_norm", "clipped", "spike", "valid_loss"} < set(rows.columns)
+    assert rows["clipped"].tolist() == (rows["grad_norm"] > 1.0).tolist()
+    assert rows["valid_loss"].notna().tolist() == [(step + 1) % 6 == 0 for step in range(12)]
+    assert list((tmp_path / "run").rglob("events.out.tfevents.*"))
+
+
+def test_a_monitor_adds_numbers_and_changes_none(recipe: Recipe, tmp_path: Path) -> None:
+    watched = pretrain(replace(recipe, monitor=5), tmp_path / "watched")
+    plain = pretrain(recipe, tmp_path / "plain")
+    rows = pd.read_parquet(watched.parent / "metrics.parquet")
+    assert rows.loc[rows["sinkscope/gradient_sink_median"].notna(), "step"].tolist() == [4, 9]
+    first, second = (load_model(str(model)).model.state_dict() for model in (watched, plain))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_unknown_and_missing_trackers_are_refused(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SinkscopeError, match="tensorboard, wandb, not paper"):
+        pretrain(recipe, tmp_path / "run", log_to="paper")
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(SinkscopeError, match="pip install wandb"):
+        pretrain(recipe, tmp_path / "run", log_to="wandb")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_tokenizer_can_come_from_a_folder(recipe_file: Path, tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+    text = recipe_file.read_text().replace("vocab_size = 270", f'name = "{tiny_folders["llama_gqa"]}"')
+    recipe_file.write_text(text)
+    model = pretrain(load_recipe(recipe_file, {"schedule.steps": 2}), tmp_path / "run")
+    config = json.loads((model / "config.json").read_text())
+    assert config["vocab_size"] == 258
+    recipe_file.write_text(text.replace(str(tiny_folders["llama_gqa"]), "./nowhere"))
+    with pytest.raises(SinkscopeError, match=r"no folder \./nowhere"):
+        pretrain(load_recipe(recipe_file), tmp_path / "other")
+
+
+def test_a_spike_stands_out_from_the_steps_before() -> None:
+    steady = [3.0 + 0.01 * (step % 5) for step in range(60)]
+    assert not is_spike(3.05, steady)
+    assert is_spike(3.5, steady)
+    assert is_spike(3.5, [*steady, 9.0])
+    assert not is_spike(9.0, steady[:10])
+    assert not is_spike(3.001, [3.0] * 50)

@@ -1,0 +1,75 @@
+"""Several processes train what one does: the same losses, whether the model is replicated or sharded."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from safetensors.torch import load_file
+
+from sinkscope.config import OptimizerConfig
+from sinkscope.errors import SinkscopeError
+from sinkscope.training.loop import shares
+
+ROOT = Path(__file__).parents[2]
+STEPS = 20
+MINI = ["mini", "--steps", str(STEPS), "--set", "compile=false", "--set", "data.valid_sequences=16"]
+SHARDED = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
+
+
+def pretrain(out: Path, *arguments: str, processes: int, environment: dict[str, str] | None = None) -> str:
+    """Runs `sinkscope pretrain` and returns what it said."""
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    command = [sys.executable, *(launch if processes > 1 else []), "-m", "sinkscope", "pretrain", *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})}
+    tokens = ["--tokens-dir", str(out.parent / "tokens")]
+    done = subprocess.run(
+        [*command, "--out", str(out), *tokens], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr + done.stdout
+
+
+def losses(out: Path) -> list[float]:
+    return pd.read_parquet(out / "metrics.parquet")["loss"].tolist()
+
+
+@pytest.mark.slow
+def test_two_processes_agree_with_one(tmp_path: Path) -> None:
+    # Passes of equal size, so that bfloat16 rounds alike: what is compared is how gradients are put together.
+    micro = ["--set", "optimizer.micro_sequences=8"]
+    said = pretrain(tmp_path / "one", *MINI, *micro, processes=1)
+    assert "one process on cpu" in said
+    said = pretrain(tmp_path / "two", *MINI, *micro, processes=2)
+    assert "2 processes, parameters replicated" in said
+    assert said.count(f"model: {tmp_path / 'two'}") == 1
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-4)
+    assert losses(tmp_path / "two")[-1] < losses(tmp_path / "two")[0] - 0.05
+
+
+@pytest.mark.slow
+def test_sharded_processes_agree_with_one_and_resume(tmp_path: Path) -> None:
+    alone, out = tmp_path / "alone", tmp_path / "sharded"
+    arguments = [*MINI, "--set", "precision=float32", "--set", "checkpoint.every=8"]
+    pretrain(alone, *arguments, processes=1)
+    said = pretrain(out, *arguments, processes=2, environment=SHARDED)
+    assert "2 processes, parameters sharded (FSDP2)" in said
+    assert losses(out) == pytest.approx(losses(alone), abs=1e-4)
+    whole = load_file(out / "model" / "model.safetensors")
+    (out / "model" / "model.safetensors").unlink()
+    (out / "model").rename(out / ".gone")
+    said = pretrain(out, *arguments, "--resume", processes=2, environment=SHARDED)
+    assert "from step 16" in said
+    resumed = load_file(out / "model" / "model.safetensors")
+    assert whole.keys() == resumed.keys()
+    assert max(float((whole[name] - resumed[name]).abs().max()) for name in whole) < 1e-6
+
+
+def test_a_batch_that_cannot_be_shared_is_refused() -> None:
+    assert shares(OptimizerConfig(lr=1.0, batch_sequences=12, micro_sequences=3), 2) == (6, 3)
+    with pytest.raises(SinkscopeError, match="batch of 12 windows cannot be shared equally by 5 processes"):
+        shares(OptimizerConfig(lr=1.0, batch_sequences=12), 5)
+    with pytest.raises(SinkscopeError, match="does not divide the 6 windows"):
+        shares(OptimizerConfig(lr=1.0, batch_sequences=12, micro_sequences=4), 2)
