@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from sinkscope.api import Analysis, analyze
     from sinkscope.capture.scope import Scope
     from sinkscope.errors import SinkscopeError
+    from sinkscope.evaluation.run import Evaluation, evaluate
+    from sinkscope.evaluation.settings import EvaluationSettings
     from sinkscope.models.load import load
     from sinkscope.monitoring.monitor import Monitor
     from sinkscope.quant.run import quantize
@@ -24,12 +26,15 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Analysis",
+    "Evaluation",
+    "EvaluationSettings",
     "Monitor",
     "Run",
     "Scope",
     "Settings",
     "SinkscopeError",
     "analyze",
+    "evaluate",
     "load",
     "quantize",
     "read_run",
@@ -37,12 +42,15 @@ __all__ = [
 
 _HOMES = {
     "Analysis": "sinkscope.api",
+    "Evaluation": "sinkscope.evaluation.run",
+    "EvaluationSettings": "sinkscope.evaluation.settings",
     "Monitor": "sinkscope.monitoring.monitor",
     "Run": "sinkscope.tables.store",
     "Scope": "sinkscope.capture.scope",
     "Settings": "sinkscope.settings",
     "SinkscopeError": "sinkscope.errors",
     "analyze": "sinkscope.api",
+    "evaluate": "sinkscope.evaluation.run",
     "load": "sinkscope.models.load",
     "quantize": "sinkscope.quant.run",
     "read_run": "sinkscope.tables.store",

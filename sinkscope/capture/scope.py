@@ -29,6 +29,7 @@ from sinkscope.capture.collect import Collected, tables
 from sinkscope.capture.hooks import recording
 from sinkscope.capture.recorder import Recorder
 from sinkscope.errors import SinkscopeError
+from sinkscope.models.describe import describe
 from sinkscope.models.families import family_of
 from sinkscope.settings import Settings
 from sinkscope.tables.headline import headline
@@ -107,7 +108,7 @@ class Scope:
             "kind": "analysis",
             "sinkscope": sinkscope.__version__,
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "model": self._describe(),
+            "model": describe(self.model),
             "device": str(self.model.device),
             "data": self._data(),
             "sink_tokens": _sink_tokens(frames),
@@ -137,26 +138,6 @@ class Scope:
         if self.tokenizer is None or token_id < 0:
             return str(token_id)
         return str(self.tokenizer.convert_ids_to_tokens(token_id))
-
-    def _describe(self) -> dict[str, Any]:
-        config = self.model.config
-        values = next(iter(self.recorder.values.values()))
-        valves = attached(self.model)
-        return {
-            "name": config.name_or_path or type(self.model).__name__,
-            "revision": None,
-            "weights_sha256": None,
-            "family": self.family.model_type,
-            "layers": self.recorder.layers,
-            "heads": config.num_attention_heads,
-            "kv_heads": int(values.norms.sum.shape[1]),
-            "hidden_size": config.hidden_size,
-            "head_dim": getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
-            "parameters": self.model.num_parameters(),
-            "dtype": str(self.model.dtype).removeprefix("torch."),
-            "quantization": None,
-            "vscale": valves[0].variant if valves else None,
-        }
 
     def _data(self) -> dict[str, Any]:
         lengths = next(iter(self.recorder.heads.values())).lengths

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 _MODEL, _DATA, _MEASURE, _OUTPUT, _TRAIN = "Model", "Data", "Measurement", "Output", "Training"
+_PERPLEXITY, _NEEDLES, _TASKS = "Perplexity", "Needles", "Tasks"
 _COMPARE = "Comparison"
 
 
@@ -241,3 +242,37 @@ Environment = Annotated[
     ),
 ]
 QuantizationOut = Annotated[Path, _option("--out", _OUTPUT, "Folder for the run.")]
+
+Haystack = Annotated[str, _option("--haystack", _NEEDLES, "Text that hides the needles, a source as --data is.")]
+Variants = Annotated[
+    str, _option("--variants", _NEEDLES, "Kinds of needles, by commas.", "none|single_2,single_3,multikey_1")
+]
+Lengths = Annotated[
+    str | None,
+    _option("--lengths", _NEEDLES, "Context lengths in tokens; by default half the context and all of it.", "N,N,..."),
+]
+Depths = Annotated[int, _option("--depths", _NEEDLES, "Depths from the haystack's start to its end.")]
+NeedleSeeds = Annotated[int, _option("--seeds", _NEEDLES, "Needles per kind, length and depth.")]
+NewTokens = Annotated[
+    int | None, _option("--new-tokens", _NEEDLES, "Tokens to generate; by default the value's and 16 more.")
+]
+Documents = Annotated[int, _option("--documents", _PERPLEXITY, "Documents to score, the first of the source.")]
+Characters = Annotated[int, _option("--characters", _PERPLEXITY, "Where each document is cut.")]
+Window = Annotated[
+    int | None, _option("--window", _PERPLEXITY, "Tokens read at once; by default the context, at most 2048.")
+]
+Stride = Annotated[
+    int | None, _option("--stride", _PERPLEXITY, "Tokens scored per window; by default half of the window.")
+]
+NoPerplexity = Annotated[bool, _option("--no-perplexity", _PERPLEXITY, "Measure no perplexity.")]
+Tasks = Annotated[
+    str | None,
+    _option("--tasks", _TASKS, "Tasks of lm-evaluation-harness, by commas; paper stands for arXiv:2603.17771's."),
+]
+TasksPath = Annotated[str | None, _option("--tasks-path", _TASKS, "Folder with task definitions of your own.")]
+Limit = Annotated[int | None, _option("--limit", _TASKS, "Samples per task; by default all.")]
+Yarn = Annotated[float | None, _option("--yarn", _MODEL, "Extend the context by this factor with YaRN, in memory.")]
+EvaluationSeed = Annotated[int, _option("--seed", _OUTPUT, "Seed of needles and bootstrap.")]
+EvaluationOut = Annotated[
+    Path | None, _option("--out", _OUTPUT, "Folder for the run; by default runs/<model>-evaluation.")
+]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rich.console import RenderableType
 
 from sinkscope.errors import SinkscopeError
-from sinkscope.report import comparison, figures, quantization, terminal, track
+from sinkscope.report import comparison, evaluation, figures, quantization, terminal, track
 from sinkscope.report.comparison import runs as compared
 from sinkscope.report.comparison import terminal as comparison_terminal
 from sinkscope.report.figures.entry import Entry
@@ -41,6 +41,7 @@ def _model_on_text(run: Run) -> str:
 KINDS: dict[str, Kind] = {
     "analysis": Kind(figures.REGISTRY, _model_on_text, terminal.summary),
     "comparison": Kind(comparison.REGISTRY, compared.subtitle, comparison_terminal.summary),
+    "evaluation": Kind(evaluation.REGISTRY, _model_on_text, evaluation.summary),
     "track": Kind(track.REGISTRY, _model_on_text, TrackSummary),
     "quantization": Kind(quantization.REGISTRY, quantization.subtitle, quantization.summary),
 }

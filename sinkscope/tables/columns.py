@@ -12,11 +12,12 @@ from typing import Any
 import pandas as pd
 
 from sinkscope.tables.column import Table
-from sinkscope.tables.declared import analysis, comparison, monitor, quantization, track
+from sinkscope.tables.declared import analysis, comparison, evaluation, monitor, quantization, track
 
 BY_KIND: dict[str, tuple[Table, ...]] = {
     "analysis": analysis.TABLES,
     "comparison": comparison.TABLES,
+    "evaluation": evaluation.TABLES,
     "monitor": monitor.TABLES,
     "track": track.TABLES,
     "quantization": quantization.TABLES,

@@ -14,7 +14,12 @@ ROOT = str(Path(sinkscope.__file__).parents[1])
 
 @pytest.mark.parametrize(
     "statement",
-    ["import sinkscope", "sinkscope.cli.main(['--help'])", "sinkscope.cli.main(['analyze', '--help'])"],
+    [
+        "import sinkscope",
+        "sinkscope.cli.main(['--help'])",
+        "sinkscope.cli.main(['analyze', '--help'])",
+        "sinkscope.cli.main(['evaluate', '--help'])",
+    ],
 )
 def test_nothing_heavy_is_imported(statement: str) -> None:
     code = f"import sys, sinkscope.cli; {statement}; print(); print(*sys.modules)"

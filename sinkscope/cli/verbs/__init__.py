@@ -5,10 +5,20 @@ from typing import Any
 
 from sinkscope.cli.verbs.analyze import analyze
 from sinkscope.cli.verbs.compare import compare
+from sinkscope.cli.verbs.evaluate import evaluate
 from sinkscope.cli.verbs.finetune import finetune
 from sinkscope.cli.verbs.pretrain import pretrain
 from sinkscope.cli.verbs.quantize import quantize
 from sinkscope.cli.verbs.report import report
 from sinkscope.cli.verbs.track import track
 
-VERBS: tuple[Callable[..., Any], ...] = (analyze, compare, finetune, pretrain, quantize, report, track)
+VERBS: tuple[Callable[..., Any], ...] = (
+    analyze,
+    compare,
+    evaluate,
+    finetune,
+    pretrain,
+    quantize,
+    report,
+    track,
+)

@@ -29,4 +29,4 @@ class Entry:
 
     def shown(self, run: Run) -> bool:
         """Whether the report of `run` has this figure."""
-        return (run.backward or not self.needs_backward) and self.applies(run)
+        return (not self.needs_backward or run.backward) and self.applies(run)

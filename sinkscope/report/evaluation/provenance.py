@@ -1,0 +1,20 @@
+"""The last page: everything that a reader needs to repeat an evaluation; settings that were left open are left out."""
+
+from dataclasses import replace
+
+from sinkscope.report.figures import provenance
+from sinkscope.report.page import Page
+from sinkscope.tables.store import Run
+
+
+def draw(run: Run) -> Page:
+    """The page that every kind of run has, with settings in few lines."""
+    settings = {name: _said(value) for name, value in run.info["settings"].items() if value not in (None, (), [])}
+    return provenance.draw(replace(run, info={**run.info, "settings": settings}))
+
+
+def _said(value: object) -> object:
+    return ", ".join(str(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+ENTRY = replace(provenance.ENTRY, draw=draw)

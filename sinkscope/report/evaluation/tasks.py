@@ -1,0 +1,73 @@
+"""Tasks of lm-evaluation-harness: shares as bars, everything else as numbers."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from sinkscope.report import style
+from sinkscope.report.axes import say
+from sinkscope.report.evaluation.words import interval
+from sinkscope.report.figures.entry import Entry
+from sinkscope.report.page import RIGHT, Page, paragraph, table
+from sinkscope.report.text import literal, number, printable
+from sinkscope.tables.store import Run
+
+SHARES = ("acc", "acc_norm", "exact_match", "f1", "em", "mcc")
+_MOST = 24  # bars, and rows beside them
+_FEWEST = 8  # places for bars, so that a single one does not fill the page
+_TABLE_LEFT = 0.63
+
+
+def draw(run: Run) -> Page:
+    """Bars of accuracies and other shares on the left, other metrics in a table on the right."""
+    tasks = run["tasks"]
+    is_share = tasks["metric"].isin(SHARES)
+    others = tasks[~is_share]
+    page = Page(right=_TABLE_LEFT - 0.02) if len(others) else Page()
+    _bars(page.subplots(), tasks[is_share])
+    if len(others):
+        _table(page, others)
+    return page
+
+
+def _bars(axes: Axes, tasks: pd.DataFrame) -> None:
+    if tasks.empty:
+        say(axes, "No task has an accuracy.")
+        return
+    shown = tasks.iloc[:_MOST]
+    places = np.arange(len(shown))
+    axes.barh(places, shown["value"], color=[style.BLUE if m == "acc" else style.SKY for m in shown["metric"]])
+    axes.errorbar(
+        shown["value"], places, xerr=1.96 * shown["stderr"].fillna(0), fmt="none", color=style.BLACK, capsize=2
+    )
+    labels = [f"{printable(task, 24)}: {metric}" for task, metric in shown[["task", "metric"]].to_numpy()]
+    axes.set_yticks(places, [literal(label) for label in labels])
+    axes.set_ylim(max(len(shown), _FEWEST) - 0.5, -0.5)
+    axes.set_xlim(0, 1)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("share (1: all right)")
+    axes.set_title("Accuracies" if len(shown) == len(tasks) else f"Accuracies, the first {_MOST} of {len(tasks)}")
+
+
+def _table(page: Page, tasks: pd.DataFrame) -> None:
+    cells = []
+    for row in tasks.iloc[:_MOST].to_dict("records"):
+        reach = 1.96 * row["stderr"]
+        cells.append((printable(row["task"], 30), printable(row["metric"], 30), number(row["value"], 4),
+                      interval(row["value"] - reach, row["value"] + reach, 3)))  # fmt: skip
+    top = table(page, ("Task", "Metric", "Value", "95 %"), cells, top=0.895, left=_TABLE_LEFT, shares=(2, 2.2, 1.2, 2),
+                size=style.SMALL)  # fmt: skip
+    if len(tasks) > _MOST:
+        rest = f"and {len(tasks) - _MOST} more, in the table tasks"
+        paragraph(page, rest, top=top, left=_TABLE_LEFT, right=RIGHT, size=style.SMALL)
+
+
+ENTRY = Entry(
+    "tasks",
+    "Tasks of lm-evaluation-harness",
+    draw,
+    "Metrics as the harness computes them, with its prompts and its defaults. Lines: 1.96 of its standard errors to "
+    "either side. acc compares the log-likelihoods of the choices, acc_norm those divided by the choices' lengths in "
+    "bytes.",
+    applies=lambda run: "tasks" in run.tables,
+)

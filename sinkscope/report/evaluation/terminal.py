@@ -1,0 +1,40 @@
+"""An evaluation for the terminal: the words and the table of the report's first page."""
+
+import io
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from sinkscope.report.evaluation.words import HEADER, data_line, findings, model_line, rows
+from sinkscope.report.terminal import PLAIN_WIDTH
+from sinkscope.tables.store import Run
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A run's headline; rich prints it in colour and to the terminal's width, `str` gives plain text."""
+
+    run: Run
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Text(model_line(self.run), style="bold")
+        yield Text(data_line(self.run), style="dim")
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for name, look in zip(HEADER, ("", "bold", "", "dim"), strict=True):
+            table.add_column(name, style=look, justify="left" if name in ("Quantity", "Remark") else "right")
+        for cells in rows(self.run):
+            table.add_row(*(Text(cell) for cell in cells))
+        yield table
+        yield Group(*(Text(f"- {sentence}") for sentence in findings(self.run)))
+
+    def __str__(self) -> str:
+        buffer = io.StringIO()
+        Console(file=buffer, width=PLAIN_WIDTH, color_system=None, force_terminal=False).print(self)
+        return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
+
+
+def summary(run: Run) -> Summary:
+    """The headline of an evaluation, to be printed by rich or by `print`."""
+    return Summary(run)
