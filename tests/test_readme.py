@@ -10,6 +10,7 @@ import pytest
 from reference.models import tiny, tokens
 
 import sinkscope
+from sinkscope.cli.verbs import VERBS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -32,9 +33,9 @@ def test_headline_table_lists_every_number() -> None:
     assert set(listed) == set(analysis.headline)
 
 
-@pytest.mark.parametrize("command", ["analyze", "pretrain"])
-def test_commands_exist(command: str) -> None:
-    assert f"sinkscope {command} " in section("Command line")
+@pytest.mark.parametrize("command", [verb.__name__ for verb in VERBS])
+def test_commands_are_listed_and_answer(command: str) -> None:
+    assert f"    sinkscope {command} " in section("Command line")
     subprocess.run([sys.executable, "-m", "sinkscope", command, "--help"], check=True, capture_output=True)
 
 
