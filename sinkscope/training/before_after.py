@@ -11,6 +11,7 @@ from sinkscope import api
 from sinkscope.comparison.compare import compare_runs
 from sinkscope.comparison.metrics import BY_NAME
 from sinkscope.report.render import render
+from sinkscope.report.text import number
 from sinkscope.tables.store import Run, read_run, write_run
 from sinkscope.training.finetune import Finetuned
 from sinkscope.training.settings import Finetuning
@@ -117,8 +118,8 @@ def _against_control(settings: Finetuning, runs: dict[str, Run]) -> str:
             parts.append(f"{title} {row['verdict']}")
         else:
             parts.append(
-                f"{title} {row['verdict']} (x {row['ratio']:.3g}, 95 % interval {row['ratio_low']:.3g} to "
-                f"{row['ratio_high']:.3g})"
+                f"{title} {row['verdict']} (x {number(row['ratio'])}, 95 % interval {number(row['ratio_low'])} to "
+                f"{number(row['ratio_high'])})"
             )
     opening = "Against the control" if reference == CONTROL else "Theta alone was trained, so against the model before"
     return f"{opening}: {'; '.join(parts)}. One training each, so these intervals do not cover the choice of seed."

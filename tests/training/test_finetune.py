@@ -12,6 +12,7 @@ from torch import Tensor
 from sinkscope.config import CheckpointConfig, DataConfig, OptimizerConfig, ScheduleConfig
 from sinkscope.errors import SinkscopeError
 from sinkscope.models.load import load, load_model
+from sinkscope.report.text import number
 from sinkscope.training import finetune as module
 from sinkscope.training.before_after import report
 from sinkscope.training.checkpoint import checkpoints
@@ -165,7 +166,7 @@ def test_the_report_says_what_changed_and_what_the_control_says(settings: Any, t
     assert against.startswith("Against the control: ")
     ratios = compared["comparison"].set_index(["metric", "run"])["value"]
     quotient = ratios["perplexity", "after"] / ratios["perplexity", "control"]
-    assert f"(x {quotient:.3g}" in against
+    assert f"(x {number(quotient)}" in against
     assert (tmp_path / "out" / "report" / "report.pdf").is_file()
     again = report(done, tmp_path / "out", command="sinkscope finetune")
     assert again["comparison"].equals(compared["comparison"])

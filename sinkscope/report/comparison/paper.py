@@ -11,7 +11,7 @@ from sinkscope.tables.store import Run
 
 _MODELS = ("0.3B baseline", "0.3B V-scale", "0.3B backward-only")
 _FIRST = 0.14
-_FEW = 3
+_FEW, _FOUR = 2, 4  # runs beside the three columns of the paper
 
 
 def draw(run: Run) -> Page:
@@ -24,7 +24,7 @@ def draw(run: Run) -> Page:
         cells = [cell(rows[name, look.name], narrow=narrow, judged=False) for look in looks(run)]
         table.append((BY_NAME[name].title, [*cells, *(_published(model, name) for model in _MODELS)]))
     header = [look.label(1000.0) for look in looks(run)]
-    published = [f"{'' if narrow else 'paper: '}{model.split()[1]}" for model in _MODELS]
+    published = [f"{'paper: ' if len(looks(run)) <= _FOUR else ''}{model.split()[1]}" for model in _MODELS]
     matrix(page, [*header, *published], table, top=0.905, first=_FIRST, lines=3)
     return page
 
@@ -45,6 +45,6 @@ ENTRY = Entry(
     draw,
     f"Last three columns: the 0.3B models of {PAPER}, trained from scratch on C4 (step 20000, validation loss, one "
     "seed, no intervals); its ratios are to its own baseline. Losses and absolute norms compare only between models "
-    "of like size, text and tokenizer; ratios say more. A cell: value (95 % interval) and ratio to the reference "
-    "(95 % interval).",
+    "of like size, text and tokenizer; ratios say more. A cell: the value, with its 95 % interval where "
+    "there is room, and the ratio to the reference with its interval.",
 )
