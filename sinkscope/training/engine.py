@@ -130,7 +130,9 @@ def prepare(
     if accelerator.mixed_precision != "no":
         raise SinkscopeError("FSDP2 on CPUs trains in float32: set precision to float32")
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    for layer in family_of(model).decoder_layers(model):
+    wrapper: Any = model
+    base = wrapper.get_base_model() if hasattr(wrapper, "get_base_model") else model  # peft's paths are others
+    for layer in family_of(base).decoder_layers(base):
         fully_shard(layer)
     fully_shard(model)
     sharded = dict(model.named_parameters())

@@ -173,6 +173,8 @@ def _train(
         rows = load_rows(found[-1])
         saver.load_(model, found[-1] / "model")
     engine = prepare(accelerator, model, optimizer, settings.optimizer)
+    if engine.sharded and settings.train != "all":
+        raise SinkscopeError("FSDP trains all weights: train low-rank layers or theta on replicated processes")
     if found:
         load_state(found[-1], engine)
     out.mkdir(parents=True, exist_ok=True)
