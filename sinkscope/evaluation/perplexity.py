@@ -22,9 +22,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
+from sinkscope.bootstrap import Array, ratio_interval
 from sinkscope.capture.passes import IGNORED, frozen, input_device, memory_told, shown
 from sinkscope.errors import SinkscopeError
-from sinkscope.evaluation.intervals import Array, bootstrap_ratio
 from sinkscope.evaluation.rolling import Window, rolling_windows
 from sinkscope.evaluation.texts import Text, check_vocabulary
 from sinkscope.tables.columns import frame
@@ -134,7 +134,7 @@ def _perplexity(losses: TokenLosses, documents: pd.DataFrame, draws: int, seed: 
             continue
         # Windows do not end with words: where windows are drawn, words and bytes are shared out by tokens.
         weights: Array = documents[per].to_numpy(np.float64) if per and by_document else count * size / tokens
-        ends = bootstrap_ratio(nll, weights, draws=draws, seed=seed)
+        ends = ratio_interval(nll, weights, draws=draws, seed=seed)
         rows.append((metric, *(of(value) for value in (total / size, *ends))))
     metrics, values, lows, highs = zip(*rows, strict=True)
     drawn = "documents" if by_document else "windows"

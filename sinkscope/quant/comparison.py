@@ -6,7 +6,7 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from sinkscope.quant.intervals import interval
+from sinkscope.bootstrap import ratio_interval
 from sinkscope.quant.methods import NONE, Chosen, described
 from sinkscope.quant.ranking import mean_loss
 from sinkscope.tables.rows import Rows
@@ -29,7 +29,7 @@ def compare(losses: pd.DataFrame, chosen: Chosen, windows: dict[str, str], *, se
         exact = losses[(losses["model"] == model) & (losses["method"] == NONE)]
         weight_bits, activation_bits, granularity = described(chosen, method)
         loss = mean_loss(measured)
-        low, high = interval(_sums(measured), _counts(measured), seed=seed)
+        low, high = ratio_interval(_sums(measured), _counts(measured), seed=seed)
         rows.add(
             model=model,
             method=method,
@@ -49,7 +49,7 @@ def compare(losses: pd.DataFrame, chosen: Chosen, windows: dict[str, str], *, se
 def change(measured: pd.DataFrame, exact: pd.DataFrame, *, seed: int) -> dict[str, float]:
     """The change of the loss on the same windows with its paired interval: delta, delta_low, delta_high."""
     differences = _sums(measured) - _sums(exact)
-    low, high = interval(differences, _counts(exact), seed=seed)
+    low, high = ratio_interval(differences, _counts(exact), seed=seed)
     return {"delta": float(differences.sum() / _counts(exact).sum()), "delta_low": low, "delta_high": high}
 
 

@@ -1,6 +1,5 @@
 """The headline of a run for the terminal: the numbers and findings of the report's first page."""
 
-import io
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, Group, JustifyMethod, RenderResult
@@ -8,15 +7,15 @@ from rich.table import Table
 from rich.text import Text
 
 from sinkscope.report.findings import findings
+from sinkscope.report.plain import Plain
 from sinkscope.report.verdict import HEADER, data_line, model_line, public_rows, rows
 from sinkscope.tables.store import Run
 
-PLAIN_WIDTH = 140
 _SIDES: tuple[JustifyMethod, ...] = ("left", "right", "right", "right", "left")
 
 
 @dataclass(frozen=True)
-class Summary:
+class Summary(Plain):
     """A run's headline; rich prints it in colour and to the terminal's width, `str` gives plain text."""
 
     run: Run
@@ -28,11 +27,6 @@ class Summary:
         if public_rows(self.run):
             yield _public(self.run)
         yield Group(*(Text(f"- {sentence}") for sentence in findings(self.run)))
-
-    def __str__(self) -> str:
-        buffer = io.StringIO()
-        Console(file=buffer, width=PLAIN_WIDTH, color_system=None, force_terminal=False).print(self)
-        return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
 
 
 def summary(run: Run) -> Summary:

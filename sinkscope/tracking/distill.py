@@ -32,7 +32,7 @@ def distilled(run: Run, step: int) -> Records:
 def _track(run: Run) -> pd.DataFrame:
     numbers = {k: v for k, v in run.info["headline"].items() if v is None or isinstance(v, int | float)}
     numbers |= {"alpha_max": float(alpha_max(run).max())} | thetas(run)
-    limits = intervals(run.tables)
+    limits = intervals(run)
     nothing = (float("nan"), float("nan"))
     return pd.DataFrame(
         {

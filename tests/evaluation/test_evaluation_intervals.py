@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from sinkscope.evaluation.intervals import bootstrap_ratio, wilson
+from sinkscope.bootstrap import ratio_interval
+from sinkscope.evaluation.intervals import wilson
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 25), (25, 25), (7, 25), (1, 1), (499, 500)])
@@ -15,18 +16,18 @@ def test_wilson(successes: int, trials: int) -> None:
     assert wilson(successes, trials) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
-def test_bootstrap_ratio_is_that_of_a_loop() -> None:
+def test_ratio_interval_is_that_of_a_loop() -> None:
     random = np.random.default_rng(0)
     weights = random.uniform(1, 3, 40)
     sums = weights * random.normal(2, 0.5, 40)
-    low, high = bootstrap_ratio(sums, weights, draws=4000, seed=3)
+    low, high = ratio_interval(sums, weights, draws=4000, seed=3)
     ratios = []
     for _ in range(4000):
         drawn = random.integers(0, 40, 40)
         ratios.append(sum(sums[i] for i in drawn) / sum(weights[i] for i in drawn))
     assert (low, high) == pytest.approx(np.percentile(ratios, (2.5, 97.5)), abs=0.02)
-    assert bootstrap_ratio(sums, weights, draws=4000, seed=3) == (low, high)
+    assert ratio_interval(sums, weights, draws=4000, seed=3) == (low, high)
 
 
 def test_one_unit_has_no_interval() -> None:
-    assert all(math.isnan(end) for end in bootstrap_ratio(np.ones(1), np.ones(1), draws=10, seed=0))
+    assert all(math.isnan(end) for end in ratio_interval(np.ones(1), np.ones(1), draws=10, seed=0))

@@ -8,10 +8,10 @@ import slow
 import tiny
 import torch
 
+from sinkscope.bootstrap import ratio_interval
 from sinkscope.capture.passes import batches_of
 from sinkscope.quant import calibrate, parse_probe, probed
 from sinkscope.quant.histograms import counts, histograms
-from sinkscope.quant.intervals import interval
 from sinkscope.quant.modules import linears
 from sinkscope.quant.noise import measure_noise
 from sinkscope.quant.probes import Plan
@@ -126,23 +126,23 @@ def test_histograms_count_every_value(model: "tiny.PreTrainedModel") -> None:
 def test_interval_of_a_mean() -> None:
     generator = np.random.default_rng(0)
     sums, counts_ = generator.normal(300, 10, 200), np.full(200, 100)
-    low, high = interval(sums, counts_, seed=1)
+    low, high = ratio_interval(sums, counts_, seed=1)
     error = sums.std(ddof=1) / 100 / math.sqrt(200)
     assert low == pytest.approx(3 + (sums.mean() - 300) / 100 - 1.96 * error, abs=0.15 * error)
     assert high - low == pytest.approx(2 * 1.96 * error, rel=0.05)
-    assert interval(sums, counts_, seed=1) == (low, high)
-    assert interval(sums, counts_, seed=2) != (low, high)
+    assert ratio_interval(sums, counts_, seed=1) == (low, high)
+    assert ratio_interval(sums, counts_, seed=2) != (low, high)
 
 
 def test_interval_covers_what_it_should() -> None:
     generator = np.random.default_rng(0)
     inside = 0
     for trial in range(100):
-        low, high = interval(generator.normal(0, 1, 60), np.ones(60), seed=trial)
+        low, high = ratio_interval(generator.normal(0, 1, 60), np.ones(60), seed=trial)
         inside += low < 0 < high
     assert 88 <= inside <= 99
 
 
 def test_no_interval_from_one_sequence_or_from_nan() -> None:
-    assert all(math.isnan(end) for end in interval(np.ones(1), np.ones(1), seed=0))
-    assert all(math.isnan(end) for end in interval(np.array([1.0, math.nan]), np.ones(2), seed=0))
+    assert all(math.isnan(end) for end in ratio_interval(np.ones(1), np.ones(1), seed=0))
+    assert all(math.isnan(end) for end in ratio_interval(np.array([1.0, math.nan]), np.ones(2), seed=0))

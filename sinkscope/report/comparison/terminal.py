@@ -1,6 +1,5 @@
 """A comparison for the terminal: what page 1 says, a line per metric and run."""
 
-import io
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -11,7 +10,7 @@ from sinkscope.comparison.metrics import METRICS
 from sinkscope.comparison.verdicts import GROWN, PRESERVED, REFERENCE, SUPPRESSED
 from sinkscope.report.comparison.runs import named, rows_of
 from sinkscope.report.comparison.sentences import manner, outcomes, warning
-from sinkscope.report.terminal import PLAIN_WIDTH
+from sinkscope.report.plain import Plain
 from sinkscope.report.text import number, printable
 from sinkscope.tables.store import Run
 
@@ -19,7 +18,7 @@ _STYLES = {SUPPRESSED: "bold blue", GROWN: "bold red", PRESERVED: "bold green", 
 
 
 @dataclass(frozen=True)
-class Summary:
+class Summary(Plain):
     """A comparison's headline; rich prints it in colour and to the terminal's width, `str` gives plain text."""
 
     run: Run
@@ -34,11 +33,6 @@ class Summary:
         for sentence in outcomes(self.run):
             yield Text(f"- {sentence}")
         yield Text(manner(self.run), style="dim")
-
-    def __str__(self) -> str:
-        buffer = io.StringIO()
-        Console(file=buffer, width=PLAIN_WIDTH, color_system=None, force_terminal=False).print(self)
-        return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
 
 
 def summary(run: Run) -> Summary:

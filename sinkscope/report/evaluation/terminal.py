@@ -1,6 +1,5 @@
 """An evaluation for the terminal: the words and the table of the report's first page."""
 
-import io
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, Group, RenderResult
@@ -8,12 +7,12 @@ from rich.table import Table
 from rich.text import Text
 
 from sinkscope.report.evaluation.words import HEADER, data_line, findings, model_line, rows
-from sinkscope.report.terminal import PLAIN_WIDTH
+from sinkscope.report.plain import Plain
 from sinkscope.tables.store import Run
 
 
 @dataclass(frozen=True)
-class Summary:
+class Summary(Plain):
     """A run's headline; rich prints it in colour and to the terminal's width, `str` gives plain text."""
 
     run: Run
@@ -28,11 +27,6 @@ class Summary:
             table.add_row(*(Text(cell) for cell in cells))
         yield table
         yield Group(*(Text(f"- {sentence}") for sentence in findings(self.run)))
-
-    def __str__(self) -> str:
-        buffer = io.StringIO()
-        Console(file=buffer, width=PLAIN_WIDTH, color_system=None, force_terminal=False).print(self)
-        return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
 
 
 def summary(run: Run) -> Summary:

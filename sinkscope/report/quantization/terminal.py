@@ -1,21 +1,20 @@
 """A quantization run for the terminal: the table of the first page and what it says."""
 
-import io
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from sinkscope.report.plain import Plain
 from sinkscope.report.quantization.words import HEADER, cells, findings, subtitle, text_line
-from sinkscope.report.terminal import PLAIN_WIDTH
 from sinkscope.tables.store import Run
 
 _WORDS = (0, 1, 7)  # columns of words, to the left; numbers go to the right
 
 
 @dataclass(frozen=True)
-class Summary:
+class Summary(Plain):
     """What a run found; rich prints it in colour and to the terminal's width, `str` gives plain text."""
 
     run: Run
@@ -32,11 +31,6 @@ class Summary:
             table.add_row(*(Text(cell) for cell in row))
         yield table
         yield Group(*(Text(f"- {sentence}") for sentence in findings(self.run)))
-
-    def __str__(self) -> str:
-        buffer = io.StringIO()
-        Console(file=buffer, width=PLAIN_WIDTH, color_system=None, force_terminal=False).print(self)
-        return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
 
 
 def summary(run: Run) -> Summary:

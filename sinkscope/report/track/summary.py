@@ -1,6 +1,5 @@
 """A track for the terminal: the words and tables of page 1."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,14 +7,14 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from sinkscope.report.terminal import PLAIN_WIDTH
+from sinkscope.report.plain import Plain
 from sinkscope.report.track.words import appearance_cells, progress_cells, sentences
 from sinkscope.report.verdict import data_line, model_line
 from sinkscope.tables.store import Run
 
 
 @dataclass(frozen=True)
-class Summary:
+class Summary(Plain):
     """What a track found; rich prints it in colour and to the terminal's width, `str` gives plain text."""
 
     run: Run
@@ -27,11 +26,6 @@ class Summary:
         yield _table(header, appearance_cells(self.run), bold=2)
         yield _table(*progress_cells(self.run))
         yield Group(*(Text(f"- {sentence}") for sentence in sentences(self.run)))
-
-    def __str__(self) -> str:
-        buffer = io.StringIO()
-        Console(file=buffer, width=PLAIN_WIDTH, color_system=None, force_terminal=False).print(self)
-        return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], bold: int | None = None) -> Table:
