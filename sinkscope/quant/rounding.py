@@ -18,7 +18,7 @@ BITS = range(2, 9)
 
 
 def largest_code(bits: int) -> int:
-    """N = 2^(bits-1) - 1."""
+    """The code of the largest value, n = 2^(bits-1) - 1."""
     return int(2 ** (bits - 1)) - 1
 
 

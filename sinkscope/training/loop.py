@@ -24,7 +24,7 @@ from sinkscope.monitoring.monitor import PROBE_SEQUENCES, Monitor
 from sinkscope.training.checkpoint import Rows, Saver, save_checkpoint
 from sinkscope.training.corpus import Corpus, batch_indices
 from sinkscope.training.engine import Engine, averaged, shares
-from sinkscope.training.metrics import is_spike, write_metrics
+from sinkscope.training.metrics import in_words, is_spike, write_metrics
 from sinkscope.training.schedule import rate_factor
 
 
@@ -156,6 +156,8 @@ def train(
         if done % plan.checkpoint.every == 0 and done < plan.schedule.steps:
             keep(done)
     write_rows()
+    if accelerator.is_main_process:
+        say(in_words(rows))
     return rows
 
 

@@ -90,12 +90,14 @@ def test_seeds_share_their_text_and_differ_in_weights(recipe: Recipe, tmp_path: 
     assert len(list((tmp_path / "run" / "tokens").iterdir())) == 1
 
 
-def test_logs_every_step_and_tells_a_tracker(recipe: Recipe, tmp_path: Path) -> None:
+def test_logs_every_step_and_tells_a_tracker(recipe: Recipe, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     pretrain(recipe, tmp_path / "run", log_to="tensorboard")
     rows = pd.read_parquet(tmp_path / "run" / "metrics.parquet")
     assert rows["step"].tolist() == list(range(12))
     assert {"loss", "lr", "grad_norm", "clipped", "spike", "valid_loss"} < set(rows.columns)
     assert rows["clipped"].tolist() == (rows["grad_norm"] > 1.0).tolist()
+    share = 100 * rows["clipped"].mean()
+    assert f"gradients clipped in {share:.1f} % of 12 steps; 0 loss spikes" in capfd.readouterr().err
     assert rows["valid_loss"].notna().tolist() == [(step + 1) % 6 == 0 for step in range(12)]
     assert list((tmp_path / "run").rglob("events.out.tfevents.*"))
 
