@@ -77,7 +77,7 @@ def prepare_corpus(
     if len(valid) < data.valid_sequences:
         raise SinkscopeError(
             f"the held-out text holds {len(valid)} windows of {data.tokens} tokens, fewer than the "
-            f"{data.valid_sequences} of data.valid_sequences: lower it, lower data.holdout, or use a longer text"
+            f"{data.valid_sequences} asked for (valid_sequences): ask for fewer, or use more text"
         )
     return Corpus(tokenizer, train, valid[torch.arange(len(valid))])
 

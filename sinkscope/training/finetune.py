@@ -26,15 +26,15 @@ from transformers import PreTrainedModel
 
 from sinkscope.errors import SinkscopeError
 from sinkscope.models.load import Loaded, load_model
-from sinkscope.text.windows import default_tokens
+from sinkscope.text.windows import context_of, default_tokens
 from sinkscope.training.checkpoint import Rows, check_checkpoint_room, checkpoints, load_rows, load_state
 from sinkscope.training.corpus import Corpus, prepare_corpus
 from sinkscope.training.disk import building_folder, replace_text
 from sinkscope.training.engine import Engine, make_accelerator, prepare, shares
-from sinkscope.training.folder import CHECKPOINTS, MODEL, claim
+from sinkscope.training.folder import CHECKPOINTS, MODEL, TOKENS, claimed
 from sinkscope.training.loop import say, train, validation_loss
 from sinkscope.training.lora import merged, with_lora
-from sinkscope.training.model import build_optimizer
+from sinkscope.training.model import build_optimizer, recompute_activations_
 from sinkscope.training.retrofit import calibration_windows, ramp, start_vscale_
 from sinkscope.training.save import base_of, finish, trained_saver, whole_saver
 from sinkscope.training.settings import CONTEXT, Finetuning, LoraSettings
@@ -102,9 +102,14 @@ def finetune(
         raise SinkscopeError(f"{settings.model} has V-scale already: leave out --vscale to train it on", exit_code=2)
     if settings.data.tokens == CONTEXT:
         settings = replace(settings, data=replace(settings.data, tokens=default_tokens(loaded.model)))
-    claim(out, {**asdict(settings), "control": control}, accelerator, resume=resume)
+    elif settings.data.tokens > context_of(loaded.model):
+        raise SinkscopeError(
+            f"{settings.data.tokens} tokens exceed the model's context of {context_of(loaded.model)}: "
+            "use fewer --tokens", exit_code=2
+        )  # fmt: skip
     windows = settings.schedule.steps * settings.optimizer.batch_sequences
-    corpus = prepare_corpus(settings.data, loaded.tokenizer, out / "tokens", accelerator, windows=windows)
+    with claimed(out, {**asdict(settings), "control": control}, accelerator, resume=resume):
+        corpus = prepare_corpus(settings.data, loaded.tokenizer, out / TOKENS, accelerator, windows=windows)
     start_tracker(accelerator, asdict(settings))
     losses = _Losses(out / LOSSES, accelerator)
     _train(settings, loaded, corpus, out, accelerator, losses, after="after")
@@ -194,7 +199,7 @@ def _train(
 def _arranged_(base: PreTrainedModel, settings: Finetuning) -> Any:
     """Leaves gradients on for what is trained, V-scale aside, which comes later; returns the model to call."""
     if settings.gradient_checkpointing:
-        base.gradient_checkpointing_enable({"use_reentrant": False})
+        recompute_activations_(base)
         if settings.train != "all":
             base.enable_input_require_grads()
     if settings.train == "theta":

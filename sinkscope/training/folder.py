@@ -7,6 +7,9 @@ OUT/metrics.parquet  one row per step
 """
 
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +19,14 @@ from sinkscope.errors import SinkscopeError
 from sinkscope.training.disk import replace_text
 
 SETTINGS = "settings.json"
-MODEL, CHECKPOINTS, METRICS = "model", "checkpoints", "metrics.parquet"
+MODEL, CHECKPOINTS, METRICS, TOKENS = "model", "checkpoints", "metrics.parquet", "tokens"
 
 
-def claim(out: Path, settings: dict[str, Any], accelerator: Accelerator, *, resume: bool) -> None:
-    """Takes a folder for a training, or takes it up again.
+@contextmanager
+def claimed(out: Path, settings: dict[str, Any], accelerator: Accelerator, *, resume: bool) -> Iterator[None]:
+    """Takes a folder for a training, or takes it up again; around what can still fail for the user's input.
+
+    If that does fail and the folder was taken just now, it is left as it was, for the corrected command to take.
 
     Args:
         out: the folder.
@@ -39,10 +45,20 @@ def claim(out: Path, settings: dict[str, Any], accelerator: Accelerator, *, resu
     elif out.exists() and any(not path.name.startswith(".") for path in out.iterdir()):
         raise SinkscopeError(f"{out} is not empty and holds no training run: choose another --out", exit_code=2)
     accelerator.wait_for_everyone()  # all have looked before one of them writes
-    if accelerator.is_main_process and not note.exists():
+    taken = accelerator.is_main_process and not note.exists()
+    if taken:
         out.mkdir(parents=True, exist_ok=True)
         replace_text(note, json.dumps(settings, indent=1))
     accelerator.wait_for_everyone()
+    try:
+        yield
+    except SinkscopeError:
+        if taken:
+            note.unlink()
+            shutil.rmtree(out / TOKENS, ignore_errors=True)
+            if not any(out.iterdir()):
+                out.rmdir()
+        raise
 
 
 def _refuse_other(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:

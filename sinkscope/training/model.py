@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from sinkscope.config import OptimizerConfig, Recipe
 from sinkscope.vscale import attach_
@@ -49,3 +49,10 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Op
         )
         return eight_bit
     return torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.eps, fused=True)
+
+
+def recompute_activations_(model: PreTrainedModel) -> None:
+    """Turns gradient checkpointing on, by the name that the installed transformers has for it."""
+    name = "activation_checkpointing_enable"
+    enable: Any = getattr(model, name, None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})

@@ -10,9 +10,9 @@ from sinkscope.config import Recipe
 from sinkscope.training.checkpoint import Rows, check_checkpoint_room, checkpoints, load_rows, load_state
 from sinkscope.training.corpus import Corpus, prepare_corpus
 from sinkscope.training.engine import make_accelerator, prepare, shares
-from sinkscope.training.folder import CHECKPOINTS, MODEL, claim
+from sinkscope.training.folder import CHECKPOINTS, MODEL, TOKENS, claimed
 from sinkscope.training.loop import train
-from sinkscope.training.model import build_model, build_optimizer
+from sinkscope.training.model import build_model, build_optimizer, recompute_activations_
 from sinkscope.training.save import finish, whole_saver
 from sinkscope.training.trackers import start_tracker
 
@@ -38,16 +38,16 @@ def pretrain(
     """
     accelerator = make_accelerator(precision=recipe.precision, log_to=log_to, folder=str(out))
     shares(recipe.optimizer, accelerator.num_processes)
-    claim(out, asdict(recipe), accelerator, resume=resume)
-    if (out / MODEL).is_dir():
-        return out / MODEL
-    corpus = prepare_corpus(
-        recipe.data,
-        recipe.tokenizer,
-        tokens or out / "tokens",
-        accelerator,
-        windows=recipe.schedule.steps * recipe.optimizer.batch_sequences,
-    )
+    with claimed(out, asdict(recipe), accelerator, resume=resume):
+        if (out / MODEL).is_dir():
+            return out / MODEL
+        corpus = prepare_corpus(
+            recipe.data,
+            recipe.tokenizer,
+            tokens or out / TOKENS,
+            accelerator,
+            windows=recipe.schedule.steps * recipe.optimizer.batch_sequences,
+        )
     start_tracker(accelerator, asdict(recipe))
     _train(recipe, corpus, out, accelerator)
     accelerator.end_training()
@@ -76,7 +76,7 @@ def pretrain_seeds(
     Returns:
         The folders of the finished models.
     """
-    tokens = tokens or out / "tokens"
+    tokens = tokens or out / TOKENS
     return [
         pretrain(replace(recipe, seed=seed), out / f"seed-{seed}", resume=resume, tokens=tokens, log_to=log_to)
         for seed in range(recipe.seed, recipe.seed + count)
@@ -87,7 +87,7 @@ def _train(recipe: Recipe, corpus: Corpus, out: Path, accelerator: Accelerator) 
     set_seed(recipe.seed)
     model = build_model(recipe, corpus.tokenizer)
     if recipe.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        recompute_activations_(model)
     optimizer = build_optimizer(model, recipe.optimizer)
     saver = whole_saver(model, corpus.tokenizer)
     found = checkpoints(out / CHECKPOINTS)

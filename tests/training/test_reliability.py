@@ -140,3 +140,16 @@ def test_a_spike_stands_out_from_the_steps_before() -> None:
     assert is_spike(3.5, [*steady, 9.0])
     assert not is_spike(9.0, steady[:10])
     assert not is_spike(3.001, [3.0] * 50)
+
+
+def test_a_run_that_could_not_begin_leaves_its_folder_to_the_next(recipe: Recipe, tmp_path: Path) -> None:
+    greedy = replace(recipe, data=replace(recipe.data, valid_sequences=10**6))
+    with pytest.raises(SinkscopeError, match="ask for fewer"):
+        pretrain(greedy, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".hidden").touch()
+    with pytest.raises(SinkscopeError, match="ask for fewer"):
+        pretrain(greedy, tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".hidden"]
+    assert pretrain(recipe, tmp_path / "run").is_dir()
