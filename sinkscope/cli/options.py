@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 _MODEL, _DATA, _MEASURE, _OUTPUT, _TRAIN = "Model", "Data", "Measurement", "Output", "Training"
+_VSCALE, _COMPARE, _QUANT = "V-scale", "Comparison", "Quantization"
 _PERPLEXITY, _NEEDLES, _TASKS = "Perplexity", "Needles", "Tasks"
-_COMPARE = "Comparison"
 
 
 def _option(flag: str, panel: str, text: str, metavar: str | None = None) -> typer.models.OptionInfo:
@@ -58,6 +58,7 @@ IsolateDocuments = Annotated[
     bool, _option("--isolate-documents", _DATA, "Keep packed documents from attending to each other.")
 ]
 
+# analyze
 NoBackward = Annotated[bool, _option("--no-backward", _MEASURE, "Measure no gradients.")]
 SinkEpsilon = Annotated[float, _option("--sink-epsilon", _MEASURE, "A head is a sink where alpha exceeds this.")]
 SinkWindow = Annotated[int, _option("--sink-window", _MEASURE, "Queries that alpha averages over, itself included.")]
@@ -69,6 +70,7 @@ Out = Annotated[Path | None, _option("--out", _OUTPUT, "Folder for the run; by d
 Force = Annotated[bool, _option("--force", _OUTPUT, "Replace an existing run folder.")]
 Json = Annotated[bool, _option("--json", _OUTPUT, "Print the run's run.json on stdout, and nothing else.")]
 
+# pretrain
 Recipe = Annotated[str, typer.Argument(help="A recipe: a TOML file, or the name of a shipped one.")]
 TrainingOut = Annotated[Path, _option("--out", _OUTPUT, "Folder for the model, its checkpoints and metrics.")]
 Set = Annotated[
@@ -85,14 +87,7 @@ TokensDir = Annotated[
 LogTo = Annotated[str | None, _option("--log-to", _TRAIN, "Log the metrics there too.", "tensorboard|wandb")]
 Resume = Annotated[bool, _option("--resume", _TRAIN, "Continue from the newest checkpoint below --out.")]
 
-_VSCALE, _HOW = "V-scale", _TRAIN
-
-
-def _switch(flags: str, panel: str, text: str) -> typer.models.OptionInfo:
-    option: typer.models.OptionInfo = typer.Option(flags, help=text, rich_help_panel=panel)
-    return option
-
-
+# finetune
 VScale = Annotated[bool, _option("--vscale", _VSCALE, "Put V-scale on the values.")]
 VScaleVariant = Annotated[str, _option("--vscale-variant", _VSCALE, "Which variant.", "learned|fixed|backward-only")]
 VScaleInit = Annotated[
@@ -106,36 +101,37 @@ VScaleInit = Annotated[
 ]
 VScaleWarmup = Annotated[int, _option("--vscale-warmup", _VSCALE, "Steps over which C rises from 0 to its start.")]
 Control = Annotated[
-    bool, _switch("--control/--no-control", _VSCALE, "Train the same without V-scale too, to hold the result against.")
+    bool, _option("--control/--no-control", _VSCALE, "Train the same without V-scale too, to hold the result against.")
 ]
-Train = Annotated[str, _option("--train", _HOW, "What is trained.", "all|lora|theta")]
-Lora = Annotated[bool, _option("--lora", _HOW, "Train low-rank layers (peft); the same as --train lora.")]
-LoraRank = Annotated[int, _option("--lora-rank", _HOW, "Rank of the low-rank layers; alpha is twice that.")]
-LoadIn = Annotated[str | None, _option("--load-in", _HOW, "Quantize the base (bitsandbytes).", "4bit|8bit")]
-FinetuneSteps = Annotated[int, _option("--steps", _HOW, "Optimizer steps.")]
-Lr = Annotated[float | None, _option("--lr", _HOW, "Peak learning rate; by default 2e-4, and 1e-2 for theta alone.")]
-Warmup = Annotated[int | None, _option("--warmup", _HOW, "Steps of warm-up of the rate; by default a tenth.")]
-Optimizer = Annotated[str, _option("--optimizer", _HOW, "Optimizer.", "adamw|adamw8bit")]
-BatchSequences = Annotated[int, _option("--batch-sequences", _HOW, "Windows per step, over all processes.")]
+Train = Annotated[str, _option("--train", _TRAIN, "What is trained.", "all|lora|theta")]
+Lora = Annotated[bool, _option("--lora", _TRAIN, "Train low-rank layers (peft); the same as --train lora.")]
+LoraRank = Annotated[int, _option("--lora-rank", _TRAIN, "Rank of the low-rank layers; alpha is twice that.")]
+LoadIn = Annotated[str | None, _option("--load-in", _TRAIN, "Quantize the base (bitsandbytes).", "4bit|8bit")]
+FinetuneSteps = Annotated[int, _option("--steps", _TRAIN, "Optimizer steps.")]
+Lr = Annotated[float | None, _option("--lr", _TRAIN, "Peak learning rate; by default 2e-4, and 1e-2 for theta alone.")]
+Warmup = Annotated[int | None, _option("--warmup", _TRAIN, "Steps of warm-up of the rate; by default a tenth.")]
+Optimizer = Annotated[str, _option("--optimizer", _TRAIN, "Optimizer.", "adamw|adamw8bit")]
+BatchSequences = Annotated[int, _option("--batch-sequences", _TRAIN, "Windows per step, over all processes.")]
 MicroSequences = Annotated[
-    int | None, _option("--micro-sequences", _HOW, "Windows per forward pass; gradients accumulate over a step.")
+    int | None, _option("--micro-sequences", _TRAIN, "Windows per forward pass; gradients accumulate over a step.")
 ]
-WeightDecay = Annotated[float, _option("--weight-decay", _HOW, "Decay of matrices; nothing else decays.")]
-Clip = Annotated[float, _option("--clip", _HOW, "Largest gradient norm.")]
+WeightDecay = Annotated[float, _option("--weight-decay", _TRAIN, "Decay of matrices; nothing else decays.")]
+Clip = Annotated[float, _option("--clip", _TRAIN, "Largest gradient norm.")]
 Precision = Annotated[
-    str, _option("--precision", _HOW, "bfloat16 is autocast over the loaded weights.", "auto|float32|bfloat16")
+    str, _option("--precision", _TRAIN, "bfloat16 is autocast over the loaded weights.", "auto|float32|bfloat16")
 ]
 GradientCheckpointing = Annotated[
-    bool, _option("--gradient-checkpointing", _HOW, "Recompute activations instead of keeping them.")
+    bool, _option("--gradient-checkpointing", _TRAIN, "Recompute activations instead of keeping them.")
 ]
-Compile = Annotated[bool, _option("--compile", _HOW, "Compile the training step.")]
-CheckpointEvery = Annotated[int, _option("--checkpoint-every", _HOW, "Steps between checkpoints; two are kept.")]
-EvaluateEvery = Annotated[int, _option("--evaluate-every", _HOW, "Steps between measurements of the held-out loss.")]
+Compile = Annotated[bool, _option("--compile", _TRAIN, "Compile the training step.")]
+CheckpointEvery = Annotated[int, _option("--checkpoint-every", _TRAIN, "Steps between checkpoints; two are kept.")]
+EvaluateEvery = Annotated[int, _option("--evaluate-every", _TRAIN, "Steps between measurements of the held-out loss.")]
 ValidSequences = Annotated[int, _option("--valid-sequences", _DATA, "Windows of held-out text to measure on.")]
 Report = Annotated[
-    bool, _switch("--report/--no-report", _OUTPUT, "Analyze before and after, and write one comparison.")
+    bool, _option("--report/--no-report", _OUTPUT, "Analyze before and after, and write one comparison.")
 ]
 
+# compare and report
 Runs = Annotated[
     list[str],
     typer.Argument(
@@ -171,6 +167,7 @@ ReportOut = Annotated[
 ]
 ReportForce = Annotated[bool, _option("--force", _OUTPUT, "Write into an existing folder, over an older report.")]
 
+# track
 Checkpoints = Annotated[
     str,
     typer.Argument(help="A folder of checkpoints of one training run, or with --revisions a Hugging Face model id."),
@@ -188,8 +185,7 @@ TrackResume = Annotated[
     bool, _option("--resume", _OUTPUT, "Go on with an interrupted track: measure the missing checkpoints only.")
 ]
 
-# sinkscope quantize
-_QUANT = "Quantization"
+# quantize
 Models = Annotated[
     list[str],
     typer.Argument(help="Full-precision models: demo, demo-vscale, local folders, or Hugging Face model ids."),
@@ -243,6 +239,7 @@ Environment = Annotated[
 ]
 QuantizationOut = Annotated[Path, _option("--out", _OUTPUT, "Folder for the run.")]
 
+# evaluate
 Haystack = Annotated[str, _option("--haystack", _NEEDLES, "Text that hides the needles, a source as --data is.")]
 Variants = Annotated[
     str, _option("--variants", _NEEDLES, "Kinds of needles, by commas.", "none|single_2,single_3,multikey_1")
