@@ -101,7 +101,7 @@ def _panel(axes: Axes, panel: Panel, run: Run) -> None:
         if metric in thresholds:
             axes.axhline(float(thresholds[metric]), color=style.GREY, linestyle=":", linewidth=1.2)
     if len(known) > 1:
-        axes.legend(loc="best", frameon=True, framealpha=0.85, edgecolor="none")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2)  # below, where no curve can be
 
 
 ENTRY = Entry(
