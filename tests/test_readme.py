@@ -62,3 +62,8 @@ def test_ci_finds_the_test_command() -> None:
     finder = script.split("awk '")[1].split("' README.md")[0]
     found = subprocess.run(["awk", finder, "README.md"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     assert found == block + "\n"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests" / "benchmarks").glob("bench_*.py")), ids=lambda path: path.stem)
+def test_benchmarks_still_start(path: Path) -> None:
+    subprocess.run([sys.executable, str(path), "--help"], cwd=ROOT, check=True, capture_output=True)

@@ -19,7 +19,8 @@ from sinkscope import Monitor
 from sinkscope.config import load_recipe
 from sinkscope.models.load import load_model
 from sinkscope.monitoring.monitor import EVERY
-from sinkscope.training.loop import build_model, build_optimizer, next_token_loss
+from sinkscope.training.loop import next_token_loss
+from sinkscope.training.model import build_model, build_optimizer
 from sinkscope.training.recipes import find_recipe
 
 WARM_UP = 2
