@@ -22,8 +22,11 @@ from sinkscope.sites import Site
 
 
 @contextmanager
-def recording(model: PreTrainedModel, family: Family, recorder: Recorder) -> Iterator[None]:
+def recording(model: PreTrainedModel, family: Family, recorder: Recorder) -> "Iterator[Hooks]":
     """Feeds `recorder` from every forward and backward pass of `model` inside the `with` block.
+
+    Yields:
+        The hooks, which a driver that calls the layers by itself tells which micro-batch it is at.
 
     Raises:
         SinkscopeError: for a compiled model (its hooks stay silent), and during a forward pass that checkpoints
@@ -34,14 +37,20 @@ def recording(model: PreTrainedModel, family: Family, recorder: Recorder) -> Ite
             "a compiled model cannot be measured, its hooks stay silent: pass the model before torch.compile"
         )
     with ExitStack() as stack:
-        hooks = _Hooks(model, family, recorder)
+        hooks = Hooks(model, family, recorder)
         stack.callback(hooks.remove)
         hooks.attach()
         stack.enter_context(tapped(model, hooks.observers))
-        yield
+        yield hooks
 
 
-class _Hooks:
+class Hooks:
+    """The hooks of one model.
+
+    Attributes:
+        batch: the forward pass whose activations arrive; None before the first.
+    """
+
     def __init__(self, model: PreTrainedModel, family: Family, recorder: Recorder) -> None:
         self.model = model
         self.family = family
@@ -51,6 +60,7 @@ class _Hooks:
         self.batch: MicroBatch | None = None
 
     def attach(self) -> None:
+        """Puts the hooks on the model."""
         model, family = self.model, self.family
         decoder = model.get_decoder()
         self.handles.append(decoder.register_forward_pre_hook(self._begin, with_kwargs=True))
@@ -66,6 +76,7 @@ class _Hooks:
         self._on_input(model.get_submodule(family.final_norm), self.recorder.layers - 1, Site.FINAL_IN)
 
     def remove(self) -> None:
+        """Takes them off again."""
         for handle in self.handles:
             handle.remove()
 
@@ -83,6 +94,14 @@ class _Hooks:
         done.append(self.batch)
 
     def _end(self, _module: nn.Module, _args: tuple[Any, ...], _output: Any) -> None:
+        self.check_finite()
+
+    def check_finite(self) -> None:
+        """Looks at the latest activations of every site.
+
+        Raises:
+            SinkscopeError: if some are not finite, naming the first layer and site.
+        """
         found = self.recorder.finite()
         if found is not None:
             layer, site = found
@@ -96,10 +115,10 @@ class _Hooks:
             output.requires_grad_(True)
 
     def _attach_norm(self, norm: nn.Module, layer: int, branch: str, before: Site, after: Site) -> None:
-        gain, eps = self.family.gain(norm), self.family.epsilon(norm)
-
         def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
             x, batch = _first(args, kwargs), self._current()
+            # Read at each pass: a streamed model's weights come and go.
+            gain, eps = self.family.gain(norm), self.family.epsilon(norm)
             self.recorder.activation(layer, before, batch, x)
             self.recorder.activation(layer, after, batch, output)
             self.recorder.norm(layer, branch, batch, x, output, gain, eps)

@@ -156,6 +156,11 @@ class Recorder:
         self.watch(call.y, bound_values)
         self.watch(call.v, check_values)
 
+    def incomplete(self) -> dict[int, Tensor]:
+        """By layer, the columns with a sink whose sums lack some sequences; layers without such are left out."""
+        missing = {layer: heads.incomplete() for layer, heads in self.heads.items()}
+        return {layer: columns for layer, columns in missing.items() if len(columns)}
+
     def finite(self) -> tuple[int, Site] | None:
         """The first layer and site, in forward order, whose latest activations were not finite; None if all were."""
         latest = torch.stack([statistics.maxima.rows()[-1].cpu() for statistics in self.sites.values()])

@@ -81,7 +81,7 @@ class Scope:
 
     def __enter__(self) -> Self:
         self.recorder.valved = bool(attached(self.model))
-        self._stack.enter_context(recording(self.model, self.family, self.recorder))
+        self.hooks = self._stack.enter_context(recording(self.model, self.family, self.recorder))
         return self
 
     def __exit__(
