@@ -1,0 +1,82 @@
+"""The resident driver: one forward and one backward per micro-batch, with the whole model in memory.
+
+No weight gradient is needed, so every parameter is frozen while the driver runs: backward then costs about as much as
+forward and holds no parameter gradients. Each micro-batch backpropagates the sum of its losses and the captured
+gradients are divided by the run's number of targets at the end; this makes the result independent of the batch size and
+keeps 16-bit gradients away from underflow.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from sinkscope.capture.passes import Batch, input_device, loss_sums, shown, target_counts
+from sinkscope.capture.scope import Scope
+from sinkscope.models.attention import AttentionCall, tapped
+
+
+class Resident:
+    """Drives a model that is in memory as a whole.
+
+    Args:
+        model: frozen and in eval mode.
+        progress: show a progress bar on stderr.
+    """
+
+    def __init__(self, model: PreTrainedModel, *, progress: bool = False) -> None:
+        self.model = model
+        self.progress = progress
+
+    def sweep(self, scope: Scope, batches: list[Batch]) -> list[float]:
+        """Runs every micro-batch forward, and backward where gradients are measured.
+
+        Args:
+            scope: records, entered by this method.
+            batches: what to run.
+
+        Returns:
+            Each sequence's mean loss in nats.
+        """
+        losses: list[float] = []
+        with scope:
+            for batch in shown(batches, "measuring", self.progress):
+                losses += self._forward_backward(batch, scope.settings.backward)
+        return losses
+
+    def complete(self, scope: Scope, batches: list[Batch], missing: dict[int, Tensor]) -> None:
+        """Takes column sums in one more forward sweep.
+
+        Args:
+            scope: whose recorder is completed.
+            batches: the same as before.
+            missing: the columns by layer, int64.
+        """
+        observers: dict[Any, Any] = {}
+        for layer, columns in missing.items():
+            heads = scope.recorder.heads[layer]
+            heads.forget(columns)
+            attention = scope.family.decoder_layers(self.model)[layer].get_submodule(scope.family.attention)
+            observers[attention] = _sweeper(heads.sweep, columns)
+        device = input_device(self.model)
+        with tapped(self.model, observers), torch.no_grad():
+            for ids, _, positions in shown(batches, "completing sinks", self.progress):
+                positions = None if positions is None else positions.to(device)
+                self.model(input_ids=ids.to(device), position_ids=positions, use_cache=False, logits_to_keep=1)
+
+    def _forward_backward(self, batch: Batch, backward: bool) -> list[float]:
+        """One micro-batch: backpropagates the sum of its losses and returns each sequence's mean loss in nats."""
+        with torch.set_grad_enabled(backward):
+            sums = loss_sums(self.model, batch)
+            if backward:
+                sums.sum().backward()
+        return (sums.detach() / target_counts(batch).to(sums.device)).tolist()
+
+
+def _sweeper(sweep: Any, columns: Tensor) -> Any:
+    def observe(call: AttentionCall) -> None:
+        sweep(replace(call, y=call.y.detach()), columns)
+
+    return observe
