@@ -9,6 +9,8 @@ The arguments that a model hands to its layers beside the hidden states (masks, 
 model itself: its decoder runs once per micro-batch with layers that only note how they are called.
 """
 
+import ctypes
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -132,6 +134,7 @@ class _Pass:
             for layer in shown(list(range(last + 1)), "forward", self.progress):
                 with self.weights.loaded(layer, layer + 1 if layer < last else HEAD):
                     self._forward(layer, micro)
+                give_back()
         with self.weights.loaded(HEAD, last):
             losses = [self._head(number, batch) for number, batch in enumerate(micro)]
         for layer in shown(list(reversed(range(last + 1))), "backward", self.progress):
@@ -236,6 +239,7 @@ class _Pass:
         for number in range(len(self.batches)):
             self.kept.drop((STATE, layer, number))
             self.kept.drop((GRADIENT, layer + 1, number))
+        give_back()
 
     def _tell_non_finite(self, layer: int, number: int, batch: MicroBatch) -> None:
         """Runs the layer once more under the hooks, which know where it happened."""
@@ -309,6 +313,17 @@ def _noting(layer: nn.Module, noted: list[tuple[Tensor, Call]], count: int, retu
 
     with mock.patch.object(layer, "forward", forward):
         yield
+
+
+def give_back() -> None:
+    """Returns freed memory to the operating system.
+
+    glibc keeps what was freed between the few small tensors that outlive a layer, and asks for more all the same: without
+    this, memory grows from layer to layer. Other C libraries have no such call and do nothing here.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
 
 
 @contextmanager
