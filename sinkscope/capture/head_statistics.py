@@ -16,6 +16,7 @@ from torch import Tensor
 from sinkscope.capture.columns import alpha, column_sums, one_head, pooled_map, window_map
 from sinkscope.capture.site_statistics import PositionMean, grown
 from sinkscope.capture.stack import Stack
+from sinkscope.capture.statistic import Statistic, total
 from sinkscope.metrics.sinks import is_sink
 from sinkscope.models.attention import AttentionCall
 from sinkscope.settings import Settings
@@ -42,7 +43,7 @@ class Covered(NamedTuple):
 
 
 @dataclass
-class HeadStatistics:
+class HeadStatistics(Statistic):
     """Everything that the tables say of a layer's heads.
 
     Attributes:
@@ -96,6 +97,19 @@ class HeadStatistics:
         self.mass[columns] = 0
         self.second_moment[columns] = 0
         self.counted[columns] = 0
+
+    def merge(self, other: "HeadStatistics") -> None:
+        """Adds the other's sequences."""
+        self.alpha.merge(other.alpha)
+        self.sink_share.merge(other.sink_share)
+        self.mass = total(self.mass, other.mass)
+        self.second_moment = total(self.second_moment, other.second_moment)
+        self.counted = total(self.counted, other.counted)
+        self.lengths += other.lengths
+        self.sink_rates.merge(other.sink_rates)
+        self.sinks.merge(other.sinks)
+        self.sink_alphas.merge(other.sink_alphas)
+        self.maps += other.maps
 
     def _find(self, first: int, call: AttentionCall) -> Tensor:
         """Adds a call's alphas and sinks; tells which positions hold a sink of any head, bool [N, S]."""

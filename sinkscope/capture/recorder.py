@@ -68,6 +68,23 @@ class Recorder:
         massive = {self.canonical(layer, site) for layer in range(layers) for site in MASSIVE_SITES}
         self._keeps_entries = massive
 
+    def state(self) -> dict[str, Any]:
+        """What was recorded so far, by attribute: the dictionaries of statistics, and the forward passes."""
+        return {name: kept for name, kept in vars(self).items() if isinstance(kept, dict | list)}
+
+    def merge(self, other: "Recorder") -> None:
+        """Adds what another recorder took in from the sequences that come after one's own."""
+        for name, kept in other.state().items():
+            mine = getattr(self, name)
+            if isinstance(kept, list):
+                mine += kept
+                continue
+            for key, statistic in kept.items():
+                if key in mine:
+                    mine[key].merge(statistic)
+                else:
+                    mine[key] = statistic
+
     def canonical(self, layer: int, site: Site) -> Key:
         """The name under which a site's tensor is reduced."""
         if site is Site.H_OUT:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from sinkscope.capture.journal import Journal
 from sinkscope.capture.passes import Batch, batches_of, check_windows, frozen, memory_told, target_counts
 from sinkscope.capture.resident import Resident
 from sinkscope.capture.scope import Scope
@@ -29,8 +30,11 @@ class Driver(Protocol):
     def device(self) -> torch.device:
         """Where the passes are made."""
 
-    def sweep(self, scope: Scope, batches: list[Batch]) -> list[float]:
-        """Runs every micro-batch through the scope; returns each sequence's mean loss in nats."""
+    def sweep(self, scope: Scope, batches: list[Batch], journal: Journal | None = None) -> list[float]:
+        """Runs every micro-batch through the scope; returns each sequence's mean loss in nats.
+
+        Where there is a journal, it goes on from the state in it, and keeps its own there.
+        """
 
     def complete(self, scope: Scope, batches: list[Batch], missing: dict[int, Tensor]) -> None:
         """Takes the column sums, by layer, of sinks that earlier micro-batches did not know of."""
@@ -45,6 +49,7 @@ def measure(
     document_ids: Tensor | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,
     driver: Driver | None = None,
+    journal: Journal | None = None,
     progress: bool = False,
 ) -> Run:
     """Measures a model on windows of text.
@@ -57,6 +62,7 @@ def measure(
         document_ids: documents [N, T] that shall not attend to each other; None lets packed windows attend across.
         tokenizer: names the tokens in the tables.
         driver: makes the passes; by default `Resident`.
+        journal: keeps the state of the measurement on disk; it belongs to this request alone.
         progress: show a progress bar on stderr, where no driver is given.
 
     Raises:
@@ -68,7 +74,7 @@ def measure(
     driver = driver or Resident(model, progress=progress)
     scope = Scope(model, settings, tokenizer, driver.device)
     with frozen(model), memory_told(batch_size):
-        losses = driver.sweep(scope, batches)
+        losses = driver.sweep(scope, batches, journal)
         missing = scope.recorder.incomplete()
         if missing:
             driver.complete(scope, batches, missing)

@@ -4,6 +4,7 @@ import sys
 
 from sinkscope.cli import options
 from sinkscope.cli.output import command_line, default_folder, show
+from sinkscope.errors import SinkscopeError
 from sinkscope.settings import Settings
 
 
@@ -35,7 +36,8 @@ def analyze(
     gradient_checkpointing: options.LayerByLayer = False,
     spill: options.Spill = None,
     out: options.Out = None,
-    force: options.Force = False,
+    force: options.AnalysisForce = False,
+    resume: options.AnalysisResume = False,
     json: options.Json = False,
 ) -> None:
     """Measure a model and write a run folder: tables, figures and a report."""
@@ -53,33 +55,43 @@ def analyze(
     check_target(folder, force=force)
 
     from sinkscope import api
+    from sinkscope.capture.journal import KIND
+    from sinkscope.unfinished import folder_of
 
-    analysis = api.analyze(
-        model,
-        data=data,
-        data_options={
-            "config": data_config,
-            "split": data_split,
-            "streaming": data_streaming,
-            "column": data_column,
-        },
-        sequences=sequences,
-        tokens=tokens,
-        batch_size=batch_size,
-        bos=bos,
-        isolate_documents=isolate_documents,
-        settings=settings,
-        stream=stream,
-        gradient_checkpointing=gradient_checkpointing,
-        spill=spill,
-        progress=sys.stderr.isatty(),
-        revision=revision,
-        dtype=dtype,
-        device=device,
-        device_map=device_map,
-        quantize=quantize,
-        trust_remote_code=trust_remote_code,
-    )
+    try:
+        analysis = api.analyze(
+            model,
+            data=data,
+            data_options={
+                "config": data_config,
+                "split": data_split,
+                "streaming": data_streaming,
+                "column": data_column,
+            },
+            sequences=sequences,
+            tokens=tokens,
+            batch_size=batch_size,
+            bos=bos,
+            isolate_documents=isolate_documents,
+            settings=settings,
+            stream=stream,
+            gradient_checkpointing=gradient_checkpointing,
+            spill=spill,
+            out=folder,
+            resume=resume,
+            force=force,
+            progress=sys.stderr.isatty(),
+            revision=revision,
+            dtype=dtype,
+            device=device,
+            device_map=device_map,
+            quantize=quantize,
+            trust_remote_code=trust_remote_code,
+        )
+    except KeyboardInterrupt as error:
+        if not folder_of(folder, KIND).exists():
+            raise
+        raise SinkscopeError("interrupted: the same command with --resume goes on from here") from error
     analysis.info["command"] = command_line()
     analysis.save(folder, force=force)
     show(analysis.run, folder, json=json)
