@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sinkscope.capture.journal import KIND, Journal
 from sinkscope.capture.layerwise import Layerwise
+from sinkscope.capture.processes import Processes
 from sinkscope.capture.request import request_of
 from sinkscope.capture.resident import Resident
 from sinkscope.capture.run import Driver, measure
@@ -112,6 +113,7 @@ def analyze(
     out: str | Path | None = None,
     resume: bool = False,
     force: bool = False,
+    processes: Processes | None = None,
     progress: bool = False,
     **loading: Any,
 ) -> Analysis:
@@ -137,6 +139,7 @@ def analyze(
         out: where the run is going to be saved: the state of the analysis is kept beside it, for `resume`.
         resume: go on with an interrupted analysis of the same request, if there is one at `out`.
         force: throw it away.
+        processes: share the sequences, and all return the analysis (`sinkscope.capture.processes.together`).
         progress: show progress on stderr.
         **loading: options of `sinkscope.models.load.load_model` (revision, dtype, device, ...).
 
@@ -150,6 +153,10 @@ def analyze(
         raise SinkscopeError("--spill goes with --stream or --gradient-checkpointing", exit_code=2)
     if out is not None and not force:
         refuse_unfinished(Path(out), KIND, resume=resume)
+    if processes is not None and loading.get("device_map") is not None:
+        raise SinkscopeError("--device-map spreads one model over all GPUs: it goes with one process", exit_code=2)
+    if processes is not None and not isinstance(model, PreTrainedModel):
+        loading["device"] = processes.device(loading.get("device", "auto"))
     loaded = None
     if not isinstance(model, PreTrainedModel):
         loaded = load_model(str(model), stream=stream, **loading)
@@ -184,9 +191,11 @@ def analyze(
             driver=driver.name,
             device=driver.device,
             device_map=loading.get("device_map"),
-            processes=1,
+            processes=1 if processes is None else processes.count,
         )
-        journal = Journal(Path(out), request, resume=resume, force=force)
+        journal = Journal(Path(out), request, resume=resume, force=force, part=processes.rank if processes else 0)
+        if processes is not None:
+            processes.exchange(None)  # nobody saves before all have looked for what was there
     run = measure(
         model,
         input_ids,
@@ -196,6 +205,7 @@ def analyze(
         tokenizer=tokenizer,
         driver=driver,
         journal=journal,
+        processes=processes,
         progress=progress,
     )
     return Analysis(_described(run, loaded, packed, data), journal)

@@ -7,7 +7,8 @@ beside its place and renamed, and the finished run folder is still written whole
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -72,6 +73,17 @@ def refuse_unfinished(out: Path, kind: str, *, resume: bool) -> None:
             f"an unfinished {kind} of {out} is in {folder}: --resume to go on with it, --force to start anew",
             exit_code=2,
         )
+
+
+@contextmanager
+def resumable(out: Path, kind: str) -> Iterator[None]:
+    """An interrupt inside says how to go on, where there is something to go on with."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if not folder_of(out, kind).is_dir():
+            raise
+        raise SinkscopeError("interrupted: the same command with --resume goes on from here") from error
 
 
 def read_json(path: Path) -> Any:

@@ -85,15 +85,30 @@ class HeadStatistics(Statistic):
         if len(columns):
             self._add(columns, *column_sums(call, columns), call.q.shape[0])
 
-    def incomplete(self) -> Tensor:
-        """Positions with a sink whose column sums lack some sequences, int64, ascending."""
+    def sink_positions(self) -> Tensor:
+        """Positions with a sink, int64, ascending."""
         positions: Tensor = self.sinks.rows()[:, 2].unique()
+        return positions
+
+    def incomplete(self, elsewhere: Tensor | None = None) -> Tensor:
+        """Positions with a sink whose column sums lack some sequences, int64, ascending.
+
+        Args:
+            elsewhere: positions that have a sink in sequences that others measure, int64.
+        """
+        positions = self.sink_positions()
+        if elsewhere is not None:
+            positions = torch.cat([positions, elsewhere.to(positions.device)]).unique()
         lengths = torch.tensor(self.lengths, device=positions.device)
         expected = (lengths[None] > positions[:, None]).sum(1)
-        return positions[self.counted[positions] != expected]
+        counted = torch.zeros_like(expected, dtype=self.counted.dtype)
+        known = positions < len(self.counted)
+        counted[known] = self.counted[positions[known]]
+        return positions[counted != expected]
 
     def forget(self, columns: Tensor) -> None:
         """Clears the sums at `columns`, so that a sweep over the whole run can take them anew."""
+        columns = columns[columns < len(self.counted)]
         self.mass[columns] = 0
         self.second_moment[columns] = 0
         self.counted[columns] = 0

@@ -132,5 +132,4 @@ class Journal(Unfinished):
 
 def restore(recorder: Recorder, saved: Saved) -> None:
     """Puts a saved state into a recorder that has recorded nothing yet."""
-    for name, kept in saved.state.items():
-        setattr(recorder, name, kept)
+    recorder.restore(saved.state)

@@ -17,6 +17,7 @@ from sinkscope.models.load import load_tokenizer
 from sinkscope.tracking.checkpoints import Checkpoint
 from sinkscope.unfinished import Unfinished, read_json, write_json
 
+KIND = "track"
 _SHARED, _WINDOWS, _TOKENIZER = "shared.json", "windows.safetensors", "tokenizer"
 
 
@@ -53,7 +54,7 @@ class Partial(Unfinished):
     """
 
     def __init__(self, out: Path, request: dict[str, Any], *, resume: bool, force: bool) -> None:
-        super().__init__(out, "track", request, resume=resume, force=force)
+        super().__init__(out, KIND, request, resume=resume, force=force)
 
     def windows(self, *, trust_remote_code: bool = False) -> Windows | None:
         """The windows of the track; None until they are kept."""
