@@ -25,6 +25,7 @@ from transformers import PreTrainedModel
 from sinkscope.capture.batches import MicroBatch
 from sinkscope.capture.boundary import Boundary, InMemory, OnDisk
 from sinkscope.capture.head import head_losses
+from sinkscope.capture.journal import Journal
 from sinkscope.capture.passes import Batch, shown, target_counts
 from sinkscope.capture.resident import sweeper
 from sinkscope.capture.scope import Scope
@@ -75,12 +76,13 @@ class Layerwise:
         self.spill = spill
         self.progress = progress
 
-    def sweep(self, scope: Scope, batches: list[Batch]) -> list[float]:
+    def sweep(self, scope: Scope, batches: list[Batch], journal: Journal | None = None) -> list[float]:
         """Runs every micro-batch forward, and backward where gradients are measured.
 
         Args:
             scope: records.
             batches: what to run.
+            journal: must be None: this driver does not resume yet.
 
         Returns:
             Each sequence's mean loss in nats.
@@ -88,6 +90,8 @@ class Layerwise:
         Raises:
             SinkscopeError: if something is not finite, or the model's layers cannot be called one by one.
         """
+        if journal is not None:
+            raise SinkscopeError(f"the {self.name} driver does not resume")
         with _closing(InMemory() if self.spill is None else OnDisk(self.spill)) as kept:
             pass_ = _Pass(self.model, self.weights, scope, batches, kept, self.progress)
             return pass_.forward_backward() if scope.settings.backward else pass_.forward()
