@@ -90,7 +90,8 @@ def decoder_layers(model: PreTrainedModel) -> list[nn.Module]:
     lists = [module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module)]
     if not lists:
         raise SinkscopeError(f"no decoder layers found in architecture `{model.config.model_type}`")
-    return list(max(lists, key=len))
+    longest: nn.ModuleList = max(lists, key=lambda modules: len(modules))
+    return list(longest)
 
 
 def count(model: PreTrainedModel, layers: list[nn.Module], quantize: str | None) -> Parameters:
