@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sinkscope.capture.batches import MicroBatch
+from sinkscope.capture.batches import MicroBatch, Span
 from sinkscope.capture.bound_tally import BoundTally
 from sinkscope.capture.columns import cut
 from sinkscope.capture.gradient_statistics import GradientBlocks, GradientSum
@@ -41,6 +41,7 @@ class Recorder:
         heads: attention statistics by layer.
         values: norms of the values as attention sees them per kv head, by layer.
         raw_values: the same of the projected values; only where V-scale stands between.
+        first: number of the first sequence in the run; what comes before it is measured elsewhere.
         valved: whether V-scale stands between projection and attention.
         blocks: gradient blocks at hn by layer.
         reshaped: sums of the norms' vector-Jacobian products by (layer, branch).
@@ -53,6 +54,7 @@ class Recorder:
     def __init__(self, settings: Settings, layers: int) -> None:
         self.settings = settings
         self.layers = layers
+        self.first = 0
         self.valved = False
         self.sites: dict[Key, SiteStatistics] = {}
         self.gradients: dict[Key, GradientSum] = {}
@@ -68,11 +70,54 @@ class Recorder:
         massive = {self.canonical(layer, site) for layer in range(layers) for site in MASSIVE_SITES}
         self._keeps_entries = massive
 
+    def state(self) -> dict[str, Any]:
+        """What was recorded so far, by attribute: the dictionaries of statistics, and the forward passes."""
+        return {name: kept for name, kept in vars(self).items() if isinstance(kept, dict | list)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes a state in the place of one's own."""
+        for name, kept in state.items():
+            setattr(self, name, kept)
+
+    def merge(self, state: dict[str, Any]) -> None:
+        """Adds the state of another recorder, of the sequences that come after one's own."""
+        for name, kept in state.items():
+            mine = getattr(self, name)
+            if isinstance(kept, list):
+                mine += kept
+                continue
+            for key, statistic in kept.items():
+                if key in mine:
+                    mine[key].merge(statistic)
+                else:
+                    mine[key] = statistic
+
     def canonical(self, layer: int, site: Site) -> Key:
         """The name under which a site's tensor is reduced."""
         if site is Site.H_OUT:
             return (layer, Site.FINAL_IN) if layer == self.layers - 1 else (layer + 1, Site.H_IN)
         return layer, Site.V_SCALED if site is Site.V and not self.valved else site
+
+    def begin(self, size: int, input_ids: Tensor | None, spans: tuple[Span, ...] | None = None) -> MicroBatch:
+        """Adds a forward pass over the run's next `size` sequences.
+
+        Args:
+            size: B.
+            input_ids: token ids [B, T]; None where the caller passed embeddings.
+            spans: where the sequences lie in a padded batch.
+        """
+        first = self.batches[-1].first + self.batches[-1].size if self.batches else self.first
+        ids = None if input_ids is None else input_ids.detach().cpu()
+        self.batches.append(MicroBatch(first, size, ids, spans))
+        return self.batches[-1]
+
+    def in_order(self) -> None:
+        """Sorts what was recorded by layer, whatever the order in which a driver went through them."""
+        for kept in self.state().values():
+            if isinstance(kept, dict):
+                ordered = sorted(kept.items(), key=lambda item: item[0][0] if isinstance(item[0], tuple) else item[0])
+                kept.clear()
+                kept.update(ordered)
 
     def activation(
         self,
@@ -156,9 +201,18 @@ class Recorder:
         self.watch(call.y, bound_values)
         self.watch(call.v, check_values)
 
-    def incomplete(self) -> dict[int, Tensor]:
-        """By layer, the columns with a sink whose sums lack some sequences; layers without such are left out."""
-        missing = {layer: heads.incomplete() for layer, heads in self.heads.items()}
+    def sink_positions(self) -> dict[int, Tensor]:
+        """By layer, the positions where some head has a sink, int64 on the CPU, ascending."""
+        return {layer: heads.sink_positions().cpu() for layer, heads in self.heads.items()}
+
+    def incomplete(self, elsewhere: dict[int, Tensor] | None = None) -> dict[int, Tensor]:
+        """By layer, the columns with a sink whose sums lack some sequences; layers without such are left out.
+
+        Args:
+            elsewhere: by layer, positions that have a sink in sequences that others measure.
+        """
+        others = elsewhere or {}
+        missing = {layer: heads.incomplete(others.get(layer)) for layer, heads in self.heads.items()}
         return {layer: columns for layer, columns in missing.items() if len(columns)}
 
     def finite(self) -> tuple[int, Site] | None:
