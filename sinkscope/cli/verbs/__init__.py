@@ -7,6 +7,7 @@ from sinkscope.cli.verbs.analyze import analyze
 from sinkscope.cli.verbs.compare import compare
 from sinkscope.cli.verbs.evaluate import evaluate
 from sinkscope.cli.verbs.finetune import finetune
+from sinkscope.cli.verbs.plan import plan
 from sinkscope.cli.verbs.pretrain import pretrain
 from sinkscope.cli.verbs.quantize import quantize
 from sinkscope.cli.verbs.report import report
@@ -17,6 +18,7 @@ VERBS: tuple[Callable[..., Any], ...] = (
     compare,
     evaluate,
     finetune,
+    plan,
     pretrain,
     quantize,
     report,
