@@ -54,7 +54,7 @@ TINY: dict[str, Tiny] = {
     "gemma3_text": Tiny("gemma3_text", {"head_dim": 16, "query_pre_attn_scalar": 16, **_WINDOWS}),
     "phi3": Tiny("phi3", {}),
     "olmo": Tiny("olmo", {}),
-    "olmo_clip": Tiny("olmo", {"clip_qkv": 0.5}),
+    "olmo_clip": Tiny("olmo", {"clip_qkv": 1.5}),
     "olmo2": Tiny("olmo2", {}),
     "olmo3": Tiny("olmo3", _WINDOWS),
     "glm": Tiny("glm", {"head_dim": 16}),

@@ -27,6 +27,7 @@ class Block:
         down: path of its down projection.
         norms: path of the norm of each branch that has one.
         streams: of each such branch the stream before and after it.
+        arguments: names of what the layer is called with by position, after the stream.
     """
 
     run: Callable[[Any, Tensor, Attend, Keep], Tensor]
@@ -38,6 +39,7 @@ class Block:
     streams: dict[str, tuple[str, str]] = field(
         default_factory=lambda: {"attn": ("h_in", "h_half"), "mlp": ("h_half", "h_out")}
     )
+    arguments: tuple[str, ...] = ()
 
 
 PARALLEL = {"attn": ("h_in", "h_out"), "mlp": ("h_in", "h_out")}
@@ -144,7 +146,13 @@ _BY_CLASS = {
     "GraniteDecoderLayer": Block(granite),
     "SmolLM3DecoderLayer": Block(pre_norm),
     "StableLmDecoderLayer": Block(stablelm),
-    "GPT2Block": Block(gpt2, "attn", "mlp.c_proj", {"attn": "ln_1", "mlp": "ln_2"}),
+    "GPT2Block": Block(
+        gpt2,
+        "attn",
+        "mlp.c_proj",
+        {"attn": "ln_1", "mlp": "ln_2"},
+        arguments=("past_key_values", "attention_mask", "encoder_hidden_states"),
+    ),
 }
 
 

@@ -237,8 +237,8 @@ class Keeping:
         return tensor
 
     def _block(self, layer: int, block: nn.Module, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        assert not args, "decoder layers are called with keywords"
         kind = block_of(block)
+        kwargs |= dict(zip(kind.arguments, args, strict=False))
 
         def attend(x: Tensor) -> Tensor:
             result: Tensor = block.get_submodule(kind.attention)(hidden_states=x, **kwargs)[0]
