@@ -29,7 +29,9 @@ def shape_of(family: Family, config: Any) -> Shape:
     named = family.kv_heads
     kv_heads = named if isinstance(named, int) else getattr(config, named, None) or heads
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
-    return Shape(heads, int(kv_heads), int(config.hidden_size), int(head_dim), float(getattr(config, family.initializer)))
+    return Shape(
+        heads, int(kv_heads), int(config.hidden_size), int(head_dim), float(getattr(config, family.initializer))
+    )
 
 
 def context(config: Any) -> int | None:

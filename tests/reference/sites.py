@@ -85,7 +85,7 @@ def massive(measured: Measured, token: Callable[[int], str]) -> pd.DataFrame:
 
 
 def _by_size(state: Tensor) -> Iterator[tuple[int, int, float, float]]:
-    """Entries of a hidden state [T, d] from the largest down: position, channel, value, |value| / median, NaN over 0."""
+    """Entries of a hidden state [T, d] from the largest down: position, channel, value, |value| / median (or NaN)."""
     median = float(state.abs().flatten().median())
     width = state.shape[1]
     order = state.abs().flatten().argsort(descending=True)
