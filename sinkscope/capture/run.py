@@ -10,7 +10,15 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from sinkscope.capture.passes import Batch, batches_of, check_windows, frozen, memory_told, target_counts
+from sinkscope.capture.passes import (
+    Batch,
+    batches_of,
+    check_isolation,
+    check_windows,
+    frozen,
+    memory_told,
+    target_counts,
+)
 from sinkscope.capture.resident import Resident
 from sinkscope.capture.scope import Scope
 from sinkscope.settings import Settings
@@ -63,6 +71,8 @@ def measure(
         SinkscopeError: if the windows do not fit the model or memory, or something is not finite.
     """
     check_windows(model, input_ids, batch_size)
+    if document_ids is not None:
+        check_isolation(model)
     batches = batches_of(input_ids, document_ids, batch_size)
     count = sum(int(target_counts(batch).sum()) for batch in batches)
     driver = driver or Resident(model, progress=progress)

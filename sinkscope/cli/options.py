@@ -283,3 +283,6 @@ EvaluationSeed = Annotated[int, _option("--seed", _OUTPUT, "Seed of needles and 
 EvaluationOut = Annotated[
     Path | None, _option("--out", _OUTPUT, "Folder for the run; by default runs/<model>-evaluation.")
 ]
+
+# families
+FamiliesJson = Annotated[bool, _option("--json", _OUTPUT, "Print the list as JSON.")]
