@@ -49,7 +49,7 @@ def _table(entries: list[dict[str, Any]]) -> "Table":
 def _structure(entry: dict[str, Any]) -> str:
     from sinkscope.models.listing import in_words
 
-    return entry["structure"] + (f"  if {in_words(entry['when'])}" if entry["when"] else "")
+    return f"{entry['structure']}  if {in_words(entry['when'])}" if entry["when"] else str(entry["structure"])
 
 
 def _particulars(entry: dict[str, Any]) -> list[str]:

@@ -66,9 +66,9 @@ ENTRY = Entry(
     draw,
     "One dot per layer and token, from gradients summed over sequences, equation (8). Bloat: gradient at the norm's "
     "output over gradient at the branch's output. Change: gradient entering over leaving the branch along the "
-    "residual stream; where both branches read h_in, that of the whole block. Compress: gradient that comes back through the norm over gradient at its output; it falls "
-    "with slope -1 where the norm scales gradients with one over the size of its input. The line marks a ratio of "
-    "1.",
+    "residual stream; where both branches read h_in, that of the whole block. Compress: gradient that comes back "
+    "through the norm over gradient at its output; it falls with slope -1 where the norm scales gradients with one "
+    "over the size of its input. The line marks a ratio of 1.",
     needs_backward=True,
     applies=lambda run: not run["branches"].empty,
 )
