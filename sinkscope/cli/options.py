@@ -294,3 +294,6 @@ PlanSpill = Annotated[
     Path | None, _option("--spill", _MEASURE, "Folder whose disk would hold the states between layers.", "DIR")
 ]
 PlanJson = Annotated[bool, _option("--json", _OUTPUT, "Print the plan as JSON on stdout, and nothing else.")]
+
+# families
+FamiliesJson = Annotated[bool, _option("--json", _OUTPUT, "Print the list as JSON.")]

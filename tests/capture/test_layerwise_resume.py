@@ -14,8 +14,8 @@ from sinkscope.tables.store import read_run
 
 ROOT = Path(__file__).parents[2]
 
-# One process per attempt, forked behind the imports, until there is a run: its place, the layer call to die at (0: none),
-# whether to resume, whether to measure gradients, and a spill folder.
+# One process per attempt, forked behind the imports, until there is a run: its place, the layer call to die at (0:
+# none), whether to resume, whether to measure gradients, and a spill folder.
 DIES = """
 import os, signal, sys
 from pathlib import Path
