@@ -25,10 +25,10 @@ def rms_norm_vjp(grad: Tensor, x: Tensor, gain: Tensor, eps: float) -> Tensor:
         dL/dx through the norm, float32 [..., D].
     """
     x = x.float()
-    inverse = torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
+    inverse = inverse_rms(x, eps)[..., None]
     scaled = grad.float() * gain
     along = (scaled * x).mean(-1, keepdim=True) * inverse.square()
-    return inverse * (scaled - along * x)
+    return scaled.addcmul_(along, x, value=-1).mul_(inverse)
 
 
 def inverse_rms(x: Tensor, eps: float) -> Tensor:
