@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from sinkscope.capture.experts_tables import experts_tables
 from sinkscope.capture.recorder import BRANCHES, MASSIVE_SITES, Recorder
 from sinkscope.capture.site_statistics import SiteStatistics, ValueStatistics
 from sinkscope.metrics.gradients import gradient_sink_ratio
@@ -58,6 +59,9 @@ class Collected:
 def tables(run: Collected) -> dict[str, pd.DataFrame]:
     """Every table of an analysis that applies to the model."""
     vscale = {"vscale": _vscale(run)} if run.valves else {}
+    massive = _massive(run)
+    tokens = _sequence_tokens(run)
+    experts = experts_tables(run.recorder, massive, lambda sequence, at: run.token(tokens[sequence][at]))
     return {
         "heads": _heads(run),
         "layers": _layers(run),
@@ -65,7 +69,7 @@ def tables(run: Collected) -> dict[str, pd.DataFrame]:
         "positions": _positions(run),
         "branches": _branches(run),
         "bounds": _bounds(run),
-        "massive": _massive(run),
+        "massive": massive,
         "values": _values(run),
         **vscale,
         "sequences": _sequences(run),
@@ -73,6 +77,7 @@ def tables(run: Collected) -> dict[str, pd.DataFrame]:
         "sinks": _sinks(run),
         "maps": _maps(run),
         "scatter": _scatter(run),
+        **experts,
     }
 
 
@@ -114,7 +119,8 @@ def _layers(run: Collected) -> pd.DataFrame:
 
 def _layer_sites(run: Collected) -> list[tuple[int, Site]]:
     last = run.recorder.layers - 1
-    return [(layer, site) for layer in range(last + 1) for site in Site if site is not Site.FINAL_IN or layer == last]
+    listed = [(layer, site) for layer in range(last + 1) for site in Site if site is not Site.FINAL_IN or layer == last]
+    return [(layer, site) for layer, site in listed if run.recorder.canonical(layer, site) in run.recorder.sites]
 
 
 def _sites(run: Collected) -> pd.DataFrame:
@@ -185,6 +191,8 @@ def _massive(run: Collected) -> pd.DataFrame:
     tokens = _sequence_tokens(run)
     for layer in range(run.recorder.layers):
         for site in MASSIVE_SITES:
+            if run.recorder.canonical(layer, site) not in run.recorder.sites:
+                continue  # experts have no common down_in
             statistics = run.recorder.sites[run.recorder.canonical(layer, site)]
             value, median = statistics.found.value.rows().cpu(), statistics.medians.rows().cpu()[:, None]
             massive = is_massive(value, median)

@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sinkscope.capture.batches import MicroBatch, attended_spans
+from sinkscope.capture.experts_hooks import recording_experts
 from sinkscope.capture.recorder import Recorder
 from sinkscope.errors import SinkscopeError
 from sinkscope.models.attention import AttentionCall, tapped
+from sinkscope.models.experts import find
 from sinkscope.models.families import Family
 from sinkscope.sites import Site
 
@@ -41,6 +43,7 @@ def recording(model: PreTrainedModel, family: Family, recorder: Recorder) -> "It
         stack.callback(hooks.remove)
         hooks.attach()
         stack.enter_context(tapped(model, hooks.observers))
+        stack.enter_context(recording_experts(model, family, recorder, hooks.current))
         yield hooks
 
 
@@ -70,7 +73,9 @@ class Hooks:
             self._attach_norm(block.get_submodule(family.attention_norm), layer, "attn", Site.H_IN, Site.HN)
             self._attach_norm(block.get_submodule(family.mlp_norm), layer, "mlp", Site.H_HALF, Site.HN2)
             self._on_output(block.get_submodule(family.attention), layer, Site.R_ATTN)
-            self._on_input(block.get_submodule(family.down), layer, Site.DOWN_IN)
+            down = find(block, family.down)
+            if down is not None or family.experts is None:  # experts have no common down projection
+                self._on_input(block.get_submodule(family.down), layer, Site.DOWN_IN)
             self._on_output(block.get_submodule(family.mlp), layer, Site.R_MLP)
             self.observers[block.get_submodule(family.attention)] = self._observer(layer)
         self._on_input(model.get_submodule(family.final_norm), self.recorder.layers - 1, Site.FINAL_IN)
@@ -116,7 +121,7 @@ class Hooks:
 
     def _attach_norm(self, norm: nn.Module, layer: int, branch: str, before: Site, after: Site) -> None:
         def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
-            x, batch = _first(args, kwargs), self._current()
+            x, batch = _first(args, kwargs), self.current()
             # Read at each pass: a streamed model's weights come and go.
             gain, eps = self.family.gain(norm), self.family.epsilon(norm)
             self.recorder.activation(layer, before, batch, x)
@@ -127,24 +132,29 @@ class Hooks:
 
     def _on_input(self, module: nn.Module, layer: int, site: Site) -> None:
         def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            self.recorder.activation(layer, site, self._current(), _first(args, kwargs))
+            self.recorder.activation(layer, site, self.current(), _first(args, kwargs))
 
         self.handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
 
     def _on_output(self, module: nn.Module, layer: int, site: Site) -> None:
         def hook(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
             x = output[0] if isinstance(output, tuple) else output
-            self.recorder.activation(layer, site, self._current(), x)
+            self.recorder.activation(layer, site, self.current(), x)
 
         self.handles.append(module.register_forward_hook(hook))
 
     def _observer(self, layer: int) -> Any:
         def observe(call: AttentionCall) -> None:
-            self.recorder.attention(layer, self._current(), call)
+            self.recorder.attention(layer, self.current(), call)
 
         return observe
 
-    def _current(self) -> MicroBatch:
+    def current(self) -> MicroBatch:
+        """The running micro-batch.
+
+        Raises:
+            SinkscopeError: if there is none, as where a part of the model is called on its own.
+        """
         if self.batch is None:
             raise SinkscopeError("a part of the model was called on its own: call the whole causal LM inside the Scope")
         return self.batch

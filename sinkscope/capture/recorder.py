@@ -14,6 +14,7 @@ from torch import Tensor
 from sinkscope.capture.batches import MicroBatch
 from sinkscope.capture.bound_tally import BoundTally
 from sinkscope.capture.columns import cut
+from sinkscope.capture.experts import ExpertStatistics, Places, RoutingStatistics, groups
 from sinkscope.capture.gradient_statistics import GradientBlocks, GradientSum
 from sinkscope.capture.head_statistics import Covered, HeadStatistics
 from sinkscope.capture.site_statistics import PositionMean, SiteStatistics, ValueStatistics
@@ -21,6 +22,7 @@ from sinkscope.metrics.bounds import TOLERANCE, ValueBounds, value_bounds
 from sinkscope.metrics.moments import token_norms
 from sinkscope.metrics.reshaping import inverse_rms, ratio, rms_norm_vjp
 from sinkscope.models.attention import AttentionCall
+from sinkscope.models.experts import ExpertPart, Routing
 from sinkscope.settings import Settings
 from sinkscope.sites import Site
 
@@ -48,6 +50,9 @@ class Recorder:
         value_gradients: |dL/dv_s|^2 per kv head at the early positions, by layer.
         squared_masses: M_s^2 per kv head at the early positions, by layer.
         batches: the forward passes seen.
+        experts: the routed experts by layer, where there are some.
+        shared_experts: the shared experts by layer, as one expert.
+        routing: the routers by layer.
     """
 
     def __init__(self, settings: Settings, layers: int) -> None:
@@ -65,6 +70,9 @@ class Recorder:
         self.value_gradients: dict[int, PositionMean] = {}
         self.squared_masses: dict[int, PositionMean] = {}
         self.batches: list[MicroBatch] = []
+        self.experts: dict[int, ExpertStatistics] = {}
+        self.shared_experts: dict[int, ExpertStatistics] = {}
+        self.routing: dict[int, RoutingStatistics] = {}
         massive = {self.canonical(layer, site) for layer in range(layers) for site in MASSIVE_SITES}
         self._keeps_entries = massive
 
@@ -155,6 +163,19 @@ class Recorder:
 
         self.watch(call.y, bound_values)
         self.watch(call.v, check_values)
+
+    def routed(self, layer: int, where: Places, routing: Routing, probabilities: Tensor) -> None:
+        """Reduces what a router decided; its layer's attention, which finds the sinks, comes before it."""
+        routers = self.routing.setdefault(layer, RoutingStatistics(probabilities.shape[1]))
+        routers.update(routing, probabilities, groups(where, self.heads[layer].sinks.rows()))
+
+    def expert(self, layer: int, where: Places, part: ExpertPart, experts: int) -> None:
+        """Reduces one routed expert's part of a forward pass."""
+        self.experts.setdefault(layer, ExpertStatistics(experts)).update(part, where)
+
+    def shared_expert(self, layer: int, where: Places, part: ExpertPart) -> None:
+        """Reduces the shared experts' part of a forward pass."""
+        self.shared_experts.setdefault(layer, ExpertStatistics(1)).update(part, where)
 
     def incomplete(self) -> dict[int, Tensor]:
         """By layer, the columns with a sink whose sums lack some sequences; layers without such are left out."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sinkscope.errors import SinkscopeError
+from sinkscope.models.experts import Experts
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Family:
         mlp: MLP module; its output is r_mlp.
         down: down projection inside the layer; its input is down_in.
         gain_offset: added to the norm's weight to give its effective gain (Gemma stores gain - 1).
+        experts: where mixture-of-experts layers keep their parts; None for dense families.
     """
 
     model_type: str
@@ -41,6 +43,7 @@ class Family:
     mlp: str = "mlp"
     down: str = "mlp.down_proj"
     gain_offset: float = 0.0
+    experts: Experts | None = None
 
     def decoder_layers(self, model: nn.Module) -> list[nn.Module]:
         """The decoder layers of a model of this family, first to last."""
@@ -55,7 +58,19 @@ class Family:
         return cast("float", norm.variance_epsilon)
 
 
-FAMILIES = {row.model_type: row for row in (Family("llama"), Family("mistral"), Family("qwen2"), Family("qwen3"))}
+FAMILIES = {
+    row.model_type: row
+    for row in (
+        Family("llama"),
+        Family("mistral"),
+        Family("qwen2"),
+        Family("qwen3"),
+        Family("mixtral", experts=Experts()),
+        Family("olmoe", experts=Experts()),
+        Family("qwen2_moe", experts=Experts(shared="mlp.shared_expert.down_proj")),
+        Family("qwen3_moe", experts=Experts()),
+    )
+}
 
 
 def family_of(model: PreTrainedModel) -> Family:

@@ -22,6 +22,8 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from reference.moe_models import MOE
+
 VOCABULARY = 64
 BOS = 1
 _SHAPE: dict[str, Any] = {
@@ -43,6 +45,7 @@ FAMILIES: dict[str, Callable[[], PreTrainedModel]] = {
     "mistral_window": lambda: MistralForCausalLM(MistralConfig(**_SHAPE, sliding_window=6)),
     "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**_SHAPE)),
     "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**_SHAPE, head_dim=16)),
+    **MOE,
 }
 
 

@@ -8,6 +8,8 @@ _KV_HEAD = ints("kv_head", "key/value head")
 _POSITION = ints("position", "token position in its sequence")
 _SEQUENCE = ints("sequence", "sequence of the run")
 _SITE = texts("site", "measured site")
+_EXPERT = ints("expert", "expert of its kind")
+_GROUP = texts("group", "first (position 0), sink (other positions where a head of the layer has a sink) or other")
 _TOKEN = texts("token", "the token that stands there")
 
 TABLES = (
@@ -181,6 +183,61 @@ TABLES = (
             _POSITION,
             floats("x", "the bound or the predictor"),
             floats("y", "the measured quantity"),
+        ),
+    ),
+    Table(
+        "experts",
+        "A layer and an expert of a mixture of experts; absent for dense models.",
+        (
+            _LAYER,
+            texts("kind", "routed, or shared (sees every token; all shared experts of a layer as one)"),
+            _EXPERT,
+            ints("tokens", "tokens given to the expert"),
+            floats("share", "its share of the layer's pairs of a token and an expert"),
+            floats("abs_max", "largest |x| at the input of its down projection (down_in); null without tokens"),
+            floats("abs_median", "median over sequences of the median |x| there of the sequence's tokens"),
+            floats("kurtosis", "Pearson's kurtosis there (normal distribution: 3), population moments"),
+            ints("massive", "entries there with |x| > 100 and 1000 times the median of the sequence's tokens there"),
+            floats("output_abs_max", "largest |x| of its output, before the router weight"),
+            ints("output_sequence", "sequence of that entry; -1 without tokens"),
+            ints("output_position", "its position; -1 without tokens"),
+            texts("output_token", "the token that stands there"),
+            ints("output_channel", "its channel; -1 without tokens"),
+            Column(
+                "is_super",
+                "bool",
+                "",
+                "a super expert: output_abs_max above the 99.5th percentile of all routed experts' and above a tenth of "
+                "the largest, in a layer that forms massive activations",
+            ),
+        ),
+    ),
+    Table(
+        "router",
+        "A layer, a routed expert and a group of tokens that has some; absent for dense models.",
+        (
+            _LAYER,
+            _EXPERT,
+            _GROUP,
+            ints("tokens", "tokens of the group that were given to the expert"),
+            floats("share", "their share of the group's tokens; over experts it sums to the experts per token"),
+            floats("weight", "mean router weight of these tokens at the expert; null without tokens"),
+        ),
+    ),
+    Table(
+        "routing",
+        "A layer and a group of tokens that has some: how its tokens are routed; absent for dense models.",
+        (
+            _LAYER,
+            _GROUP,
+            ints("tokens", "tokens of the group"),
+            floats("entropy", "mean over them of the entropy of the router's scores over all experts", "nats"),
+            floats(
+                "overlap_first",
+                "share of its experts that a token of the group has in common with another at position 0, mean over pairs",
+            ),
+            floats("overlap_sink", "the same with other sinks of the layer"),
+            floats("overlap_other", "the same with the remaining tokens"),
         ),
     ),
 )
