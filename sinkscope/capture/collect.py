@@ -78,6 +78,7 @@ def tables(run: Collected) -> dict[str, pd.DataFrame]:
         "maps": _maps(run),
         "scatter": _scatter(run),
         **experts,
+        **({"learned_sinks": _learned_sinks(run)} if run.recorder.learned_sinks else {}),
     }
 
 
@@ -278,6 +279,22 @@ def _sinks(run: Collected) -> pd.DataFrame:
             position=position,
             token=[run.token(tokens[s][p]) for s, p in zip(sequence, position, strict=True)],
             alpha=heads.sink_alphas.rows().cpu().numpy(),
+        )
+    return rows.frame()
+
+
+def _learned_sinks(run: Collected) -> pd.DataFrame:
+    rows = Rows("learned_sinks")
+    for layer, sinks in sorted(run.recorder.learned_sinks.items()):
+        mass, early = (stack.rows().double().mean(0).cpu().numpy() for stack in (sinks.mass, sinks.early))
+        rows.add(
+            layer=layer,
+            head=np.arange(len(mass)),
+            logit=sinks.logits.cpu().numpy(),
+            mass=mass,
+            token_mass=1 - mass,
+            early_mass=early,
+            alpha=run.recorder.heads[layer].alpha.mean()[0].cpu().numpy(),
         )
     return rows.frame()
 

@@ -34,7 +34,7 @@ def recording_experts(
     try:
         for layer, block in enumerate(family.decoder_layers(model)):
             hooks.attach(layer, block)
-        with tapped_experts(model, hooks.observers):
+        with tapped_experts(hooks.observers):
             yield
     finally:
         for handle in hooks.handles:

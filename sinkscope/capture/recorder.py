@@ -17,6 +17,7 @@ from sinkscope.capture.columns import cut
 from sinkscope.capture.experts import ExpertStatistics, Places, RoutingStatistics, groups
 from sinkscope.capture.gradient_statistics import GradientBlocks, GradientSum
 from sinkscope.capture.head_statistics import Covered, HeadStatistics
+from sinkscope.capture.learned_sinks import LearnedSinks
 from sinkscope.capture.site_statistics import PositionMean, SiteStatistics, ValueStatistics
 from sinkscope.metrics.bounds import TOLERANCE, ValueBounds, value_bounds
 from sinkscope.metrics.moments import token_norms
@@ -53,6 +54,7 @@ class Recorder:
         experts: the routed experts by layer, where there are some.
         shared_experts: the shared experts by layer, as one expert.
         routing: the routers by layer.
+        learned_sinks: learned sinks by layer, where heads have them.
     """
 
     def __init__(self, settings: Settings, layers: int) -> None:
@@ -73,6 +75,7 @@ class Recorder:
         self.experts: dict[int, ExpertStatistics] = {}
         self.shared_experts: dict[int, ExpertStatistics] = {}
         self.routing: dict[int, RoutingStatistics] = {}
+        self.learned_sinks: dict[int, LearnedSinks] = {}
         massive = {self.canonical(layer, site) for layer in range(layers) for site in MASSIVE_SITES}
         self._keeps_entries = massive
 
@@ -145,6 +148,8 @@ class Recorder:
             if self.valved:
                 raw = self.raw_values.setdefault(layer, ValueStatistics())
                 raw.update(token_norms(part.v_raw).transpose(1, 2))
+            if part.sink_logits is not None:
+                self.learned_sinks.setdefault(layer, LearnedSinks()).update(part, self.settings.sink_window)
         covered = self.heads.setdefault(layer, HeadStatistics(self.settings)).update(batch.first, calls)
         kv_heads = call.k.shape[1]
         bounds: list[ValueBounds] = []

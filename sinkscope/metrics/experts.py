@@ -1,4 +1,4 @@
-"""Super experts: the few experts whose output makes the massive activations (Su et al., ICLR 2026, arXiv:2507.23279)."""
+"""Super experts: the few whose output makes the massive activations (Su et al., ICLR 2026, arXiv:2507.23279)."""
 
 from typing import Any
 
@@ -39,6 +39,7 @@ def forming_layers(massive: pd.DataFrame) -> set[int]:
         massive: the table `massive`; a place is a sequence, a position and a channel.
     """
     found = massive[massive["is_massive"] & (massive["site"] == "h_out")]
-    at = {layer: set(map(tuple, rows.to_numpy())) for layer, rows in found.set_index("layer")[
-        ["sequence", "position", "channel"]].groupby(level=0)}  # fmt: skip
-    return {int(layer) for layer, places in at.items() if places - at.get(layer - 1, set())}
+    places: dict[int, set[tuple[int, ...]]] = {}
+    for layer, *place in found[["layer", "sequence", "position", "channel"]].to_numpy().tolist():
+        places.setdefault(layer, set()).add(tuple(place))
+    return {layer for layer, here in places.items() if here - places.get(layer - 1, set())}

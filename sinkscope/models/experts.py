@@ -20,7 +20,6 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
 from sinkscope.errors import SinkscopeError
@@ -104,11 +103,10 @@ _observers: "WeakKeyDictionary[nn.Module, Observer]" = WeakKeyDictionary()
 
 
 @contextmanager
-def tapped_experts(model: PreTrainedModel, observers: dict[nn.Module, Observer]) -> Iterator[None]:
-    """Routes a model's routed experts through the tap, and back on exit.
+def tapped_experts(observers: dict[nn.Module, Observer]) -> Iterator[None]:
+    """Routes the routed experts of a model through the tap, and back on exit.
 
     Args:
-        model: the model.
         observers: what to call for each experts module; nothing is changed where there is none.
 
     Raises:
@@ -126,7 +124,7 @@ def tapped_experts(model: PreTrainedModel, observers: dict[nn.Module, Observer])
             )
         if module._is_expert_parallel:
             raise SinkscopeError("experts that are split over processes cannot be measured")
-    configs = {id(module.config): module.config for module in observers}
+    configs: dict[int, Any] = {id(module.config): module.config for module in observers}
     before = {key: config._experts_implementation_internal for key, config in configs.items()}
     for config in configs.values():
         config._experts_implementation_internal = TAP
@@ -160,7 +158,7 @@ def tapped_forward(module: Any, hidden_states: Tensor, chosen: Tensor, weights: 
         biases = (module.gate_up_proj_bias if module.has_gate else module.up_proj_bias, module.down_proj_bias)
     activate = module._apply_gate if module.has_gate else module.act_fn
     for expert in chosen.unique().tolist():
-        slot, tokens = torch.where(chosen.T == expert)
+        slot, tokens = torch.where(expert == chosen.T)
         up = _project(hidden_states[tokens], first, biases[0], expert, transposed=module.is_transposed)
         down_in = activate(up)
         output = _project(down_in, module.down_proj, biases[1], expert, transposed=module.is_transposed)

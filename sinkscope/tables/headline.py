@@ -31,6 +31,7 @@ def headline(tables: dict[str, pd.DataFrame], epsilon: float) -> dict[str, Any]:
         **_mass_slope(tables["scatter"]),
         "alpha_norm_correlation_median": tables["layers"]["alpha_norm_correlation"].median(),
         **_experts(tables),
+        **_learned_sinks(tables),
     }
     return {name: _plain(value) for name, value in numbers.items()}
 
@@ -131,6 +132,11 @@ def _experts(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
     overlap = tables["routing"].set_index("group")["overlap_first"]
     means = (overlap[overlap.index == group].mean() for group in ("sink", "other"))
     return dict(zip(names, (len(routed), int(routed["is_super"].sum()), *means), strict=True))
+
+
+def _learned_sinks(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    mass = tables["learned_sinks"]["mass"] if "learned_sinks" in tables else pd.Series(dtype=float)
+    return {"learned_sink_mass_mean": mass.mean(), "learned_sink_mass_max": mass.max()}
 
 
 def _plain(value: Any) -> Any:

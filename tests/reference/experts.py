@@ -19,7 +19,7 @@ GROUPS = ("first", "sink", "other")
 
 @dataclass
 class Token:
-    """One token at one layer: where it is, its experts with their weights, the router's scores, and each expert's part."""
+    """One token at one layer: where it is, the router's scores, its experts' weights, and each expert's part."""
 
     sequence: int
     position: int

@@ -207,8 +207,8 @@ TABLES = (
                 "is_super",
                 "bool",
                 "",
-                "a super expert: output_abs_max above the 99.5th percentile of all routed experts' and above a tenth of "
-                "the largest, in a layer that forms massive activations",
+                "a super expert: output_abs_max above the 99.5th percentile of all routed experts' and above a "
+                "tenth of the largest, in a layer that forms massive activations",
             ),
         ),
     ),
@@ -234,10 +234,24 @@ TABLES = (
             floats("entropy", "mean over them of the entropy of the router's scores over all experts", "nats"),
             floats(
                 "overlap_first",
-                "share of its experts that a token of the group has in common with another at position 0, mean over pairs",
+                "share of its experts that a token of the group has in common with another at position 0, mean "
+                "over pairs",
             ),
             floats("overlap_sink", "the same with other sinks of the layer"),
             floats("overlap_other", "the same with the remaining tokens"),
+        ),
+    ),
+    Table(
+        "learned_sinks",
+        "A layer and a query head with a learned sink logit; absent for models without.",
+        (
+            _LAYER,
+            _HEAD,
+            floats("logit", "the learned logit"),
+            floats("mass", "weight of the learned sink, mean over the queries of a sequence, then over sequences"),
+            floats("token_mass", "weight of all tokens together, 1 - mass: the rows of the attention sum to it"),
+            floats("early_mass", "mass over the queries that alpha_0 averages over"),
+            floats("alpha", "alpha of token 0 over these same queries, equation (1), mean over sequences"),
         ),
     ),
 )
