@@ -200,14 +200,15 @@ def test_bfloat16_statistics_of_the_very_tensors_of_the_run(family: str) -> None
     relative errors of the weights. A bfloat16 step anywhere in a statistic would show as 2^-9 = 2e-3.
     """
     model, ids = tiny(family).bfloat16(), tokens(4, LENGTH)
-    with Scope(model, EARLY) as scope, Keeping(model) as kept:
+    keeping = Keeping(model)
+    with Scope(model, EARLY) as scope, keeping as kept:
         logits = model(input_ids=ids, use_cache=False).logits
         losses = nn.functional.cross_entropy(
             logits[:, :-1].float().flatten(0, 1), ids[:, 1:].flatten(), reduction="none"
         )
         losses.mean().backward()
     sequences = cut(model, kept, ids, [(0, LENGTH)] * 4, list(losses.view(4, -1)))
-    measured = Measured(sequences, model.model.layers[0].self_attn.scaling)
+    measured = Measured(sequences, keeping.scale)
     tables = reference_tables(measured, EARLY)
     tables["sequences"] = tables["sequences"][tables["sequences"]["metric"] != "loss"]
     expected = tables.pop("massive")  # 16-bit numbers tie, so which entries are listed is open, but not their sizes

@@ -5,10 +5,10 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from families import EXPERTS as MOE
 from reference import experts as slow
 from reference.agree import assert_table
 from reference.models import padded, tiny, tokens
-from reference.moe_models import MOE
 
 import sinkscope
 from sinkscope import Scope, Settings

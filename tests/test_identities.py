@@ -14,7 +14,7 @@ import sinkscope
 from sinkscope import Settings
 from sinkscope.capture.bound_tally import BoundTally
 from sinkscope.metrics.bounds import measured_over_bound, value_bounds
-from sinkscope.metrics.reshaping import inverse_rms, rms_norm_vjp
+from sinkscope.metrics.reshaping import NormAt, norm_bound, norm_vjp
 from sinkscope.models.load import load_model
 from sinkscope.tables.headline import headline
 
@@ -230,14 +230,32 @@ def test_violations_begin_above_the_tolerance_and_zero_bounds_are_left_out() -> 
     assert tally.total == pytest.approx(2.5 + 2.5e-4)
 
 
-def test_norm_bound_is_tight_across_the_input_and_its_check_can_fail() -> None:
-    """A gradient orthogonal to x at the channel of the largest gain reaches the bound; a forgotten gain breaks it."""
-    x = torch.tensor([[3.0, -1.0, 0.0, 2.0]])
-    gain, eps = torch.tensor([0.5, 1.0, 2.0, 0.1]), 1e-6
-    grad = torch.tensor([[0.0, 0.0, 5.0, 0.0]])
-    compress = rms_norm_vjp(grad, x, gain, eps).norm(dim=-1) / grad.norm(dim=-1)
-    right, forgotten = gain.abs().max() * inverse_rms(x, eps), inverse_rms(x, eps)
+@pytest.mark.parametrize("centered", [False, True], ids=["rms", "layer"])
+def test_norm_bound_is_tight_across_the_input_and_its_check_can_fail(*, centered: bool) -> None:
+    """A gradient that the Jacobian only scales reaches the bound; a forgotten gain breaks it.
+
+    It is orthogonal to x, and for LayerNorm also to the ones, and lies in the channels of the largest gain.
+    """
+    x = torch.tensor([[3.0, -1.0, 1.0, 1.0]])
+    gain = torch.tensor([0.5, 1.0, 2.0, 2.0])
+    norm = NormAt(gain, 1e-6, centered)
+    grad = torch.tensor([[0.0, 0.0, 5.0, -5.0]])
+    compress = norm_vjp(grad, x, norm).norm(dim=-1) / grad.norm(dim=-1)
+    right, forgotten = norm_bound(x, norm), norm_bound(x, NormAt(torch.ones(1), 1e-6, centered))
     assert float(measured_over_bound(compress, right)) == pytest.approx(1)
     tally = BoundTally(1e-4)
     tally.update(0, torch.tensor([0]), compress[None], forgotten[None])
     assert tally.violations == 1
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_the_jacobian_of_layer_norm_is_torchs(*, affine: bool) -> None:
+    torch.manual_seed(0)
+    norm = torch.nn.LayerNorm(8, eps=1e-3, elementwise_affine=affine)
+    if affine:
+        torch.nn.init.normal_(norm.weight)
+        torch.nn.init.normal_(norm.bias)
+    x, grad = torch.randn(5, 8, requires_grad=True), torch.randn(5, 8)
+    expected = torch.autograd.grad(norm(x), x, grad)[0]
+    gain = norm.weight.detach() if affine else torch.ones(1)
+    torch.testing.assert_close(norm_vjp(grad, x.detach(), NormAt(gain, 1e-3, centered=True)), expected)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sinkscope.capture.experts_tables import experts_tables
-from sinkscope.capture.recorder import BRANCHES, MASSIVE_SITES, Recorder
+from sinkscope.capture.recorder import MASSIVE_SITES, Recorder
 from sinkscope.capture.site_statistics import SiteStatistics, ValueStatistics
 from sinkscope.metrics.gradients import gradient_sink_ratio
 from sinkscope.metrics.massive import is_massive, ratio_to_median
@@ -25,10 +25,6 @@ from sinkscope.tables.rows import Rows
 
 LISTED_ENTRIES = 8  # the largest entries of each sequence, layer and site that are listed whatever their size
 
-_BRANCH_SITES = {
-    "attn": (Site.H_IN, Site.HN, Site.R_ATTN, Site.H_HALF),
-    "mlp": (Site.H_HALF, Site.HN2, Site.R_MLP, Site.H_OUT),
-}
 _SEQUENCE_SITES = (Site.H_OUT, Site.R_MLP, Site.R_ATTN)
 
 
@@ -120,8 +116,16 @@ def _layers(run: Collected) -> pd.DataFrame:
 
 def _layer_sites(run: Collected) -> list[tuple[int, Site]]:
     last = run.recorder.layers - 1
-    listed = [(layer, site) for layer in range(last + 1) for site in Site if site is not Site.FINAL_IN or layer == last]
-    return [(layer, site) for layer, site in listed if run.recorder.canonical(layer, site) in run.recorder.sites]
+    sites = [site for site in Site if site not in run.recorder.layout.absent]
+    listed = [
+        (layer, site) for layer in range(last + 1) for site in sites if site is not Site.FINAL_IN or layer == last
+    ]
+    return [(layer, site) for layer, site in listed if _measured(run, layer, site)]
+
+
+def _measured(run: Collected, layer: int, site: Site) -> bool:
+    """Whether this layer has a site that others have: a mixture of experts has no down_in."""
+    return site is not Site.DOWN_IN or (layer, site) in run.recorder.sites
 
 
 def _sites(run: Collected) -> pd.DataFrame:
@@ -158,8 +162,7 @@ def _positions(run: Collected) -> pd.DataFrame:
 def _branches(run: Collected) -> pd.DataFrame:
     rows = Rows("branches")
     for layer in range(run.recorder.layers):
-        for branch in BRANCHES:
-            entering, normed, added, leaving = _BRANCH_SITES[branch]
+        for branch, (entering, normed, added, leaving) in run.recorder.layout.branches.items():
             statistics = run.recorder.sites[run.recorder.canonical(layer, entering)]
             norms = statistics.norms.mean().cpu()[: run.recorder.settings.positions].numpy()
             ratios: dict[str, Any] = {"bloat": np.nan, "change": np.nan, "compress": np.nan}
@@ -192,8 +195,8 @@ def _massive(run: Collected) -> pd.DataFrame:
     tokens = _sequence_tokens(run)
     for layer in range(run.recorder.layers):
         for site in MASSIVE_SITES:
-            if run.recorder.canonical(layer, site) not in run.recorder.sites:
-                continue  # experts have no common down_in
+            if site in run.recorder.layout.absent or not _measured(run, layer, site):
+                continue
             statistics = run.recorder.sites[run.recorder.canonical(layer, site)]
             value, median = statistics.found.value.rows().cpu(), statistics.medians.rows().cpu()[:, None]
             massive = is_massive(value, median)

@@ -19,7 +19,7 @@ from sinkscope.capture.stack import Stack
 from sinkscope.metrics.massive import is_massive
 from sinkscope.metrics.moments import token_moments
 from sinkscope.metrics.order import lower_median
-from sinkscope.models.experts import ExpertPart, Routing
+from sinkscope.models.routing import ExpertPart, Routing
 
 GROUPS = ("first", "sink", "other")
 

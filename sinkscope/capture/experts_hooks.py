@@ -11,8 +11,9 @@ from transformers import PreTrainedModel
 from sinkscope.capture.batches import MicroBatch
 from sinkscope.capture.experts import Places, places
 from sinkscope.capture.recorder import Recorder
-from sinkscope.models.experts import ExpertPart, Experts, Observer, Routing, find, tapped_experts
+from sinkscope.models.experts import Observer, find, tapped_experts
 from sinkscope.models.families import Family
+from sinkscope.models.routing import ExpertPart, Experts, Routing
 
 
 @contextmanager
@@ -39,6 +40,11 @@ def recording_experts(
     finally:
         for handle in hooks.handles:
             handle.remove()
+
+
+def has_experts(family: Family, block: nn.Module) -> bool:
+    """Whether a decoder layer's MLP is a mixture of experts, which has no down projection of its own."""
+    return family.experts is not None and find(block, family.experts.module) is not None
 
 
 class _ExpertHooks:

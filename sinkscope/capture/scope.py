@@ -27,6 +27,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 import sinkscope
 from sinkscope.capture.collect import Collected, tables
 from sinkscope.capture.hooks import recording
+from sinkscope.capture.layout import layout_of
 from sinkscope.capture.recorder import Recorder
 from sinkscope.errors import SinkscopeError
 from sinkscope.models.describe import describe
@@ -75,7 +76,8 @@ class Scope:
         self.settings = settings or Settings()
         self.tokenizer = tokenizer
         self.family = family_of(model)
-        self.recorder = Recorder(self.settings, len(self.family.decoder_layers(model)))
+        layers = len(self.family.decoder_layers(model))
+        self.recorder = Recorder(self.settings, layers, layout_of(self.family))
         self._stack = ExitStack()
         self._started = time.perf_counter()
 

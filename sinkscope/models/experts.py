@@ -8,14 +8,12 @@ eager's), and hands each expert's part to an observer.
 An architecture whose experts do not use the interface is read by a hook on the experts module: `Experts.rerun` of its
 row computes each expert's part once more, for the routed tokens alone and without a graph.
 
-Shapes: S tokens (of all sequences of a batch), k experts per token, m tokens of one expert, D channels, I the
-intermediate size.
+Shapes as in `sinkscope.models.routing`.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -23,79 +21,9 @@ from torch import Tensor, nn
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
 from sinkscope.errors import SinkscopeError
+from sinkscope.models.routing import ExpertPart
 
 TAP = "sinkscope_experts"
-
-
-class Routing(NamedTuple):
-    """What a router decided.
-
-    Attributes:
-        logits: scores of all experts before their normalization [S, E].
-        weights: router weights of the chosen experts [S, k].
-        chosen: the chosen experts, int64 [S, k].
-    """
-
-    logits: Tensor
-    weights: Tensor
-    chosen: Tensor
-
-
-class ExpertPart(NamedTuple):
-    """One expert's part of a forward pass, without its graph.
-
-    Attributes:
-        expert: its number.
-        tokens: which tokens it was given, int64 [m].
-        down_in: the input of its down projection [m, I].
-        output: the output of its down projection, before the router weight [m, D].
-    """
-
-    expert: int
-    tokens: Tensor
-    down_in: Tensor
-    output: Tensor
-
-
-Rerun = Callable[[nn.Module, Tensor, Routing], Iterator[ExpertPart]]
-
-
-def concatenated(output: Any) -> Routing:
-    """A router that returns logits, weights and chosen experts, as transformers' top-k routers do."""
-    logits, weights, chosen = output
-    return Routing(logits, weights, chosen)
-
-
-@dataclass(frozen=True)
-class Experts:
-    """Where a family's mixture-of-experts layers keep their parts, as paths inside a decoder layer.
-
-    A layer that has no module at `module` is a dense one.
-
-    Attributes:
-        module: the routed experts, fused into one module.
-        router: the router; `read` understands its output.
-        shared: the down projection of the shared experts, which see every token; None without such.
-        scoring: how router logits become scores that are compared: softmax or sigmoid.
-        read: turns a router's output into a `Routing`.
-        rerun: for experts outside transformers' experts interface: yields each expert's part from the module, its input
-            and the routing. None where the interface is used.
-    """
-
-    module: str = "mlp.experts"
-    router: str = "mlp.gate"
-    shared: str | None = None
-    scoring: str = "softmax"
-    read: Callable[[Any], Routing] = concatenated
-    rerun: Rerun | None = None
-
-    def probabilities(self, logits: Tensor) -> Tensor:
-        """Scores of all experts, normalized to sum to 1, float32 [S, E]."""
-        logits = logits.float()
-        if self.scoring == "softmax":
-            return logits.softmax(-1)
-        scores = logits.sigmoid()
-        return scores / scores.sum(-1, keepdim=True)
 
 
 Observer = Callable[[ExpertPart], None]

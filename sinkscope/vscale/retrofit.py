@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from sinkscope.errors import SinkscopeError
 from sinkscope.models.attention import TAP
 from sinkscope.models.families import family_of
+from sinkscope.models.shape import shape_of
 from sinkscope.vscale.attention import WITH_VALVE, WITHOUT_VALVE
 from sinkscope.vscale.module import VARIANTS, VScale
 
@@ -91,10 +92,9 @@ def paper_scale(model: PreTrainedModel) -> list[Tensor]:
     Returns:
         A float32 [K] per layer.
     """
-    config = model.config
-    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    c = config.hidden_size * head_dim * config.initializer_range**2
-    return [torch.full((kv_heads(model),), float(c)) for _ in attention_modules(model)]
+    shape = shape_of(family_of(model), model.config)
+    c = shape.hidden_size * shape.head_dim * shape.sigma**2
+    return [torch.full((shape.kv_heads,), c) for _ in attention_modules(model)]
 
 
 def set_ramp_(model: PreTrainedModel, ramp: float) -> None:
@@ -105,8 +105,7 @@ def set_ramp_(model: PreTrainedModel, ramp: float) -> None:
 
 def kv_heads(model: PreTrainedModel) -> int:
     """Value heads per layer."""
-    config = model.config
-    return int(getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
+    return shape_of(family_of(model), model.config).kv_heads
 
 
 def attention_modules(model: PreTrainedModel) -> list[nn.Module]:

@@ -73,6 +73,8 @@ def massive(measured: Measured, token: Callable[[int], str]) -> pd.DataFrame:
     for n, sequence in enumerate(measured.sequences):
         for i, layer in enumerate(sequence.layers):
             for site in MASSIVE_SITES:
+                if site not in layer.x:
+                    continue
                 for rank, (s, channel, value, ratio) in enumerate(_by_size(layer.x[site])):
                     is_massive = abs(value) > 100 and ratio >= 1000
                     if rank >= 8 and not is_massive:

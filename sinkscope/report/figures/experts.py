@@ -79,7 +79,7 @@ ENTRY = Entry(
     "experts",
     "Experts: their range, and where sink tokens are routed",
     draw,
-    "Above: largest |x| entering and leaving each routed expert's down projection, before the router weight; white dots "
+    "Above: largest |x| entering and leaving each expert's down projection, before the router weight; white dots "
     "mark super experts (99.5th percentile, a tenth of the largest, in a layer that forms massive activations). Grey: "
     "no tokens, or a dense layer. Below left: sink tokens are position 0 and every position where a head of the layer "
     "has a sink. Below right: the experts that a token has in common with a token at position 0, mean over pairs; "
