@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sinkscope.errors import SinkscopeError
 from sinkscope.models.family import Case, Family, Feature, Norm
-from sinkscope.models.routing import Experts
+from sinkscope.models.routing import Experts, scores_of_all, weighted_before
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -31,6 +31,12 @@ _OLMO_POST: dict[str, Any] = {
     "attention_post_norm": "post_attention_layernorm",
     "mlp_norm": None,
     "mlp_post_norm": "post_feedforward_layernorm",
+}
+
+_LATENT: dict[str, Any] = {
+    "head_dim": "v_head_dim",
+    "value_input": "kv_lora_rank",
+    "features": (Feature.EXPERTS, Feature.LATENT),
 }
 
 _ROWS = (
@@ -125,6 +131,40 @@ _MOE_ROWS = (
         features=(Feature.EXPERTS, Feature.SLIDING),
     ),
     Family("qwen3_moe", experts=Experts(), features=(Feature.EXPERTS, Feature.QK_NORM, Feature.SLIDING)),
+    Family(
+        "deepseek_v2",
+        experts=Experts(shared="mlp.shared_experts.down_proj"),
+        notes="values of a head are kv_b_proj's; the first layers may be dense",
+        **_LATENT,
+    ),
+    Family(
+        "deepseek_v3",
+        experts=Experts(shared="mlp.shared_experts.down_proj", scoring="sigmoid"),
+        notes="as DeepSeek-V2",
+        **_LATENT,
+    ),
+    Family(
+        "gpt_oss",
+        experts=Experts(router="mlp.router"),
+        features=(Feature.EXPERTS, Feature.SINKS, Feature.SLIDING),
+    ),
+    Family(
+        "llama4_text",
+        mlp="feed_forward",
+        down="feed_forward.down_proj",
+        norm=Norm(epsilon="eps"),
+        experts=Experts(
+            module="feed_forward.experts",
+            router="feed_forward.router",
+            shared="feed_forward.shared_expert.down_proj",
+            scoring="sigmoid",
+            read=scores_of_all,
+            rerun=weighted_before,
+        ),
+        features=(Feature.EXPERTS, Feature.QK_NORM, Feature.CHUNKED, Feature.NOPE),
+        notes="experts get each token times its router weight; queries of layers without rotary embedding grow with "
+        "position",
+    ),
 )
 
 FAMILIES = {row.model_type: row for row in (*_ROWS, *_MOE_ROWS)}

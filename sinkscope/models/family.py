@@ -49,6 +49,7 @@ class Feature(StrEnum):
 
     QK_NORM = "q/k norms"
     SLIDING = "sliding layers"
+    CHUNKED = "chunked layers"
     SOFTCAP = "softcap"
     NOPE = "layers without rotary embedding"
     LEARNED_POSITIONS = "learned positions"
@@ -107,6 +108,8 @@ class Family:
         residual_multiplier: configuration value that multiplies branch outputs before they are added.
         norm: how the norms compute.
         kv_heads: configuration value that gives the number of key/value heads, or that number.
+        head_dim: configuration value that gives the channels of a value head; hidden size over heads where it is unset.
+        value_input: configuration value that gives the channels that a value is projected from.
         initializer: configuration value that gives the initializer's standard deviation.
         loose_dropouts: configuration values of dropouts that no module applies; training with them cannot be measured.
         isolates: whether documents of one window are kept apart by restarting position ids.
@@ -136,6 +139,8 @@ class Family:
     residual_multiplier: str | None = None
     norm: Norm = Norm()
     kv_heads: str | int = "num_key_value_heads"
+    head_dim: str = "head_dim"
+    value_input: str = "hidden_size"
     initializer: str = "initializer_range"
     loose_dropouts: tuple[str, ...] = ()
     isolates: bool = True

@@ -13,6 +13,7 @@ class Shape(NamedTuple):
         kv_heads: key/value heads.
         hidden_size: channels of the residual stream.
         head_dim: channels of a value head.
+        value_input: channels that a value is projected from.
         sigma: standard deviation of the initializer.
     """
 
@@ -20,6 +21,7 @@ class Shape(NamedTuple):
     kv_heads: int
     hidden_size: int
     head_dim: int
+    value_input: int
     sigma: float
 
 
@@ -28,9 +30,14 @@ def shape_of(family: Family, config: Any) -> Shape:
     heads = int(config.num_attention_heads)
     named = family.kv_heads
     kv_heads = named if isinstance(named, int) else getattr(config, named, None) or heads
-    head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
+    head_dim = getattr(config, family.head_dim, None) or config.hidden_size // heads
     return Shape(
-        heads, int(kv_heads), int(config.hidden_size), int(head_dim), float(getattr(config, family.initializer))
+        heads,
+        int(kv_heads),
+        int(config.hidden_size),
+        int(head_dim),
+        int(getattr(config, family.value_input)),
+        float(getattr(config, family.initializer)),
     )
 
 

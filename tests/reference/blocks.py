@@ -106,6 +106,19 @@ def opt(b: Any, x: Tensor, attend: Attend, keep: Keep) -> Tensor:
     return out
 
 
+def gpt_oss(b: Any, x: Tensor, attend: Attend, keep: Keep) -> Tensor:
+    """Pre-norm; the MLP returns its router's scores too."""
+    h = keep("h_half", x + keep("r_attn", attend(keep("hn", b.input_layernorm(x)))))
+    return h + keep("r_mlp", b.mlp(keep("hn2", b.post_attention_layernorm(h)))[0])
+
+
+def llama4(b: Any, x: Tensor, attend: Attend, keep: Keep) -> Tensor:
+    """Pre-norm; a mixture of experts returns a flattened batch, and its router's logits."""
+    h = keep("h_half", x + keep("r_attn", attend(keep("hn", b.input_layernorm(x)))))
+    out = b.feed_forward(keep("hn2", b.post_attention_layernorm(h)))
+    return h + keep("r_mlp", out[0].view(h.shape) if b.is_moe_layer else out)
+
+
 _POST = Block(post_norm, norms={})
 _GEMMA = Block(gemma_sandwich, norms={"attn": "input_layernorm", "mlp": "pre_feedforward_layernorm"})
 
@@ -148,6 +161,10 @@ _BY_CLASS = {
     "OlmoeDecoderLayer": Block(pre_norm),
     "Qwen2MoeDecoderLayer": Block(pre_norm),
     "Qwen3MoeDecoderLayer": Block(pre_norm),
+    "DeepseekV2DecoderLayer": Block(pre_norm),
+    "DeepseekV3DecoderLayer": Block(pre_norm),
+    "GptOssDecoderLayer": Block(gpt_oss),
+    "Llama4TextDecoderLayer": Block(llama4, down="feed_forward.down_proj"),
     "GPT2Block": Block(gpt2, "attn", "mlp.c_proj", {"attn": "ln_1", "mlp": "ln_2"}),
 }
 
@@ -187,5 +204,5 @@ def root_of(norm: Any, x: Tensor) -> Tensor:
         return (x.var(-1, correction=0) + 1e-5).sqrt()
     if name == "LayerNorm":
         return (x.var(-1, correction=0) + norm.eps).sqrt()
-    epsilon = norm.eps if name.startswith("Gemma") else norm.variance_epsilon
+    epsilon = norm.eps if name.startswith(("Gemma", "Llama4")) else norm.variance_epsilon
     return (x.square().mean(-1) + epsilon).sqrt()

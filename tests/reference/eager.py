@@ -219,7 +219,8 @@ class Keeping:
             attention = block.get_submodule(kind.attention)
             if hasattr(attention, "v_proj"):
                 self._output(attention.v_proj, i, "v")
-            if not hasattr(getattr(block, "mlp", None), "experts"):  # experts have no common down projection
+            mlp = getattr(block, "mlp", getattr(block, "feed_forward", None))
+            if not hasattr(mlp, "experts"):  # experts have no common down projection
                 self._input(block.get_submodule(kind.down), i, "down_in")
         final = final_norm_of(self.model)
         if final is not None:

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from reference.blocks import layers_of
+
 GROUPS = ("first", "sink", "other")
 
 
@@ -41,7 +43,7 @@ def routed_tokens(
     if model._can_set_experts_implementation():
         model.set_experts_implementation("eager")
     seen: dict[int, Tensor] = {}
-    blocks = model.get_decoder().layers
+    blocks = layers_of(model)
     for i, block in enumerate(blocks):
         _mlp(block).register_forward_pre_hook(lambda _, args, i=i: seen.__setitem__(i, args[0].clone()))
     model(input_ids=ids, attention_mask=mask, use_cache=False, **inputs)
