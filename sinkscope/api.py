@@ -14,6 +14,7 @@ import pandas as pd
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from sinkscope.capture.layerwise import Layerwise
 from sinkscope.capture.run import measure
 from sinkscope.errors import SinkscopeError
 from sinkscope.models.load import Loaded, load_model
@@ -97,6 +98,9 @@ def analyze(
     bos: str = "auto",
     isolate_documents: bool = False,
     settings: Settings | None = None,
+    stream: bool = False,
+    gradient_checkpointing: bool = False,
+    spill: str | Path | None = None,
     progress: bool = False,
     **loading: Any,
 ) -> Analysis:
@@ -115,6 +119,10 @@ def analyze(
         bos: `always` or `never` force or forbid a <bos> at the start of each window; `auto` follows the tokenizer.
         isolate_documents: keep packed documents from attending to each other.
         settings: what to measure.
+        stream: hold one layer's weights in memory at a time, for models that do not fit.
+        gradient_checkpointing: hold one layer's activations at a time and compute them again on the way back, for
+            long sequences; part of `stream`.
+        spill: a folder for the states between layers, which either of the two otherwise keeps in memory.
         progress: show progress on stderr.
         **loading: options of `sinkscope.models.load.load_model` (revision, dtype, device, ...).
 
@@ -124,18 +132,26 @@ def analyze(
     settings = settings or Settings()
     # Opening looks at what can be seen without reading, so that a mistyped source fails before a large model loads.
     documents = open_documents(data, **(data_options or {})) if input_ids is None else iter(())
+    if spill is not None and not (stream or gradient_checkpointing):
+        raise SinkscopeError("--spill goes with --stream or --gradient-checkpointing", exit_code=2)
     loaded = None
     if not isinstance(model, PreTrainedModel):
-        loaded = load_model(str(model), **loading)
+        loaded = load_model(str(model), stream=stream, **loading)
         model, tokenizer = loaded.model, tokenizer or loaded.tokenizer
     elif loading:
         raise SinkscopeError(f"a loaded model takes no loading options: {', '.join(loading)}", exit_code=2)
+    elif stream:
+        raise SinkscopeError("a loaded model is in memory already: name its folder to stream it", exit_code=2)
     packed = None
     if input_ids is None:
         packed = pack_for(model, tokenizer, documents, sequences, tokens, bos)
         input_ids, document_ids = packed.input_ids, packed.document_ids
     if isolate_documents and document_ids is None:
         raise SinkscopeError("isolate_documents needs document_ids beside input_ids", exit_code=2)
+    driver = None
+    if stream or gradient_checkpointing:
+        folder = None if spill is None else Path(spill)
+        driver = Layerwise(model, loaded.weights if loaded else None, spill=folder, progress=progress)
     run = measure(
         model,
         input_ids,
@@ -143,6 +159,7 @@ def analyze(
         batch_size=batch_size,
         document_ids=document_ids if isolate_documents else None,
         tokenizer=tokenizer,
+        driver=driver,
         progress=progress,
     )
     return Analysis(_described(run, loaded, packed, data))

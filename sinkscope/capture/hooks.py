@@ -120,11 +120,7 @@ class Hooks:
             )
         input_ids = kwargs.get("input_ids", args[0] if args else None)
         shown = input_ids if input_ids is not None else kwargs["inputs_embeds"]
-        done = self.recorder.batches
-        first = done[-1].first + done[-1].size if done else 0
-        ids = None if input_ids is None else input_ids.detach().cpu()
-        self.batch = MicroBatch(first, shown.shape[0], ids, attended_spans(kwargs.get("attention_mask")))
-        done.append(self.batch)
+        self.batch = self.recorder.begin(shown.shape[0], input_ids, attended_spans(kwargs.get("attention_mask")))
 
     def _end(self, _module: nn.Module, _args: tuple[Any, ...], _output: Any) -> None:
         self.check_finite()
@@ -138,7 +134,8 @@ class Hooks:
         found = self.recorder.finite()
         if found is not None:
             layer, site = found
-            bad = [name for name, weight in self.model.named_parameters() if not bool(weight.isfinite().all())]
+            there = [(name, weight) for name, weight in self.model.named_parameters() if not weight.is_meta]
+            bad = [name for name, weight in there if not bool(weight.isfinite().all())]
             why = f"the weights {', '.join(bad[:3])} are not finite" if bad else "try --dtype float32 or bfloat16"
             raise SinkscopeError(f"non-finite activations in layer {layer} at site {site}: {why}")
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sinkscope.capture.batches import MicroBatch
+from sinkscope.capture.batches import MicroBatch, Span
 from sinkscope.capture.bound_tally import BoundTally
 from sinkscope.capture.columns import cut
 from sinkscope.capture.experts import ExpertStatistics, Places, RoutingStatistics, groups
@@ -88,6 +88,30 @@ class Recorder:
                 return layer + 1, Site.H_IN
             return layer, site if Site.FINAL_IN in self.layout.absent else Site.FINAL_IN
         return layer, Site.V_SCALED if site is Site.V and not self.valved else site
+
+    def begin(self, size: int, input_ids: Tensor | None, spans: tuple[Span, ...] | None = None) -> MicroBatch:
+        """Adds a forward pass over the run's next `size` sequences.
+
+        Args:
+            size: B.
+            input_ids: token ids [B, T]; None where the caller passed embeddings.
+            spans: where the sequences lie in a padded batch.
+        """
+        first = self.batches[-1].first + self.batches[-1].size if self.batches else 0
+        ids = None if input_ids is None else input_ids.detach().cpu()
+        self.batches.append(MicroBatch(first, size, ids, spans))
+        return self.batches[-1]
+
+    def in_order(self) -> None:
+        """Sorts what was recorded by layer, whatever the order in which a driver went through them."""
+        everything: tuple[dict[Any, Any], ...] = (
+            self.sites, self.gradients, self.heads, self.values, self.raw_values, self.blocks, self.reshaped,
+            self.bounds, self.value_gradients, self.squared_masses,
+        )  # fmt: skip
+        for kept in everything:
+            ordered = sorted(kept.items(), key=lambda item: item[0][0] if isinstance(item[0], tuple) else item[0])
+            kept.clear()
+            kept.update(ordered)
 
     def activation(
         self,

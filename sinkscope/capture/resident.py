@@ -6,6 +6,7 @@ gradients are divided by the run's number of targets at the end; this makes the 
 keeps 16-bit gradients away from underflow.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,9 +14,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from sinkscope.capture.passes import Batch, input_device, loss_sums, shown, target_counts
+from sinkscope.capture.head import head_losses
+from sinkscope.capture.passes import Batch, input_device, shown, target_counts
 from sinkscope.capture.scope import Scope
-from sinkscope.models.attention import AttentionCall, tapped
+from sinkscope.models.attention import AttentionCall, Observer, tapped
 
 
 class Resident:
@@ -26,8 +28,11 @@ class Resident:
         progress: show a progress bar on stderr.
     """
 
+    name = "resident"
+
     def __init__(self, model: PreTrainedModel, *, progress: bool = False) -> None:
         self.model = model
+        self.device = input_device(model)
         self.progress = progress
 
     def sweep(self, scope: Scope, batches: list[Batch]) -> list[float]:
@@ -59,7 +64,7 @@ class Resident:
             heads = scope.recorder.heads[layer]
             heads.forget(columns)
             attention = scope.family.decoder_layers(self.model)[layer].get_submodule(scope.family.attention)
-            observers[attention] = _sweeper(heads.sweep, columns)
+            observers[attention] = sweeper(heads.sweep, columns)
         device = input_device(self.model)
         with tapped(self.model, observers), torch.no_grad():
             for ids, _, positions in shown(batches, "completing sinks", self.progress):
@@ -68,14 +73,22 @@ class Resident:
 
     def _forward_backward(self, batch: Batch, backward: bool) -> list[float]:
         """One micro-batch: backpropagates the sum of its losses and returns each sequence's mean loss in nats."""
+        device = input_device(self.model)
+        positions = None if batch.positions is None else batch.positions.to(device)
         with torch.set_grad_enabled(backward):
-            sums = loss_sums(self.model, batch)
-            if backward:
-                sums.sum().backward()
-        return (sums.detach() / target_counts(batch).to(sums.device)).tolist()
+            decoded = self.model.get_decoder()(
+                input_ids=batch.input_ids.to(device), position_ids=positions, use_cache=False
+            )
+            hidden = decoded.last_hidden_state
+            losses, gradient = head_losses(self.model, hidden, batch, backward=backward)
+            if gradient is not None:
+                hidden.backward(gradient)
+        return (losses / target_counts(batch).to(losses.device)).tolist()
 
 
-def _sweeper(sweep: Any, columns: Tensor) -> Any:
+def sweeper(sweep: Callable[[AttentionCall, Tensor], None], columns: Tensor) -> Observer:
+    """An attention observer that hands each call to `HeadStatistics.sweep`."""
+
     def observe(call: AttentionCall) -> None:
         sweep(replace(call, y=call.y.detach()), columns)
 

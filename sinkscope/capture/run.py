@@ -1,10 +1,12 @@
 """Measuring a model on windows of text: windows in, run out. How the passes are made is a driver's business.
 
-A driver sees every micro-batch through the model inside a `Scope`; `capture.resident` keeps the whole model in memory.
+A driver sees every micro-batch through the model inside a `Scope`: `capture.resident` with the whole model and the
+whole graph of a micro-batch in memory, `capture.layerwise` with one layer's.
 """
 
 from typing import Protocol
 
+import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -18,6 +20,14 @@ from sinkscope.text.packing import windows_sha256
 
 class Driver(Protocol):
     """Makes the passes of a measurement."""
+
+    @property
+    def name(self) -> str:
+        """What run.json calls it."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the passes are made."""
 
     def sweep(self, scope: Scope, batches: list[Batch]) -> list[float]:
         """Runs every micro-batch through the scope; returns each sequence's mean loss in nats."""
@@ -34,6 +44,7 @@ def measure(
     batch_size: int,
     document_ids: Tensor | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,
+    driver: Driver | None = None,
     progress: bool = False,
 ) -> Run:
     """Measures a model on windows of text.
@@ -45,7 +56,8 @@ def measure(
         batch_size: sequences per forward pass; the numbers do not depend on it.
         document_ids: documents [N, T] that shall not attend to each other; None lets packed windows attend across.
         tokenizer: names the tokens in the tables.
-        progress: show a progress bar on stderr.
+        driver: makes the passes; by default `Resident`.
+        progress: show a progress bar on stderr, where no driver is given.
 
     Raises:
         SinkscopeError: if the windows do not fit the model or memory, or something is not finite.
@@ -53,8 +65,8 @@ def measure(
     check_windows(model, input_ids, batch_size)
     batches = batches_of(input_ids, document_ids, batch_size)
     count = sum(int(target_counts(batch).sum()) for batch in batches)
-    scope = Scope(model, settings, tokenizer)
-    driver: Driver = Resident(model, progress=progress)
+    driver = driver or Resident(model, progress=progress)
+    scope = Scope(model, settings, tokenizer, driver.device)
     with frozen(model), memory_told(batch_size):
         losses = driver.sweep(scope, batches)
         missing = scope.recorder.incomplete()
@@ -71,6 +83,7 @@ def measure(
             **run.info,
             "data": {**run.info["data"], **data},
             "settings": {**run.info["settings"], "batch_size": batch_size},
+            "driver": driver.name,
         },
         run.tables,
     )

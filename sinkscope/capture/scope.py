@@ -61,6 +61,7 @@ class Scope:
         model: a causal LM of a known family, not compiled, without gradient checkpointing.
         settings: what to measure.
         tokenizer: names the tokens in the tables; without one they are named by their ids.
+        device: where the passes are made; by default the model's.
 
     Raises:
         SinkscopeError: for an unknown architecture.
@@ -71,7 +72,9 @@ class Scope:
         model: PreTrainedModel,
         settings: Settings | None = None,
         tokenizer: PreTrainedTokenizerBase | None = None,
+        device: torch.device | None = None,
     ) -> None:
+        self.device = device or model.device
         self.model = model
         self.settings = settings or Settings()
         self.tokenizer = tokenizer
@@ -103,6 +106,7 @@ class Scope:
                 Scope; if a gradient is not finite.
         """
         self._check()
+        self.recorder.in_order()
         valves = [(valve.theta.detach(), valve.C.detach()) for valve in attached(self.model)]
         collected = Collected(self.recorder, divisor, losses or [], self._token, valves)
         frames = tables(collected)
@@ -111,14 +115,14 @@ class Scope:
             "sinkscope": sinkscope.__version__,
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "model": describe(self.model),
-            "device": str(self.model.device),
+            "device": str(self.device),
             "data": self._data(),
             "sink_tokens": _sink_tokens(frames),
             "settings": asdict(self.settings),
             "conventions": CONVENTIONS,
             "versions": versions(),
             "seconds": time.perf_counter() - self._started,
-            "peak_memory_bytes": peak_memory(self.model.device),
+            "peak_memory_bytes": peak_memory(self.device),
             "headline": headline(frames, self.settings.sink_epsilon),
         }
         return Run(info, frames)

@@ -66,6 +66,16 @@ Early = Annotated[int, _option("--early", _MEASURE, "Last position of the early 
 Positions = Annotated[int, _option("--positions", _MEASURE, "Early positions that get rows in the tables.")]
 Columns = Annotated[str, _option("--columns", _MEASURE, "Attention columns that get mass and bounds.", "early|all")]
 
+Stream = Annotated[bool, _option("--stream", _MODEL, "Hold one layer's weights in memory at a time.")]
+LayerByLayer = Annotated[
+    bool,
+    _option("--gradient-checkpointing", _MEASURE, "Hold one layer's activations at a time, and compute them twice."),
+]
+Spill = Annotated[
+    Path | None,
+    _option("--spill", _MEASURE, "Folder that holds the states between layers instead of memory.", "DIR"),
+]
+
 Out = Annotated[Path | None, _option("--out", _OUTPUT, "Folder for the run; by default runs/<model>.")]
 Force = Annotated[bool, _option("--force", _OUTPUT, "Replace an existing run folder.")]
 Json = Annotated[bool, _option("--json", _OUTPUT, "Print the run's run.json on stdout, and nothing else.")]

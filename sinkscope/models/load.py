@@ -30,7 +30,8 @@ from sinkscope.models.folder import CONFIG, read_config, weight_files, weights_s
 from sinkscope.models.hub import pin
 from sinkscope.models.nf4 import repair_
 from sinkscope.models.quiet import quiet
-from sinkscope.vscale.retrofit import CHILD
+from sinkscope.models.streamed import StreamedWeights, postponed_loading
+from sinkscope.vscale.retrofit import CHILD, attached
 from sinkscope.vscale.store import INFO_FILE, load_into_, read_info
 
 PACKAGED = ("demo", "demo-vscale")
@@ -55,6 +56,7 @@ class Loaded:
         quantization: `nf4`, `int8`, the method of an already quantized checkpoint, or None.
         vscale: variant of the V-scale that was attached, or None.
         checkpoint_dtype: dtype of the stored weights, by the name of torch, whatever they were loaded as.
+        weights: brings the weights into memory part by part, where the model is a skeleton without them; else None.
     """
 
     model: PreTrainedModel
@@ -65,6 +67,7 @@ class Loaded:
     quantization: str | None
     vscale: str | None = None
     checkpoint_dtype: str = "float32"
+    weights: StreamedWeights | None = None
 
     @property
     def description(self) -> dict[str, str | None]:
@@ -108,6 +111,7 @@ def load_model(
     device_map: str | None = None,
     quantize: str | None = None,
     trust_remote_code: bool = False,
+    stream: bool = False,
     tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> Loaded:
     """Loads a causal language model and its tokenizer.
@@ -121,6 +125,7 @@ def load_model(
         device_map: one of `DEVICE_MAPS`, to spread the model over several devices; instead of `device`.
         quantize: one of `QUANTIZATIONS`, weights quantized by bitsandbytes while loading.
         trust_remote_code: allow code that comes with the model to run.
+        stream: load a skeleton, whose weights `Loaded.weights` brings part by part, for `capture.layerwise.Layerwise`.
         tokenizer: take this one, and ask the model for none.
 
     Raises:
@@ -131,7 +136,9 @@ def load_model(
     _one_of("--device-map", device_map, (None, *DEVICE_MAPS))
     if device_map is not None and device != "auto":
         raise SinkscopeError("--device and --device-map exclude each other", exit_code=2)
-    placement = device_map or {"": _device(device)}
+    if device_map is not None and stream:
+        raise SinkscopeError("--stream works on one device: leave out --device-map", exit_code=2)
+    placement: Any = device_map or {"": _device(device)}
     folder = _local(name)
     vscale = read_info(folder)
     base = vscale["base"] if vscale is not None else None
@@ -139,17 +146,27 @@ def load_model(
     checkpoint_quantization = _checkpoint_quantization(source.config)
     if quantize and checkpoint_quantization:
         raise SinkscopeError(f"{name} is quantized already ({checkpoint_quantization}): leave out --quantize")
+    if stream and checkpoint_quantization:
+        raise SinkscopeError(
+            f"{name} is stored quantized ({checkpoint_quantization}), and --stream reads full-precision weights, which "
+            "it can quantize on the way (--quantize nf4|int8): leave out --stream",
+            exit_code=2,
+        )
     arguments = {**source.pinning, "trust_remote_code": trust_remote_code}
     with quiet(bars=source.revision is not None and sys.stderr.isatty()):
         tokenizer = tokenizer or _load_tokenizer(source.location, name, arguments)
         arguments |= {"dtype": dtype, "device_map": placement}
         if quantize:  # the argument, even if None, would replace the configuration of a quantized checkpoint
             arguments["quantization_config"] = _quantizer(quantize, _compute_dtype(dtype, source.config))
-        model = _load_weights(source.location, name, arguments)
-    if quantize == "nf4" or checkpoint_quantization == "bitsandbytes":
+        with postponed_loading(wanted=stream) as postponed:
+            model = _load_weights(source.location, name, arguments)
+    weights = StreamedWeights(postponed[0], placement[""]) if stream else None
+    if not stream and (quantize == "nf4" or checkpoint_quantization == "bitsandbytes"):
         repair_(model)
     if vscale is not None:
         load_into_(model, folder, vscale)
+        for valve in attached(model) if stream else ():
+            valve.to(placement[""])
     quantization = quantize or checkpoint_quantization
     variant = vscale["variant"] if vscale is not None else None
     return Loaded(
@@ -161,6 +178,7 @@ def load_model(
         quantization,
         variant,
         _compute_dtype("auto", source.config),
+        weights,
     )
 
 

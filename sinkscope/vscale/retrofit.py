@@ -116,7 +116,9 @@ def attention_modules(model: PreTrainedModel) -> list[nn.Module]:
 
 
 def _device(module: nn.Module) -> torch.device:
-    return next(module.parameters()).device
+    """Where the valve of a module belongs; of one without its weights in memory, the CPU."""
+    device = next(module.parameters()).device
+    return torch.device("cpu") if device.type == "meta" else device
 
 
 def _refuse_if_switched(module: nn.Module, _: tuple[Any, ...]) -> None:

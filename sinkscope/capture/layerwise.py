@@ -1,0 +1,319 @@
+"""The layer-by-layer driver: one layer's weights and one layer's autograd graph at a time.
+
+A forward sweep without gradients keeps what goes into each layer. From the last layer to the first, each is then run
+again with autograd on what was kept, under the same hooks as ever, and passes the gradient on to the one before. Layers
+are the outer loop and micro-batches the inner one, so that weights which are read from disk are read twice in all,
+whatever the number of micro-batches. Memory grows with tokens by one hidden state per layer boundary.
+
+The arguments that a model hands to its layers beside the hidden states (masks, rotary embeddings) are taken from the
+model itself: its decoder runs once per micro-batch with layers that only note how they are called.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from sinkscope.capture.batches import MicroBatch
+from sinkscope.capture.boundary import Boundary, InMemory, OnDisk
+from sinkscope.capture.head import head_losses
+from sinkscope.capture.passes import Batch, shown, target_counts
+from sinkscope.capture.resident import sweeper
+from sinkscope.capture.scope import Scope
+from sinkscope.errors import SinkscopeError
+from sinkscope.models.attention import Observer, tapped
+from sinkscope.models.streamed import EMBEDDING, HEAD, Held, Weights
+from sinkscope.sites import Site
+
+STATE, GRADIENT = "state", "gradient"
+
+
+@dataclass(frozen=True)
+class Call:
+    """How a decoder calls one of its layers: everything but the hidden states."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def of(self, layer: nn.Module, hidden: Tensor) -> Tensor:
+        """The layer's output for some hidden states."""
+        output = layer(hidden, *self.args, **self.kwargs)
+        result: Tensor = output[0] if isinstance(output, tuple) else output
+        return result
+
+
+class Layerwise:
+    """Drives a model layer by layer.
+
+    Args:
+        model: frozen and in eval mode; in memory, or a skeleton whose weights come from `weights`.
+        weights: brings them; by default the model is in memory.
+        spill: a folder for the boundary states; by default they are kept in memory.
+        progress: show a progress bar on stderr.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        weights: Weights | None = None,
+        *,
+        spill: Path | None = None,
+        progress: bool = False,
+    ) -> None:
+        self.model = model
+        self.weights: Weights = weights or Held(model)
+        self.device = self.weights.device
+        self.name = "layer by layer" if isinstance(self.weights, Held) else "streamed"
+        self.spill = spill
+        self.progress = progress
+
+    def sweep(self, scope: Scope, batches: list[Batch]) -> list[float]:
+        """Runs every micro-batch forward, and backward where gradients are measured.
+
+        Args:
+            scope: records.
+            batches: what to run.
+
+        Returns:
+            Each sequence's mean loss in nats.
+
+        Raises:
+            SinkscopeError: if something is not finite, or the model's layers cannot be called one by one.
+        """
+        with _closing(InMemory() if self.spill is None else OnDisk(self.spill)) as kept:
+            pass_ = _Pass(self.model, self.weights, scope, batches, kept, self.progress)
+            return pass_.forward_backward() if scope.settings.backward else pass_.forward()
+
+    def complete(self, scope: Scope, batches: list[Batch], missing: dict[int, Tensor]) -> None:
+        """Takes column sums in one more forward sweep, as far as the last layer that lacks some.
+
+        Args:
+            scope: whose recorder is completed.
+            batches: the same as before.
+            missing: the columns by layer, int64.
+        """
+        with _closing(InMemory() if self.spill is None else OnDisk(self.spill)) as kept:
+            _Pass(self.model, self.weights, scope, batches, kept, self.progress).complete(missing)
+
+
+class _Pass:
+    """One analysis of some micro-batches."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        weights: Weights,
+        scope: Scope,
+        batches: list[Batch],
+        kept: Boundary,
+        progress: bool,
+    ) -> None:
+        self.model = model
+        self.weights = weights
+        self.scope = scope
+        self.batches = batches
+        self.kept = kept
+        self.progress = progress
+        self.layers = scope.family.decoder_layers(model)
+        self.calls: list[list[Call]] = []  # by micro-batch and layer
+
+    def forward_backward(self) -> list[float]:
+        """Both sweeps; statistics are taken in the second."""
+        micro = [self.scope.recorder.begin(len(batch.input_ids), batch.input_ids) for batch in self.batches]
+        last = len(self.layers) - 1
+        with tapped(self.model, {}), torch.no_grad():
+            self._embed()
+            for layer in shown(list(range(last + 1)), "forward", self.progress):
+                with self.weights.loaded(layer, layer + 1 if layer < last else HEAD):
+                    self._forward(layer, micro)
+        with self.weights.loaded(HEAD, last):
+            losses = [self._head(number, batch) for number, batch in enumerate(micro)]
+        for layer in shown(list(reversed(range(last + 1))), "backward", self.progress):
+            with self.weights.loaded(layer, layer - 1 if layer else None):
+                with self.scope as scope:
+                    for number, batch in enumerate(micro):
+                        scope.hooks.batch = batch
+                        self._backward(layer, number)
+                self._complete(layer)
+            self._drop(layer)
+        return [loss for of_batch in losses for loss in of_batch]
+
+    def forward(self) -> list[float]:
+        """One sweep, with statistics."""
+        micro = [self.scope.recorder.begin(len(batch.input_ids), batch.input_ids) for batch in self.batches]
+        last = len(self.layers) - 1
+        with torch.no_grad():
+            with tapped(self.model, {}):
+                self._embed()
+            for layer in shown(list(range(last + 1)), "measuring", self.progress):
+                with self.weights.loaded(layer, layer + 1 if layer < last else HEAD):
+                    with self.scope as scope:
+                        for number, batch in enumerate(micro):
+                            scope.hooks.batch = batch
+                            output = self._run(layer, number, self._state(layer, number))
+                            self.kept.put((STATE, layer + 1, number), output)
+                            scope.hooks.check_finite()
+                    self._complete(layer)
+                self._drop(layer)
+        with self.weights.loaded(HEAD), torch.no_grad():
+            losses = [self._head(number, batch) for number, batch in enumerate(micro)]
+        return [loss for of_batch in losses for loss in of_batch]
+
+    def complete(self, missing: dict[int, Tensor]) -> None:
+        """A forward sweep that takes column sums only."""
+        for layer, columns in missing.items():
+            self.scope.recorder.heads[layer].forget(columns)
+        with torch.no_grad():
+            with tapped(self.model, {}):
+                self._embed()
+            for layer in shown(list(range(max(missing) + 1)), "completing sinks", self.progress):
+                observers = {self._attention(layer): self._sweep(layer, missing[layer])} if layer in missing else {}
+                with self.weights.loaded(layer, layer + 1), tapped(self.model, observers):
+                    for number in range(len(self.batches)):
+                        state = self._run(layer, number, self._state(layer, number))
+                        self.kept.put((STATE, layer + 1, number), state)
+                self._drop(layer)
+
+    def _embed(self) -> None:
+        """Keeps what goes into the first layer, and how every layer is called."""
+        with self.weights.loaded(EMBEDDING, 0):
+            for number, batch in enumerate(self.batches):
+                hidden, calls = calls_of(self.model, self.layers, batch, self.weights.device)
+                self.kept.put((STATE, 0, number), hidden)
+                self.calls.append(calls)
+
+    def _forward(self, layer: int, micro: list[MicroBatch]) -> None:
+        """One layer of the first sweep."""
+        for number, batch in enumerate(micro):
+            output = self._run(layer, number, self._state(layer, number))
+            if not bool(output.isfinite().all()):
+                self._tell_non_finite(layer, number, batch)
+            self.kept.put((STATE, layer + 1, number), output)
+
+    def _head(self, number: int, batch: MicroBatch) -> list[float]:
+        """Mean losses of a micro-batch, and the gradient at the last layer's output."""
+        recorder, family = self.scope.recorder, self.scope.family
+        backward = recorder.settings.backward
+        hidden = self._state(len(self.layers), number).requires_grad_(backward)
+        with torch.set_grad_enabled(backward):
+            recorder.activation(recorder.layers - 1, Site.FINAL_IN, batch, hidden)
+            normed = self.model.get_submodule(family.final_norm)(hidden)
+            result = head_losses(self.model, normed, self.batches[number], backward=backward)
+            if result.gradient is not None:
+                normed.backward(result.gradient)
+        if hidden.grad is not None:
+            self.kept.put((GRADIENT, len(self.layers), number), hidden.grad)
+        return (result.losses / target_counts(self.batches[number]).to(result.losses.device)).tolist()
+
+    def _backward(self, layer: int, number: int) -> None:
+        """One layer of the second sweep, for one micro-batch."""
+        hidden = self._state(layer, number).requires_grad_()
+        output = self._run(layer, number, hidden)
+        gradient = self.kept.get((GRADIENT, layer + 1, number)).to(output.device)
+        output.backward(gradient)
+        assert hidden.grad is not None  # noqa: S101  (every layer has a residual path)
+        self.kept.put((GRADIENT, layer, number), hidden.grad)
+
+    def _complete(self, layer: int) -> None:
+        """Column sums of sinks that earlier micro-batches of this layer did not know of, while its weights are here."""
+        heads = self.scope.recorder.heads[layer]
+        columns = heads.incomplete()
+        if not len(columns):
+            return
+        heads.forget(columns)
+        with tapped(self.model, {self._attention(layer): self._sweep(layer, columns)}), torch.no_grad():
+            for number in range(len(self.batches)):
+                self._run(layer, number, self._state(layer, number))
+
+    def _drop(self, layer: int) -> None:
+        """Forgets what is not needed once a layer is done."""
+        for number in range(len(self.batches)):
+            self.kept.drop((STATE, layer, number))
+            self.kept.drop((GRADIENT, layer + 1, number))
+
+    def _tell_non_finite(self, layer: int, number: int, batch: MicroBatch) -> None:
+        """Runs the layer once more under the hooks, which know where it happened."""
+        with self.scope as scope, torch.no_grad():
+            scope.hooks.batch = batch
+            self._run(layer, number, self._state(layer, number))
+            scope.hooks.check_finite()
+        raise SinkscopeError(f"non-finite activations in layer {layer}: try --dtype float32 or bfloat16")
+
+    def _run(self, layer: int, number: int, hidden: Tensor) -> Tensor:
+        return self.calls[number][layer].of(self.layers[layer], hidden)
+
+    def _state(self, layer: int, number: int) -> Tensor:
+        return self.kept.get((STATE, layer, number)).to(self.weights.device).detach()
+
+    def _attention(self, layer: int) -> nn.Module:
+        return self.layers[layer].get_submodule(self.scope.family.attention)
+
+    def _sweep(self, layer: int, columns: Tensor) -> Observer:
+        return sweeper(self.scope.recorder.heads[layer].sweep, columns)
+
+
+class _NotedError(Exception):
+    """Raised in place of the last layer, where everything worth knowing is known."""
+
+
+def calls_of(
+    model: PreTrainedModel, layers: list[nn.Module], batch: Batch, device: torch.device
+) -> tuple[Tensor, list[Call]]:
+    """What a decoder hands to its layers.
+
+    Args:
+        model: only what stands before its layers has to be in memory.
+        layers: its decoder layers.
+        batch: what it reads.
+        device: where.
+
+    Returns:
+        The hidden states [B, T, D] that enter the first layer, and how each layer is called.
+
+    Raises:
+        SinkscopeError: if layers are handed something that depends on what the layers before them computed.
+    """
+    for returns_tuple in (False, True):
+        noted: list[tuple[Tensor, Call]] = []
+        with ExitStack() as stack:
+            for layer in layers:
+                stack.enter_context(_noting(layer, noted, len(layers), returns_tuple))
+            try:
+                positions = None if batch.positions is None else batch.positions.to(device)
+                model(input_ids=batch.input_ids.to(device), position_ids=positions, use_cache=False)
+            except _NotedError:
+                pass
+            except (IndexError, RuntimeError, TypeError, ValueError):  # what a tuple was expected from
+                continue
+        first = noted[0][0]
+        if len(noted) == len(layers) and all(hidden is first for hidden, _ in noted):
+            return first, [call for _, call in noted]
+    raise SinkscopeError(f"the layers of {type(model).__name__} cannot be run one by one: use the resident driver")
+
+
+@contextmanager
+def _noting(layer: nn.Module, noted: list[tuple[Tensor, Call]], count: int, returns_tuple: bool) -> Iterator[None]:
+    """Makes a layer note how it is called, and hand its input on."""
+
+    def forward(hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
+        noted.append((hidden, Call(args, kwargs)))
+        if len(noted) == count:
+            raise _NotedError
+        return (hidden,) if returns_tuple else hidden
+
+    with mock.patch.object(layer, "forward", forward):
+        yield
+
+
+@contextmanager
+def _closing(kept: Boundary) -> Iterator[Boundary]:
+    try:
+        yield kept
+    finally:
+        kept.close()
