@@ -68,7 +68,7 @@ class Hooks:
     def attach(self) -> None:
         """Puts the hooks on the model."""
         model, family = self.model, self.family
-        decoder = model.get_decoder()
+        decoder = family.decoder(model)
         self.handles.append(decoder.register_forward_pre_hook(self._begin, with_kwargs=True))
         self.handles.append(decoder.register_forward_hook(self._end))
         self.handles.append(model.get_input_embeddings().register_forward_hook(self._need_gradients))

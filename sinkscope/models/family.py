@@ -84,11 +84,12 @@ class Case:
 class Family:
     """One architecture. The defaults are Llama's.
 
-    Paths of `layers` and `final_norm` count from the causal LM, all others from a decoder layer.
+    Paths of `layers`, `reader` and `final_norm` count from the causal LM, all others from a decoder layer.
 
     Attributes:
         model_type: `config.model_type` of transformers.
         layers: the list of decoder layers.
+        reader: the decoder, as the head calls it, which is given token ids; None for the parent of `layers`.
         final_norm: the norm before the output head; None where there is none.
         attention_norm: norm that the attention branch reads the stream through; None where it reads the stream itself.
         attention: attention module, the one that calls the attention interface.
@@ -122,6 +123,7 @@ class Family:
 
     model_type: str
     layers: str = "model.layers"
+    reader: str | None = None
     final_norm: str | None = "model.norm"
     attention_norm: str | None = "input_layernorm"
     attention: str = "self_attn"
@@ -206,6 +208,10 @@ class Family:
     def decoder_layers(self, model: "nn.Module") -> "list[nn.Module]":
         """The decoder layers of a model of this family, first to last."""
         return list(model.get_submodule(self.layers).children())
+
+    def decoder(self, model: "nn.Module") -> "nn.Module":
+        """What a model's head calls: the module that reads token ids and returns the last hidden states."""
+        return model.get_submodule(self.reader or self.layers.rpartition(".")[0])
 
     def gain(self, norm: "nn.Module") -> "Tensor":
         """Effective gain gamma of one of the family's norms, float32 [D], or [1] where it has no weight."""
