@@ -116,7 +116,8 @@ class Hooks:
         dropouts = [name for name in self.family.loose_dropouts if getattr(self.model.config, name)]
         if self.model.training and dropouts:
             raise SinkscopeError(
-                f"{dropouts[0]} is on, and no module applies it that could be measured: call model.eval(), or set it to 0"
+                f"{dropouts[0]} is on, and no module that could be measured applies it: call model.eval(), or set it "
+                "to 0"
             )
         input_ids = kwargs.get("input_ids", args[0] if args else None)
         shown = input_ids if input_ids is not None else kwargs["inputs_embeds"]

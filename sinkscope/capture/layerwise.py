@@ -86,6 +86,11 @@ class Layerwise:
         Raises:
             SinkscopeError: if something is not finite, or the model's layers cannot be called one by one.
         """
+        if scope.family.final_norm is None:
+            raise SinkscopeError(
+                f"this `{scope.family.model_type}` has no norm behind its last layer, which the {self.name} driver "
+                "needs: measure it as a whole"
+            )
         with _closing(InMemory() if self.spill is None else OnDisk(self.spill)) as kept:
             pass_ = _Pass(self.model, self.weights, scope, batches, kept, self.progress)
             return pass_.forward_backward() if scope.settings.backward else pass_.forward()
@@ -203,6 +208,7 @@ class _Pass:
         hidden = self._state(len(self.layers), number).requires_grad_(backward)
         with torch.set_grad_enabled(backward):
             recorder.activation(recorder.layers - 1, Site.FINAL_IN, batch, hidden)
+            assert family.final_norm is not None  # noqa: S101  (refused in `Layerwise.sweep`)
             normed = self.model.get_submodule(family.final_norm)(hidden)
             result = head_losses(self.model, normed, self.batches[number], backward=backward)
             if result.gradient is not None:

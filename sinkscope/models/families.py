@@ -85,6 +85,33 @@ _ROWS = (
         cases=(Case({"use_parallel_residual": True}, {"parallel": True}),),
     ),
     Family(
+        "falcon",
+        layers="transformer.h",
+        final_norm="transformer.ln_f",
+        attention="self_attention",
+        down="mlp.dense_4h_to_h",
+        norm=_LAYER,
+        kv_heads="num_kv_heads",
+        loose_dropouts=("hidden_dropout", "attention_dropout"),
+        isolates=False,
+        intercepted=True,
+        features=(Feature.FUSED_QKV, Feature.MULTI_QUERY),
+        notes="both decoder architectures",
+        cases=(
+            Case({"alibi": True}, refused="ALiBi adds a bias to attention scores"),
+            Case({"multi_query": True}, {"kv_heads": 1}),
+            Case({"parallel_attn": True}, {"parallel": True, "mlp_norm": "input_layernorm"}),
+            Case(
+                {"new_decoder_architecture": True},
+                {"parallel": True, "attention_norm": "ln_attn", "mlp_norm": "ln_mlp", "kv_heads": "num_kv_heads"},
+            ),
+            Case(
+                {"new_decoder_architecture": True, "num_ln_in_parallel_attn": 1},
+                {"attention_norm": "input_layernorm", "mlp_norm": "input_layernorm"},
+            ),
+        ),
+    ),
+    Family(
         "gpt2",
         layers="transformer.h",
         final_norm="transformer.ln_f",

@@ -76,8 +76,8 @@ class Case:
 
     def holds(self, config: Any) -> bool:
         """Whether a configuration, an object or a parsed config.json, is such a case."""
-        get = config.get if isinstance(config, Mapping) else lambda name: getattr(config, name, None)
-        return all(get(name) == value for name, value in self.when.items())
+        found = [config.get(n) if isinstance(config, Mapping) else getattr(config, n, None) for n in self.when]
+        return found == list(self.when.values())
 
 
 @dataclass(frozen=True)

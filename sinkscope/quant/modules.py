@@ -66,7 +66,10 @@ def quantization_of(model: PreTrainedModel) -> str | None:
 
 def down_pattern(model: PreTrainedModel) -> str:
     """The pattern that selects the MLPs' down projections."""
-    return family_of(model).down
+    family = family_of(model)
+    if family.down is None:
+        raise SinkscopeError(f"a `{family.model_type}` has no down projection that is a module of its own")
+    return family.down
 
 
 def _check(module: nn.Module, site: str) -> None:

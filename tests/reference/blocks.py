@@ -27,6 +27,7 @@ class Block:
         down: path of its down projection.
         norms: path of the norm of each branch that has one.
         streams: of each such branch the stream before and after it.
+        arguments: names of what the layer is called with by position, after the stream.
     """
 
     run: Callable[[Any, Tensor, Attend, Keep], Tensor]
@@ -38,6 +39,7 @@ class Block:
     streams: dict[str, tuple[str, str]] = field(
         default_factory=lambda: {"attn": ("h_in", "h_half"), "mlp": ("h_half", "h_out")}
     )
+    arguments: tuple[str, ...] = ()
 
 
 PARALLEL = {"attn": ("h_in", "h_out"), "mlp": ("h_in", "h_out")}
@@ -119,6 +121,23 @@ def llama4(b: Any, x: Tensor, attend: Attend, keep: Keep) -> Tensor:
     return h + keep("r_mlp", out[0].view(h.shape) if b.is_moe_layer else out)
 
 
+def falcon(b: Any, x: Tensor, attend: Attend, keep: Keep) -> Tensor:
+    """Sequential, parallel with one norm (computed once per branch), or parallel with two."""
+    if not b.config.parallel_attn and not b.config.new_decoder_architecture:
+        return pre_norm(b, x, attend, keep)
+    before_attention, before_mlp = (b.get_submodule(path) for path in falcon_norms(b).values())
+    r_attn = keep("r_attn", attend(keep("hn", before_attention(x))))
+    return x + r_attn + keep("r_mlp", b.mlp(keep("hn2", before_mlp(x))))
+
+
+def falcon_norms(b: Any) -> dict[str, str]:
+    """The norms that Falcon's branches read through, which three settings decide."""
+    if hasattr(b, "ln_attn"):
+        return {"attn": "ln_attn", "mlp": "ln_mlp"}
+    one = b.config.parallel_attn or b.config.new_decoder_architecture
+    return {"attn": "input_layernorm", "mlp": "input_layernorm" if one else "post_attention_layernorm"}
+
+
 _POST = Block(post_norm, norms={})
 _GEMMA = Block(gemma_sandwich, norms={"attn": "input_layernorm", "mlp": "pre_feedforward_layernorm"})
 
@@ -135,6 +154,10 @@ def block_of(layer: nn.Module) -> Block:
     if name == "OPTDecoderLayer":
         norms = {"attn": "self_attn_layer_norm", "mlp": "final_layer_norm"} if b.do_layer_norm_before else {}
         return Block(opt, down="fc2", norms=norms)
+    if name == "FalconDecoderLayer":
+        parallel = b.config.parallel_attn or b.config.new_decoder_architecture
+        streams = PARALLEL if parallel else Block(falcon).streams
+        return Block(falcon, "self_attention", "mlp.dense_4h_to_h", falcon_norms(b), streams)
     return _BY_CLASS[name]
 
 
@@ -165,14 +188,28 @@ _BY_CLASS = {
     "DeepseekV3DecoderLayer": Block(pre_norm),
     "GptOssDecoderLayer": Block(gpt_oss),
     "Llama4TextDecoderLayer": Block(llama4, down="feed_forward.down_proj"),
-    "GPT2Block": Block(gpt2, "attn", "mlp.c_proj", {"attn": "ln_1", "mlp": "ln_2"}),
+    "GPT2Block": Block(
+        gpt2,
+        "attn",
+        "mlp.c_proj",
+        {"attn": "ln_1", "mlp": "ln_2"},
+        arguments=("past_key_values", "attention_mask", "encoder_hidden_states"),
+    ),
 }
 
 
 def layers_of(model: Any) -> list[nn.Module]:
     """The decoder layers: the modules of the classes above."""
-    known = {*_BY_CLASS, "GPTNeoXLayer", "OPTDecoderLayer"}
+    known = {*_BY_CLASS, "GPTNeoXLayer", "OPTDecoderLayer", "FalconDecoderLayer"}
     return [module for module in model.modules() if type(module).__name__ in known]
+
+
+def repeats_of(layer: nn.Module) -> int:
+    """How often a layer repeats each key/value head before attention sees it."""
+    b: Any = layer
+    if type(layer).__name__ == "FalconDecoderLayer" and b.config.new_decoder_architecture:
+        return int(b.config.num_attention_heads // b.config.num_kv_heads)
+    return 1
 
 
 def final_norm_of(model: Any) -> nn.Module | None:
@@ -180,6 +217,7 @@ def final_norm_of(model: Any) -> nn.Module | None:
     paths = {
         "GPTNeoXForCausalLM": "gpt_neox.final_layer_norm",
         "GPT2LMHeadModel": "transformer.ln_f",
+        "FalconForCausalLM": "transformer.ln_f",
         "OPTForCausalLM": "model.decoder.final_layer_norm",
     }
     owner, _, name = paths.get(type(model).__name__, "model.norm").rpartition(".")

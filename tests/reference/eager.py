@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
-from reference.blocks import block_of, final_norm_of, gain_of, layers_of, root_of
+from reference.blocks import block_of, final_norm_of, gain_of, layers_of, repeats_of, root_of
 
 Kept = list[dict[str, Tensor]]
 NORMED = {"attn": "hn", "mlp": "hn2"}
@@ -165,9 +165,12 @@ def _layer(block: Any, kept: dict[str, Tensor], n: int, start: int, end: int) ->
             layer.weights = tensor[n, :, start:end, start:end].detach().double()
             continue
         assert tensor.grad is not None
-        pair = [
-            whole[n].transpose(0, 1) if site in ("q", "k", "v_scaled") else whole[n] for whole in (tensor, tensor.grad)
-        ]
+        pair = [tensor[n], tensor.grad[n]]
+        if site in ("k", "v_scaled"):
+            repeats = repeats_of(block)
+            pair = [pair[0][::repeats], pair[1].unflatten(0, (-1, repeats)).sum(1)]
+        if site in ("q", "k", "v_scaled"):
+            pair = [half.transpose(0, 1) for half in pair]
         layer.x[site], layer.grad[site] = (half[start:end].detach().double() for half in pair)
     if "v" not in layer.x:  # a slice of a fused projection: what attention received
         layer.x["v"], layer.grad["v"] = layer.flat("v_scaled"), layer.flat_grad("v_scaled")
@@ -205,7 +208,11 @@ class Keeping:
         def watched(interface: AttentionInterface, name: str, default: Any) -> Any:
             return functools.partial(self._attention, chosen(interface, name, default))
 
-        self.patches = [mock.patch.object(AttentionInterface, "get_interface", watched)]
+        self.running = 0
+        self.patches = [
+            mock.patch.object(AttentionInterface, "get_interface", watched),
+            mock.patch.object(nn.functional, "scaled_dot_product_attention", self._fused),
+        ]
         self.patches += [
             mock.patch.object(block, "forward", functools.partial(self._block, i, block))
             for i, block in enumerate(self.blocks)
@@ -238,9 +245,10 @@ class Keeping:
         self.kept[layer][site] = tensor
         return tensor
 
-    def _block(self, layer: int, block: nn.Module, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        assert not args, "decoder layers are called with keywords"
+    def _block(self, layer: int, block: nn.Module, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
         kind = block_of(block)
+        self.running = layer
+        kwargs |= dict(zip(kind.arguments, args, strict=False))
 
         def attend(x: Tensor) -> Tensor:
             result: Tensor = block.get_submodule(kind.attention)(hidden_states=x, **kwargs)[0]
@@ -248,7 +256,8 @@ class Keeping:
 
         keep = functools.partial(self._keep, layer)
         # Twice the same tensor would have one gradient: the stream is kept under a name of its own in each block.
-        return keep("h_out", kind.run(block, keep("h_in", hidden_states.view_as(hidden_states)), attend, keep))
+        out = keep("h_out", kind.run(block, keep("h_in", hidden_states.view_as(hidden_states)), attend, keep))
+        return (out, None) if type(block).__name__ == "FalconDecoderLayer" else out
 
     def _input(self, module: nn.Module, layer: int, site: str) -> None:
         def hook(_: nn.Module, args: tuple[Any, ...]) -> None:
@@ -261,6 +270,26 @@ class Keeping:
             self._keep(layer, site, output[0] if isinstance(output, tuple) else output)
 
         self.handles.append(module.register_forward_hook(hook))
+
+    def _fused(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor,
+        dropout_p: float = 0,
+        is_causal: bool = False,
+    ) -> Tensor:
+        """For modules that call torch's attention themselves, always with a mask."""
+        assert not dropout_p
+        assert not is_causal
+        self.scale = query.shape[-1] ** -0.5
+        weights = (self.scale * query @ key.transpose(2, 3)).masked_fill(~attn_mask, -torch.inf).softmax(-1)
+        y = (weights @ value).transpose(1, 2)
+        for site, tensor in (("q", query), ("k", key), ("v_scaled", value), ("y", y)):
+            self._keep(self.running, site, tensor)
+        self.kept[self.running]["weights"] = weights
+        return y.transpose(1, 2)
 
     def _attention(
         self, inner: Any, module: Any, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-VOCABULARY = 64
+VOCABULARY = 258
 BOS = 3
 FAMILIES = list(families.TINY)
+LLAMAS = ["llama_mha", "llama_gqa", "mistral_window", "qwen2", "qwen3"]  # one structure, whose attention differs
+STRUCTURES = ["gemma3_text", "olmo2", "granite", "stablelm_parallel", "gpt_neox", "gpt2", "opt", "opt_stream_norm"]
 
 
 def tiny(family: str, seed: int = 0, *, massive: bool = False, sharpness: float = 12.0) -> PreTrainedModel:
@@ -30,9 +32,14 @@ def tiny(family: str, seed: int = 0, *, massive: bool = False, sharpness: float 
 
 
 def tokens(sequences: int, length: int, seed: int = 0) -> Tensor:
-    """Random token ids [sequences, length] above the special ones, BOS first."""
+    """Random token ids [sequences, length] above the special ones, BOS first.
+
+    No sequence up to 254 tokens holds a token twice: in a parallel block what the first MLP makes of a token does not
+    depend on its position, and entries of equal size have no order.
+    """
     generator = torch.Generator().manual_seed(seed)
-    ids = torch.randint(4, VOCABULARY, (sequences, length), generator=generator)
+    drawn = [torch.randperm(VOCABULARY - BOS - 1, generator=generator) for _ in range(sequences)]
+    ids = torch.stack([row.repeat(-(-length // len(row)))[:length] for row in drawn]) + BOS + 1
     ids[:, 0] = BOS
     return ids
 
