@@ -23,6 +23,7 @@ KEYS = {
     "experts": ["layer", "kind", "expert"],
     "router": ["layer", "expert", "group"],
     "routing": ["layer", "group"],
+    "learned_sinks": ["layer", "head"],
 }
 PAIR_KEYS = ["layer", "kind", "kv_head", "sequence", "position"]
 
