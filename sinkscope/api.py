@@ -14,8 +14,12 @@ import pandas as pd
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from sinkscope.capture.journal import KIND, Journal
 from sinkscope.capture.layerwise import Layerwise
-from sinkscope.capture.run import measure
+from sinkscope.capture.processes import Processes
+from sinkscope.capture.request import request_of
+from sinkscope.capture.resident import Resident
+from sinkscope.capture.run import Driver, measure
 from sinkscope.errors import SinkscopeError
 from sinkscope.models.load import Loaded, load_model
 from sinkscope.settings import Settings
@@ -23,6 +27,7 @@ from sinkscope.tables.store import Run, write_run
 from sinkscope.text.packing import Packed
 from sinkscope.text.sources import open_documents
 from sinkscope.text.windows import pack_for
+from sinkscope.unfinished import refuse_unfinished
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,9 +39,11 @@ class Analysis:
 
     Attributes:
         run: its provenance and tables. Tables are attributes too: `analysis.heads` is `analysis.run["heads"]`.
+        journal: what was kept on disk while it was unfinished; gone once the run is saved.
     """
 
     run: Run
+    journal: Journal | None = None
 
     @property
     def info(self) -> dict[str, Any]:
@@ -81,6 +88,8 @@ class Analysis:
         from sinkscope.report.render import render
 
         write_run(self.run, Path(folder), force=force, finish=lambda building: render(self.run, building))
+        if self.journal is not None:
+            self.journal.discard()
         return Path(folder)
 
 
@@ -101,6 +110,10 @@ def analyze(
     stream: bool = False,
     gradient_checkpointing: bool = False,
     spill: str | Path | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    force: bool = False,
+    processes: Processes | None = None,
     progress: bool = False,
     **loading: Any,
 ) -> Analysis:
@@ -123,6 +136,10 @@ def analyze(
         gradient_checkpointing: hold one layer's activations at a time and compute them again on the way back, for
             long sequences; part of `stream`.
         spill: a folder for the states between layers, which either of the two otherwise keeps in memory.
+        out: where the run is going to be saved: the state of the analysis is kept beside it, for `resume`.
+        resume: go on with an interrupted analysis of the same request, if there is one at `out`.
+        force: throw it away.
+        processes: share the sequences, and all return the analysis (`sinkscope.capture.processes.together`).
         progress: show progress on stderr.
         **loading: options of `sinkscope.models.load.load_model` (revision, dtype, device, ...).
 
@@ -134,6 +151,12 @@ def analyze(
     documents = open_documents(data, **(data_options or {})) if input_ids is None else iter(())
     if spill is not None and not (stream or gradient_checkpointing):
         raise SinkscopeError("--spill goes with --stream or --gradient-checkpointing", exit_code=2)
+    if out is not None and not force:
+        refuse_unfinished(Path(out), KIND, resume=resume)
+    if processes is not None and loading.get("device_map") is not None:
+        raise SinkscopeError("--device-map spreads one model over all GPUs: it goes with one process", exit_code=2)
+    if processes is not None and not isinstance(model, PreTrainedModel):
+        loading["device"] = processes.device(loading.get("device", "auto"))
     loaded = None
     if not isinstance(model, PreTrainedModel):
         loaded = load_model(str(model), stream=stream, **loading)
@@ -148,21 +171,44 @@ def analyze(
         input_ids, document_ids = packed.input_ids, packed.document_ids
     if isolate_documents and document_ids is None:
         raise SinkscopeError("isolate_documents needs document_ids beside input_ids", exit_code=2)
-    driver = None
+    documents_apart = document_ids if isolate_documents else None
+    driver: Driver = Resident(model, progress=progress)
     if stream or gradient_checkpointing:
         folder = None if spill is None else Path(spill)
         driver = Layerwise(model, loaded.weights if loaded else None, spill=folder, progress=progress)
+    journal = None
+    if resume and not isinstance(driver, Resident):
+        raise SinkscopeError(f"--resume does not go with the {driver.name} driver", exit_code=2)
+    if out is not None and isinstance(driver, Resident):
+        if loaded is None:
+            raise SinkscopeError("a loaded model cannot be told from another: name its folder to keep a state at `out`")
+        request = request_of(
+            loaded,
+            input_ids,
+            documents_apart,
+            settings=settings,
+            batch_size=batch_size,
+            driver=driver.name,
+            device=driver.device,
+            device_map=loading.get("device_map"),
+            processes=1 if processes is None else processes.count,
+        )
+        journal = Journal(Path(out), request, resume=resume, force=force, part=processes.rank if processes else 0)
+        if processes is not None:
+            processes.exchange(None)  # nobody saves before all have looked for what was there
     run = measure(
         model,
         input_ids,
         settings=settings,
         batch_size=batch_size,
-        document_ids=document_ids if isolate_documents else None,
+        document_ids=documents_apart,
         tokenizer=tokenizer,
         driver=driver,
+        journal=journal,
+        processes=processes,
         progress=progress,
     )
-    return Analysis(_described(run, loaded, packed, data))
+    return Analysis(_described(run, loaded, packed, data), journal)
 
 
 def _described(run: Run, loaded: Loaded | None, packed: Packed | None, data: str) -> Run:

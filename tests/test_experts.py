@@ -1,5 +1,6 @@
 """Mixtures of experts: the tap changes nothing, and its tables agree with loops over tokens and experts."""
 
+import io
 from typing import Any
 
 import pandas as pd
@@ -13,6 +14,7 @@ from reference.models import padded, tiny, tokens
 import sinkscope
 from sinkscope import Scope, Settings
 from sinkscope.capture.hooks import recording
+from sinkscope.capture.statistic import reading
 from sinkscope.metrics.experts import forming_layers, super_experts
 from sinkscope.tables.store import Run
 
@@ -115,6 +117,25 @@ def test_micro_batches_add_up() -> None:
     runs = [sinkscope.analyze(model, input_ids=ids, batch_size=b, settings=SETTINGS).run for b in (1, 5)]
     for name in ("experts", "router", "routing"):
         pd.testing.assert_frame_equal(runs[0][name], runs[1][name], rtol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["deepseek_v3", "gpt_oss"])
+def test_a_stored_state_and_two_merged_ones_give_the_same_tables(family: str) -> None:
+    model, ids = tiny(family), tokens(5, LENGTH)
+    whole = sinkscope.analyze(model, input_ids=ids, settings=SETTINGS).run
+    scopes = [Scope(model, SETTINGS), Scope(model, SETTINGS)]
+    scopes[1].recorder.first = 2
+    for scope, part in zip(scopes, ids.split([2, 3]), strict=True):
+        with scope:
+            model(input_ids=part, labels=part, use_cache=False).loss.backward()
+    file = io.BytesIO()
+    torch.save(scopes[1].recorder.state(), file)
+    file.seek(0)
+    with reading():
+        scopes[0].recorder.merge(torch.load(file, weights_only=True))
+    merged = scopes[0].run()
+    for name in {"experts", "router", "routing", "learned_sinks"} & set(whole.tables):
+        pd.testing.assert_frame_equal(merged[name], whole[name], rtol=1e-5, obj=name)
 
 
 def test_without_gradients() -> None:

@@ -12,9 +12,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sinkscope.capture.statistic import stored
 from sinkscope.errors import SinkscopeError
 
 
+@stored
 class Span(NamedTuple):
     """A sequence inside a padded batch: its row, and its attended tokens start..stop-1."""
 
@@ -23,6 +25,7 @@ class Span(NamedTuple):
     stop: int
 
 
+@stored
 @dataclass(frozen=True)
 class MicroBatch:
     """One forward pass.

@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from sinkscope.capture.statistic import Statistic, stored
 from sinkscope.metrics.bounds import measured_over_bound
 
 SAMPLED_SEQUENCES = 8
 
 
+@stored
 @dataclass(frozen=True)
 class Pair:
     """A sampled pair for the scatter; `kv_head` is None where the bound has none."""
@@ -22,7 +24,7 @@ class Pair:
 
 
 @dataclass
-class BoundTally:
+class BoundTally(Statistic):
     """One bound of one layer over a run.
 
     Attributes:
@@ -59,6 +61,14 @@ class BoundTally:
             self.largest = max(self.largest, float(ratio[known].max()))
         if first < SAMPLED_SEQUENCES:
             self._sample(first, positions, measured, bound)
+
+    def merge(self, other: "BoundTally") -> None:
+        """Adds the other's pairs."""
+        self.checked += other.checked
+        self.total += other.total
+        self.largest = max(self.largest, other.largest)
+        self.violations += other.violations
+        self.sampled += other.sampled
 
     def _sample(self, first: int, positions: Tensor, measured: Tensor, bound: Tensor) -> None:
         sparse = (positions & (positions - 1)) == 0  # 0, 1, 2, 4, 8, ...

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sinkscope.capture.batches import MicroBatch
 from sinkscope.capture.stack import Stack
+from sinkscope.capture.statistic import Statistic
 from sinkscope.metrics.massive import is_massive
 from sinkscope.metrics.moments import token_moments
 from sinkscope.metrics.order import lower_median
@@ -49,7 +50,7 @@ def places(batch: MicroBatch, tokens: int, device: torch.device) -> Places:
 
 
 @dataclass
-class ExpertStatistics:
+class ExpertStatistics(Statistic):
     """The experts of one layer: what enters and what leaves their down projections.
 
     Attributes:
@@ -107,6 +108,19 @@ class ExpertStatistics:
         self.power_sums[e] += moments.power_sums.cpu()
         self._output(e, output, sequence, position)
 
+    def merge(self, other: "ExpertStatistics") -> None:
+        """Adds the other's sequences."""
+        self.tokens = self.tokens + other.tokens
+        self.values = self.values + other.values
+        self.massive = self.massive + other.massive
+        self.power_sums = self.power_sums + other.power_sums
+        self.abs_max = torch.maximum(self.abs_max, other.abs_max)
+        self.median_of.merge(other.median_of)
+        self.medians.merge(other.medians)
+        larger = (other.output_max > self.output_max) | (self.output_at[:, 0] < 0)  # the earlier one where equal
+        self.output_at = torch.where(larger[:, None], other.output_at, self.output_at)
+        self.output_max = torch.where(larger, other.output_max, self.output_max)
+
     def _output(self, e: int, output: Tensor, sequence: Tensor, position: Tensor) -> None:
         flat = output.abs().flatten()
         at = int(flat.argmax())
@@ -118,7 +132,7 @@ class ExpertStatistics:
 
 
 @dataclass
-class RoutingStatistics:
+class RoutingStatistics(Statistic):
     """A layer's router, by group of tokens: position 0, other sinks of the layer, and the rest (`GROUPS`).
 
     Attributes:
@@ -160,6 +174,14 @@ class RoutingStatistics:
             weights = routing.weights[members].flatten().double()
             self.weights[g] += weights.new_zeros(self.experts).index_add_(0, experts, weights).cpu()
             self.entropy[g] += entropy[members].sum().cpu()
+
+    def merge(self, other: "RoutingStatistics") -> None:
+        """Adds the other's sequences."""
+        self.tokens = self.tokens + other.tokens
+        self.counts = self.counts + other.counts
+        self.weights = self.weights + other.weights
+        self.entropy = self.entropy + other.entropy
+        self.chosen = max(self.chosen, other.chosen)
 
     def overlap(self, group: int, other: int) -> float:
         """Share of the k experts that two different tokens have in common, the mean over all pairs of the two groups.

@@ -64,7 +64,6 @@ def _add(rows: Rows, layer: int, kind: str, of: ExpertStatistics, flags: Any, to
         kurtosis=np.array(shapes),
         massive=of.massive.numpy(),
         output_abs_max=np.where(used, of.output_max.numpy(), np.nan),
-        output_sequence=sequence,
         output_position=position,
         output_token=[token_at(s, p) if s >= 0 else "" for s, p in zip(sequence, position, strict=True)],
         output_channel=channel,

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from sinkscope.capture.site_statistics import grown
+from sinkscope.capture.statistic import Statistic, total
 
 MAX_BLOCKS = 32
 
 
 @dataclass
-class GradientSum:
+class GradientSum(Statistic):
     """Sum over sequences of a gradient at the first `positions` positions, float32 [P, D]."""
 
     positions: int
@@ -29,6 +30,10 @@ class GradientSum:
         self.total = grown(self.total.to(grad.device), early.shape[0], early.shape[1:])
         self.total[: early.shape[0]] += early
 
+    def merge(self, other: "GradientSum") -> None:
+        """Adds the other's sum."""
+        self.total = total(self.total, other.total)
+
     def norms(self) -> Tensor:
         """Token-wise l2 norms, float64 [P]."""
         norms: Tensor = torch.linalg.vector_norm(self.total, dim=-1, dtype=torch.float64)
@@ -36,7 +41,7 @@ class GradientSum:
 
 
 @dataclass
-class GradientBlocks:
+class GradientBlocks(Statistic):
     """Gradient sums at hn over blocks of consecutive sequences, for an exact block bootstrap of R_GS.
 
     Block b holds sequences b * size .. (b + 1) * size - 1. The size starts at 1 and doubles whenever a sequence would
@@ -51,7 +56,7 @@ class GradientBlocks:
     def update(self, first: int, grad: Tensor) -> None:
         """Adds a gradient [N, T, D] of sequences first..first+N-1."""
         while (first + grad.shape[0] - 1) // self.size >= MAX_BLOCKS:
-            self._merge()
+            self._coarsen()
         early = grad[:, : self.positions].float()
         self.length = max(self.length, early.shape[1])
         blocks = torch.arange(first, first + grad.shape[0], device=grad.device) // self.size
@@ -59,7 +64,16 @@ class GradientBlocks:
         self.sums = grown(self.sums.to(grad.device), int(blocks[-1]) + 1, shape)
         self.sums[:, : early.shape[1]].index_add_(0, blocks, early)
 
-    def _merge(self) -> None:
+    def merge(self, other: "GradientBlocks") -> None:
+        """Adds the other's sums, both in blocks of the larger size; blocks count from the run's first sequence."""
+        while self.size < other.size:
+            self._coarsen()
+        while other.size < self.size:
+            other._coarsen()
+        self.length = max(self.length, other.length)
+        self.sums = total(self.sums, other.sums)
+
+    def _coarsen(self) -> None:
         self.size *= 2
         if self.sums.shape[0]:
             even = grown(self.sums, self.sums.shape[0] + self.sums.shape[0] % 2, self.sums.shape[1:])

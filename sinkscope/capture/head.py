@@ -22,7 +22,7 @@ from transformers.utils.generic import ModelOutput
 from sinkscope.capture.passes import IGNORED, Batch
 from sinkscope.models.families import family_of
 
-_CHUNK = 2**24  # logits made at once
+_CHUNK = 2**23  # logits made at once
 
 
 class HeadResult(NamedTuple):

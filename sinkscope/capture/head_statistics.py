@@ -16,6 +16,7 @@ from torch import Tensor
 from sinkscope.capture.columns import alpha, column_sums, one_head, pooled_map, window_map
 from sinkscope.capture.site_statistics import PositionMean, grown
 from sinkscope.capture.stack import Stack
+from sinkscope.capture.statistic import Statistic, total
 from sinkscope.metrics.sinks import is_sink
 from sinkscope.models.attention import AttentionCall
 from sinkscope.settings import Settings
@@ -42,7 +43,7 @@ class Covered(NamedTuple):
 
 
 @dataclass
-class HeadStatistics:
+class HeadStatistics(Statistic):
     """Everything that the tables say of a layer's heads.
 
     Attributes:
@@ -84,18 +85,46 @@ class HeadStatistics:
         if len(columns):
             self._add(columns, *column_sums(call, columns), call.q.shape[0])
 
-    def incomplete(self) -> Tensor:
-        """Positions with a sink whose column sums lack some sequences, int64, ascending."""
+    def sink_positions(self) -> Tensor:
+        """Positions with a sink, int64, ascending."""
         positions: Tensor = self.sinks.rows()[:, 2].unique()
+        return positions
+
+    def incomplete(self, elsewhere: Tensor | None = None) -> Tensor:
+        """Positions with a sink whose column sums lack some sequences, int64, ascending.
+
+        Args:
+            elsewhere: positions that have a sink in sequences that others measure, int64.
+        """
+        positions = self.sink_positions()
+        if elsewhere is not None:
+            positions = torch.cat([positions, elsewhere.to(positions.device)]).unique()
         lengths = torch.tensor(self.lengths, device=positions.device)
         expected = (lengths[None] > positions[:, None]).sum(1)
-        return positions[self.counted[positions] != expected]
+        counted = torch.zeros_like(expected, dtype=self.counted.dtype)
+        known = positions < len(self.counted)
+        counted[known] = self.counted[positions[known]]
+        return positions[counted != expected]
 
     def forget(self, columns: Tensor) -> None:
         """Clears the sums at `columns`, so that a sweep over the whole run can take them anew."""
+        columns = columns[columns < len(self.counted)]
         self.mass[columns] = 0
         self.second_moment[columns] = 0
         self.counted[columns] = 0
+
+    def merge(self, other: "HeadStatistics") -> None:
+        """Adds the other's sequences."""
+        self.alpha.merge(other.alpha)
+        self.sink_share.merge(other.sink_share)
+        self.mass = total(self.mass, other.mass)
+        self.second_moment = total(self.second_moment, other.second_moment)
+        self.counted = total(self.counted, other.counted)
+        self.lengths += other.lengths
+        self.sink_rates.merge(other.sink_rates)
+        self.sinks.merge(other.sinks)
+        self.sink_alphas.merge(other.sink_alphas)
+        self.maps += other.maps
 
     def _find(self, first: int, call: AttentionCall) -> Tensor:
         """Adds a call's alphas and sinks; tells which positions hold a sink of any head, bool [N, S]."""

@@ -9,6 +9,8 @@ The arguments that a model hands to its layers beside the hidden states (masks, 
 model itself: its decoder runs once per micro-batch with layers that only note how they are called.
 """
 
+import ctypes
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from transformers import PreTrainedModel
 from sinkscope.capture.batches import MicroBatch
 from sinkscope.capture.boundary import Boundary, InMemory, OnDisk
 from sinkscope.capture.head import head_losses
+from sinkscope.capture.journal import Journal
 from sinkscope.capture.passes import Batch, shown, target_counts
 from sinkscope.capture.resident import sweeper
 from sinkscope.capture.scope import Scope
@@ -73,12 +76,13 @@ class Layerwise:
         self.spill = spill
         self.progress = progress
 
-    def sweep(self, scope: Scope, batches: list[Batch]) -> list[float]:
+    def sweep(self, scope: Scope, batches: list[Batch], journal: Journal | None = None) -> list[float]:
         """Runs every micro-batch forward, and backward where gradients are measured.
 
         Args:
             scope: records.
             batches: what to run.
+            journal: must be None: this driver does not resume yet.
 
         Returns:
             Each sequence's mean loss in nats.
@@ -91,6 +95,8 @@ class Layerwise:
                 f"this `{scope.family.model_type}` has no norm behind its last layer, which the {self.name} driver "
                 "needs: measure it as a whole"
             )
+        if journal is not None:
+            raise SinkscopeError(f"the {self.name} driver does not resume")
         with _closing(InMemory() if self.spill is None else OnDisk(self.spill)) as kept:
             pass_ = _Pass(self.model, self.weights, scope, batches, kept, self.progress)
             return pass_.forward_backward() if scope.settings.backward else pass_.forward()
@@ -137,6 +143,7 @@ class _Pass:
             for layer in shown(list(range(last + 1)), "forward", self.progress):
                 with self.weights.loaded(layer, layer + 1 if layer < last else HEAD):
                     self._forward(layer, micro)
+                give_back()
         with self.weights.loaded(HEAD, last):
             losses = [self._head(number, batch) for number, batch in enumerate(micro)]
         for layer in shown(list(reversed(range(last + 1))), "backward", self.progress):
@@ -242,6 +249,7 @@ class _Pass:
         for number in range(len(self.batches)):
             self.kept.drop((STATE, layer, number))
             self.kept.drop((GRADIENT, layer + 1, number))
+        give_back()
 
     def _tell_non_finite(self, layer: int, number: int, batch: MicroBatch) -> None:
         """Runs the layer once more under the hooks, which know where it happened."""
@@ -315,6 +323,17 @@ def _noting(layer: nn.Module, noted: list[tuple[Tensor, Call]], count: int, retu
 
     with mock.patch.object(layer, "forward", forward):
         yield
+
+
+def give_back() -> None:
+    """Returns freed memory to the operating system.
+
+    glibc keeps what was freed between the few small tensors that outlive a layer, and asks for more all the same: without
+    this, memory grows from layer to layer. Other C libraries have no such call and do nothing here.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
 
 
 @contextmanager

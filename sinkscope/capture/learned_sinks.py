@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from sinkscope.capture.stack import Stack
+from sinkscope.capture.statistic import Statistic
 from sinkscope.models.attention import AttentionCall
 
 
 @dataclass
-class LearnedSinks:
+class LearnedSinks(Statistic):
     """The learned sinks of one layer.
 
     Attributes:
@@ -34,3 +35,8 @@ class LearnedSinks:
         weight = (self.logits[:, None] - call.lse).exp_()
         self.mass.append(weight.mean(-1))
         self.early.append(weight[..., :window].mean(-1))
+
+    def merge(self, other: "LearnedSinks") -> None:
+        """Adds the other's sequences."""
+        self.mass.merge(other.mass)
+        self.early.merge(other.early)

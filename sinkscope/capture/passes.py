@@ -115,11 +115,11 @@ def memory_told(batch_size: int) -> Iterator[None]:
         raise SinkscopeError(f"the device ran out of memory: use {smaller}") from error
 
 
-def shown(items: list[Any], text: str, progress: bool) -> Iterator[Any]:
-    """The items, with a progress bar on stderr where `progress` is on."""
+def shown(items: list[Any], text: str, progress: bool, done: int = 0) -> Iterator[Any]:
+    """The items after the first `done`, with a progress bar on stderr where `progress` is on."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not progress, transient=True) as bar:
-        yield from bar.track(items, description=text)
+        yield from bar.track(items[done:], description=text, total=len(items), completed=done)
 
 
 def _targets(input_ids: Tensor, document_ids: Tensor | None) -> Tensor:

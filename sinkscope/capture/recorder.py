@@ -45,6 +45,7 @@ class Recorder:
         heads: attention statistics by layer.
         values: norms of the values as attention sees them per kv head, by layer.
         raw_values: the same of the projected values; only where V-scale stands between.
+        first: number of the first sequence in the run; what comes before it is measured elsewhere.
         valved: whether V-scale stands between projection and attention.
         blocks: gradient blocks at hn by layer.
         reshaped: sums of the norms' vector-Jacobian products by (layer, branch).
@@ -62,6 +63,7 @@ class Recorder:
         self.settings = settings
         self.layers = layers
         self.layout = layout or Layout()
+        self.first = 0
         self.valved = False
         self.sites: dict[Key, SiteStatistics] = {}
         self.gradients: dict[Key, GradientSum] = {}
@@ -81,6 +83,28 @@ class Recorder:
         massive = {self.canonical(layer, site) for layer in range(layers) for site in MASSIVE_SITES}
         self._keeps_entries = massive
 
+    def state(self) -> dict[str, Any]:
+        """What was recorded so far, by attribute: the dictionaries of statistics, and the forward passes."""
+        return {name: kept for name, kept in vars(self).items() if isinstance(kept, dict | list)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes a state in the place of one's own."""
+        for name, kept in state.items():
+            setattr(self, name, kept)
+
+    def merge(self, state: dict[str, Any]) -> None:
+        """Adds the state of another recorder, of the sequences that come after one's own."""
+        for name, kept in state.items():
+            mine = getattr(self, name)
+            if isinstance(kept, list):
+                mine += kept
+                continue
+            for key, statistic in kept.items():
+                if key in mine:
+                    mine[key].merge(statistic)
+                else:
+                    mine[key] = statistic
+
     def canonical(self, layer: int, site: Site) -> Key:
         """The name under which a site's tensor is reduced."""
         if site is Site.H_OUT:
@@ -97,21 +121,18 @@ class Recorder:
             input_ids: token ids [B, T]; None where the caller passed embeddings.
             spans: where the sequences lie in a padded batch.
         """
-        first = self.batches[-1].first + self.batches[-1].size if self.batches else 0
+        first = self.batches[-1].first + self.batches[-1].size if self.batches else self.first
         ids = None if input_ids is None else input_ids.detach().cpu()
         self.batches.append(MicroBatch(first, size, ids, spans))
         return self.batches[-1]
 
     def in_order(self) -> None:
         """Sorts what was recorded by layer, whatever the order in which a driver went through them."""
-        everything: tuple[dict[Any, Any], ...] = (
-            self.sites, self.gradients, self.heads, self.values, self.raw_values, self.blocks, self.reshaped,
-            self.bounds, self.value_gradients, self.squared_masses,
-        )  # fmt: skip
-        for kept in everything:
-            ordered = sorted(kept.items(), key=lambda item: item[0][0] if isinstance(item[0], tuple) else item[0])
-            kept.clear()
-            kept.update(ordered)
+        for kept in self.state().values():
+            if isinstance(kept, dict):
+                ordered = sorted(kept.items(), key=lambda item: item[0][0] if isinstance(item[0], tuple) else item[0])
+                kept.clear()
+                kept.update(ordered)
 
     def activation(
         self,
@@ -230,9 +251,18 @@ class Recorder:
         """Reduces the shared experts' part of a forward pass."""
         self.shared_experts.setdefault(layer, ExpertStatistics(1)).update(part, where)
 
-    def incomplete(self) -> dict[int, Tensor]:
-        """By layer, the columns with a sink whose sums lack some sequences; layers without such are left out."""
-        missing = {layer: heads.incomplete() for layer, heads in self.heads.items()}
+    def sink_positions(self) -> dict[int, Tensor]:
+        """By layer, the positions where some head has a sink, int64 on the CPU, ascending."""
+        return {layer: heads.sink_positions().cpu() for layer, heads in self.heads.items()}
+
+    def incomplete(self, elsewhere: dict[int, Tensor] | None = None) -> dict[int, Tensor]:
+        """By layer, the columns with a sink whose sums lack some sequences; layers without such are left out.
+
+        Args:
+            elsewhere: by layer, positions that have a sink in sequences that others measure.
+        """
+        others = elsewhere or {}
+        missing = {layer: heads.incomplete(others.get(layer)) for layer, heads in self.heads.items()}
         return {layer: columns for layer, columns in missing.items() if len(columns)}
 
     def finite(self) -> tuple[int, Site] | None:

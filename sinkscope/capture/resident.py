@@ -15,8 +15,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from sinkscope.capture.head import head_losses
+from sinkscope.capture.journal import Journal, restore
 from sinkscope.capture.passes import Batch, input_device, shown, target_counts
 from sinkscope.capture.scope import Scope
+from sinkscope.interrupt import postponed_interrupts
 from sinkscope.models.attention import AttentionCall, Observer, tapped
 from sinkscope.models.families import family_of
 
@@ -36,20 +38,41 @@ class Resident:
         self.device = input_device(model)
         self.progress = progress
 
-    def sweep(self, scope: Scope, batches: list[Batch]) -> list[float]:
+    def sweep(self, scope: Scope, batches: list[Batch], journal: Journal | None = None) -> list[float]:
         """Runs every micro-batch forward, and backward where gradients are measured.
 
         Args:
             scope: records, entered by this method.
             batches: what to run.
+            journal: keeps the state after each micro-batch, and may hold one to go on from.
 
         Returns:
             Each sequence's mean loss in nats.
         """
+        if journal is not None:
+            return self._resumable(scope, batches, journal)
         losses: list[float] = []
         with scope:
             for batch in shown(batches, "measuring", self.progress):
                 losses += self._forward_backward(batch, scope.settings.backward)
+        return losses
+
+    def _resumable(self, scope: Scope, batches: list[Batch], journal: Journal) -> list[float]:
+        """The same after the micro-batches that a journal knows to be done."""
+        saved = journal.load()
+        losses: list[float] = []
+        done = 0
+        if saved is not None:
+            restore(scope.recorder, saved)
+            losses, done = saved.losses, saved.done
+        with scope, postponed_interrupts("micro-batch") as interrupts:
+            for batch in shown(batches, "measuring", self.progress, done):
+                losses += self._forward_backward(batch, scope.settings.backward)
+                done += 1
+                journal.save(
+                    scope.recorder, done, losses, force=interrupts.wanted or (done == len(batches) and journal.begun)
+                )
+                interrupts.deliver()
         return losses
 
     def complete(self, scope: Scope, batches: list[Batch], missing: dict[int, Tensor]) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sinkscope.capture.stack import Stack
+from sinkscope.capture.statistic import Statistic, total
 from sinkscope.metrics.massive import Entries, largest_entries
 from sinkscope.metrics.moments import token_moments
 from sinkscope.metrics.order import lower_median
@@ -18,7 +19,7 @@ EARLY = slice(1, 16)  # the positions that token 0 is compared with, equation (3
 LARGEST = 32
 
 
-class PositionMean:
+class PositionMean(Statistic):
     """Mean over sequences at each position, for sequences of any length; float64."""
 
     def __init__(self) -> None:
@@ -32,6 +33,11 @@ class PositionMean:
         self.count = grown(self.count.to(x.device), T, ())
         self.sum[:T] += x.sum(0, dtype=torch.float64)
         self.count[:T] += x.shape[0]
+
+    def merge(self, other: "PositionMean") -> None:
+        """Adds the other's sequences."""
+        self.sum = total(self.sum, other.sum)
+        self.count = total(self.count, other.count)
 
     def mean(self) -> Tensor:
         """Means [T, ...]."""
@@ -49,7 +55,7 @@ def grown(x: Tensor, length: int, rest: tuple[int, ...] | torch.Size, fill: floa
 
 
 @dataclass
-class ValueStatistics:
+class ValueStatistics(Statistic):
     """Norms of the values per kv head (equation 4).
 
     Attributes:
@@ -68,9 +74,15 @@ class ValueStatistics:
         self.token_zero.append(norms[:, 0].mean(1))
         self.early.append(norms[:, EARLY].mean((1, 2)))
 
+    def merge(self, other: "ValueStatistics") -> None:
+        """Adds the other's sequences."""
+        self.norms.merge(other.norms)
+        self.token_zero.merge(other.token_zero)
+        self.early.merge(other.early)
+
 
 @dataclass
-class LargestEntries:
+class LargestEntries(Statistic):
     """The largest entries of each sequence, all [N, K]; the fields are those of `metrics.massive.Entries`."""
 
     position: Stack = field(default_factory=Stack)
@@ -84,9 +96,15 @@ class LargestEntries:
         self.channel.append(functional.pad(found.channel, missing))
         self.value.append(functional.pad(found.value, missing, value=torch.nan))
 
+    def merge(self, other: "LargestEntries") -> None:
+        """Adds the other's sequences."""
+        self.position.merge(other.position)
+        self.channel.merge(other.channel)
+        self.value.merge(other.value)
+
 
 @dataclass
-class SiteStatistics:
+class SiteStatistics(Statistic):
     """Everything that the tables say of a site's activations.
 
     Attributes:
@@ -130,3 +148,20 @@ class SiteStatistics:
         self.early.append(norms[:, EARLY].mean(1))
         if self.keeps_entries:
             self.found.append(largest_entries(x, moments.abs_max, LARGEST))
+
+    def merge(self, other: "SiteStatistics") -> None:
+        """Adds the other's sequences."""
+        self.norms.merge(other.norms)
+        norm_max = grown(self.norm_max, len(other.norm_max), ())
+        norm_max[: len(other.norm_max)] = torch.maximum(norm_max[: len(other.norm_max)], other.norm_max)
+        self.norm_max = norm_max
+        self.count += other.count
+        self.power_sums = self.power_sums + other.power_sums
+        for mine, others in (
+            (self.medians, other.medians),
+            (self.maxima, other.maxima),
+            (self.token_zero, other.token_zero),
+            (self.early, other.early),
+        ):
+            mine.merge(others)
+        self.found.merge(other.found)

@@ -5,11 +5,15 @@ large ones that do not, and keep the heap from being used again: memory would gr
 more than what is kept.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from sinkscope.capture.statistic import Statistic
 
-class Stack:
+
+class Stack(Statistic):
     """Tensors [n, ...] appended along their first dimension."""
 
     def __init__(self) -> None:
@@ -30,3 +34,14 @@ class Stack:
     def rows(self) -> Tensor:
         """Everything appended so far [N, ...]; float32 [0] where nothing was."""
         return torch.zeros(0) if self._buffer is None else self._buffer[: self._length]
+
+    def merge(self, other: "Stack") -> None:
+        """Appends the other's rows."""
+        rows = other.rows()
+        if other._buffer is not None:
+            self.append(rows)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A view would be stored with all of its buffer.
+        kept = None if self._buffer is None else self.rows().clone()
+        return {"_buffer": kept, "_length": self._length}

@@ -4,6 +4,7 @@ Whatever is wrong with a request ends as one line on stderr and an exit code: 2 
 failed on the way.
 """
 
+import time
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -14,6 +15,9 @@ import sinkscope
 from sinkscope.cli.verbs import VERBS
 from sinkscope.errors import SinkscopeError
 from sinkscope.interrupt import insistent_interrupts
+from sinkscope.launched import is_main_process
+
+_MOMENT = 1.0  # seconds
 
 # Base of all that typer raises for a command line it cannot parse; typer itself does not export the name.
 _UsageError: Any = typer.BadParameter.__bases__[0]
@@ -72,6 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SinkscopeError as error:
         return _complain(str(error), error.exit_code)
     except _UsageError as error:
+        if (
+            not is_main_process()
+        ):  # all were launched with the same arguments, and launchers end all with the first to end
+            time.sleep(_MOMENT)
+            return int(error.exit_code)
         return _complain(f"{error.format_message()} (--help shows how)", error.exit_code)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""

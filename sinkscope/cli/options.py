@@ -80,6 +80,11 @@ Out = Annotated[Path | None, _option("--out", _OUTPUT, "Folder for the run; by d
 Force = Annotated[bool, _option("--force", _OUTPUT, "Replace an existing run folder.")]
 Json = Annotated[bool, _option("--json", _OUTPUT, "Print the run's run.json on stdout, and nothing else.")]
 
+AnalysisForce = Annotated[
+    bool, _option("--force", _OUTPUT, "Replace an existing run folder, and throw away an interrupted analysis.")
+]
+AnalysisResume = Annotated[bool, _option("--resume", _OUTPUT, "Go on with an interrupted analysis.")]
+
 # pretrain
 Recipe = Annotated[str, typer.Argument(help="A recipe: a TOML file, or the name of a shipped one.")]
 TrainingOut = Annotated[Path, _option("--out", _OUTPUT, "Folder for the model, its checkpoints and metrics.")]

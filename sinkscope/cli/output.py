@@ -1,6 +1,5 @@
 """Where a verb's result goes: its folder, and what the terminal shows of it."""
 
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -15,11 +14,6 @@ if TYPE_CHECKING:
 def command_line() -> str:
     """The command that was typed, for provenance."""
     return shlex.join(["sinkscope", *sys.argv[1:]])
-
-
-def is_main_process() -> bool:
-    """Whether this process is the one of several that speaks; launchers number processes in RANK."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def show(run: "Run", folder: Path, *, json: bool = False) -> None:

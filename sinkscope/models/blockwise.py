@@ -27,7 +27,7 @@ from torch.autograd.function import once_differentiable
 
 from sinkscope.models.masks import Mask
 
-_FUSED_ROWS = (128, 512)
+_FUSED_ELEMENTS, _FUSED_ROWS = 2**22, (128, 512)
 _EXPLICIT_ELEMENTS, _EXPLICIT_ROWS = 2**21, (32, 256)
 
 _fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
@@ -141,21 +141,33 @@ def hidden(
     return (position[columns] > position[rows][:, None])[None, None]
 
 
-def _row_blocks(tokens: int, least: int, most: int, mask: Mask | None) -> Iterator[slice]:
-    """Blocks of queries; small ones under a small window, where a large block would see many keys in vain."""
-    reach = most if mask is None or mask.reach is None else mask.reach
-    step = min(max(least, reach), most)
-    for start in range(0, tokens, step):
+def _row_blocks(tokens: int, mask: Mask | None, rows: tuple[int, int], elements: int) -> Iterator[slice]:
+    """Blocks of queries, the last first: their keys become fewer, so that each block fits where the one before it was.
+
+    Args:
+        tokens: T.
+        mask: a small window makes small blocks, since a large one would see many keys in vain.
+        rows: fewest and most rows of a block.
+        elements: rows times keys of a block, about.
+    """
+    least, most = rows
+    if mask is not None and mask.reach is not None:
+        most = min(max(least, mask.reach), most)
+        keys = min(tokens, mask.reach + most)
+    else:
+        keys = tokens
+    step = min(max(least, elements // keys), most)
+    for start in reversed(range(0, tokens, step)):
         yield slice(start, min(start + step, tokens))
 
 
 def _blocks(q: Tensor, mask: Mask | None) -> Iterator[tuple[slice, slice, Tensor | None]]:
     """Rows, columns and bias of each block that the fused operator works on; no bias for plain causality."""
-    T = q.shape[2]
+    B, _, T, _ = q.shape
     if mask is None:
         yield slice(0, T), slice(0, T), None
         return
-    for rows in _row_blocks(T, *_FUSED_ROWS, mask):
+    for rows in _row_blocks(T, mask, _FUSED_ROWS, _FUSED_ELEMENTS // B):
         columns = slice(mask.first_key(rows), rows.stop)
         not_seen = hidden(mask, T, rows, columns, q.device)
         yield rows, columns, torch.zeros_like(not_seen, dtype=q.dtype).masked_fill_(not_seen, -math.inf)
@@ -163,14 +175,22 @@ def _blocks(q: Tensor, mask: Mask | None) -> Iterator[tuple[slice, slice, Tensor
 
 def _fused_forward(q: Tensor, k: Tensor, v: Tensor, mask: Mask | None, scale: float) -> tuple[Tensor, Tensor]:
     """Output and log-sum-exp, -inf in rows that see nothing, for which the operator returns 0."""
-    outputs, sums = [], []
+    y, lse = _outputs(q, v)
     for rows, columns, bias in _blocks(q, mask):
-        y, lse = _fused(
+        y[:, :, rows], part = _fused(
             q[:, :, rows], k[:, :, columns], v[:, :, columns], 0.0, bias is None, attn_mask=bias, scale=scale
         )
-        outputs.append(y)
-        sums.append(lse if bias is None else lse.masked_fill_((bias == -math.inf).all(-1), -math.inf))
-    return torch.cat(outputs, 2), torch.cat(sums, 2)
+        lse[:, :, rows] = part if bias is None else part.masked_fill_((bias == -math.inf).all(-1), -math.inf)
+    return y, lse
+
+
+def _outputs(q: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Room for the output [B, H, T, e], laid out as [B, T, H, e] like models want it, and the log-sum-exp [B, H, T].
+
+    Filled block by block: small results that stay between large ones that do not would fragment the heap.
+    """
+    B, H, T, _ = q.shape
+    return q.new_empty(B, T, H, v.shape[-1]).transpose(1, 2), q.new_empty(B, H, T, dtype=torch.float32)
 
 
 def _fused_gradients(
@@ -195,9 +215,7 @@ def _explicit_blocks(q: Tensor, k: Tensor, mask: Mask | None) -> Iterator[tuple[
     """Query heads, kv heads, rows and columns of each block of explicit products, of about `_EXPLICIT_ELEMENTS`."""
     B, H, T, _ = q.shape
     G = H // k.shape[1]
-    least, most = _EXPLICIT_ROWS
-    keys = T if mask is None or mask.reach is None else min(T, mask.reach + most)
-    for rows in _row_blocks(T, least, min(most, max(least, _EXPLICIT_ELEMENTS // (B * G * keys))), mask):
+    for rows in _row_blocks(T, mask, _EXPLICIT_ROWS, _EXPLICIT_ELEMENTS // (B * G)):
         columns = slice(0 if mask is None else mask.first_key(rows), rows.stop)
         elements = B * G * (rows.stop - rows.start) * (columns.stop - columns.start)
         step = max(1, _EXPLICIT_ELEMENTS // elements)
@@ -209,9 +227,7 @@ def _explicit_blocks(q: Tensor, k: Tensor, mask: Mask | None) -> Iterator[tuple[
 def _explicit_forward(
     q: Tensor, k: Tensor, v: Tensor, mask: Mask | None, scale: float, softcap: float | None, sinks: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    B, H, T, _ = q.shape
-    y = q.new_empty(B, H, T, v.shape[-1])
-    lse = torch.empty(B, H, T, dtype=torch.float32, device=q.device)
+    y, lse = _outputs(q, v)
     for h, kv, rows, columns in _explicit_blocks(q, k, mask):
         a = explicit_scores(q[:, h], k[:, kv], mask, scale, softcap, rows, columns)
         total = a.logsumexp(-1)

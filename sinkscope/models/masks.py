@@ -94,7 +94,8 @@ class Mask:
         Raises:
             SinkscopeError: if a query sees a later key.
         """
-        starts, position = [], torch.arange(self.tokens, device=self.sequences.device)
+        position = torch.arange(self.tokens, device=self.sequences.device)
+        starts = position.clone()
         step = max(1, _SCANNED // (self.tokens * len(self.sequences)))
         for start in range(0, self.tokens, step):
             rows = slice(start, min(start + step, self.tokens))
@@ -102,8 +103,8 @@ class Mask:
             if bool((seen & (position > position[rows][:, None])).any()):
                 raise SinkscopeError("attention to later tokens is not causal, and cannot be measured")
             # A query that sees nothing must not widen its block: its first key is itself.
-            starts.append(torch.where(seen.any(1), seen.int().argmax(1), position[rows]))
-        return replace(self, starts=torch.cat(starts).cpu())
+            starts[rows] = torch.where(seen.any(1), seen.view(torch.uint8).argmax(1), position[rows])
+        return replace(self, starts=starts.cpu())
 
 
 def lazy_mask(

@@ -137,7 +137,7 @@ def _row(
     row = {"layer": layer, "kind": kind, "expert": e, "tokens": len(given), "share": len(given) / pairs}
     if not given:
         nothing = dict.fromkeys(["abs_max", "abs_median", "kurtosis"], math.nan)
-        return {**row, **nothing, "massive": 0, "output_abs_max": math.nan, "output_sequence": -1,
+        return {**row, **nothing, "massive": 0, "output_abs_max": math.nan,
                 "output_position": -1, "output_token": "", "output_channel": -1}  # fmt: skip
     values = torch.cat([x for _, x, _ in given])
     medians, massive = [], 0
@@ -155,7 +155,6 @@ def _row(
         "kurtosis": float(centred.pow(4).mean() / centred.pow(2).mean() ** 2),
         "massive": massive,
         "output_abs_max": peak,
-        "output_sequence": where.sequence,
         "output_position": where.position,
         "output_token": token(where.sequence, where.position),
         "output_channel": channel,

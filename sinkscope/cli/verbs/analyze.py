@@ -4,6 +4,7 @@ import sys
 
 from sinkscope.cli import options
 from sinkscope.cli.output import command_line, default_folder, show
+from sinkscope.launched import is_main_process, launched_together
 from sinkscope.settings import Settings
 
 
@@ -35,51 +36,62 @@ def analyze(
     gradient_checkpointing: options.LayerByLayer = False,
     spill: options.Spill = None,
     out: options.Out = None,
-    force: options.Force = False,
+    force: options.AnalysisForce = False,
+    resume: options.AnalysisResume = False,
     json: options.Json = False,
 ) -> None:
     """Measure a model and write a run folder: tables, figures and a report."""
-    settings = Settings(
-        sink_epsilon=sink_epsilon,
-        sink_window=sink_window,
-        early=early,
-        positions=positions,
-        columns=columns,
-        backward=not no_backward,
-    )
-    folder = out if out is not None else default_folder(model)
-    from sinkscope.tables.store import check_target
+    with launched_together() as processes:
+        settings = Settings(
+            sink_epsilon=sink_epsilon,
+            sink_window=sink_window,
+            early=early,
+            positions=positions,
+            columns=columns,
+            backward=not no_backward,
+        )
+        folder = out if out is not None else default_folder(model)
+        from sinkscope.tables.store import check_target
 
-    check_target(folder, force=force)
+        check_target(folder, force=force)
 
-    from sinkscope import api
+        from sinkscope import api
+        from sinkscope.capture.journal import KIND
+        from sinkscope.unfinished import resumable
 
-    analysis = api.analyze(
-        model,
-        data=data,
-        data_options={
-            "config": data_config,
-            "split": data_split,
-            "streaming": data_streaming,
-            "column": data_column,
-        },
-        sequences=sequences,
-        tokens=tokens,
-        batch_size=batch_size,
-        bos=bos,
-        isolate_documents=isolate_documents,
-        settings=settings,
-        stream=stream,
-        gradient_checkpointing=gradient_checkpointing,
-        spill=spill,
-        progress=sys.stderr.isatty(),
-        revision=revision,
-        dtype=dtype,
-        device=device,
-        device_map=device_map,
-        quantize=quantize,
-        trust_remote_code=trust_remote_code,
-    )
-    analysis.info["command"] = command_line()
-    analysis.save(folder, force=force)
-    show(analysis.run, folder, json=json)
+        with resumable(folder, KIND):
+            analysis = api.analyze(
+                model,
+                data=data,
+                data_options={
+                    "config": data_config,
+                    "split": data_split,
+                    "streaming": data_streaming,
+                    "column": data_column,
+                },
+                sequences=sequences,
+                tokens=tokens,
+                batch_size=batch_size,
+                bos=bos,
+                isolate_documents=isolate_documents,
+                settings=settings,
+                stream=stream,
+                gradient_checkpointing=gradient_checkpointing,
+                spill=spill,
+                out=folder,
+                resume=resume,
+                force=force,
+                processes=processes,
+                progress=sys.stderr.isatty() and is_main_process(),
+                revision=revision,
+                dtype=dtype,
+                device=device,
+                device_map=device_map,
+                quantize=quantize,
+                trust_remote_code=trust_remote_code,
+            )
+        if not is_main_process():
+            return
+        analysis.info["command"] = command_line()
+        analysis.save(folder, force=force)
+        show(analysis.run, folder, json=json)

@@ -5,7 +5,8 @@ import sys
 import typer
 
 from sinkscope.cli import options
-from sinkscope.cli.output import command_line, default_folder, is_main_process, show
+from sinkscope.cli.output import command_line, default_folder, show
+from sinkscope.launched import is_main_process
 
 
 def finetune(

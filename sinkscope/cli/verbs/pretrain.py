@@ -3,7 +3,7 @@
 import typer
 
 from sinkscope.cli import options
-from sinkscope.cli.output import is_main_process
+from sinkscope.launched import is_main_process
 
 
 def pretrain(

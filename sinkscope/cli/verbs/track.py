@@ -47,8 +47,10 @@ def track(
     check_target(folder, force=force)
 
     from sinkscope.report.render import render
+    from sinkscope.tracking.partial import KIND
     from sinkscope.tracking.track import Request
     from sinkscope.tracking.track import track as measure
+    from sinkscope.unfinished import resumable
 
     request = Request(
         source=checkpoints,
@@ -69,10 +71,8 @@ def track(
         settings=settings,
         loading={"dtype": dtype, "device": device, "device_map": device_map, "trust_remote_code": trust_remote_code},
     )
-    try:
+    with resumable(folder, KIND):
         tracked = measure(request, folder, resume=resume, force=force, progress=sys.stderr.isatty())
-    except KeyboardInterrupt as error:
-        raise SinkscopeError("interrupted: the same command with --resume goes on from here") from error
     run = tracked.run
     run.info["command"] = command_line()
     write_run(run, folder, force=force, finish=lambda building: render(run, building))

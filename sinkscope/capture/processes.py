@@ -1,0 +1,216 @@
+"""One analysis by several processes: each measures a share of the windows, and their recorders are merged.
+
+Sequences are independent of each other, so processes need each other twice only: after their passes they tell where
+they found sinks, since the column sums at a sink cover all sequences; and at the end all recorders go to the first process,
+one after another, over the CPU. Launched by `accelerate launch` or `torch.distributed.run`.
+
+A process that fails says so in the launcher's key-value store and waits until the first process has told the user. A
+thread of every other one looks there and ends its process, wherever the main thread is: in a pass that would last
+another hour, or in an exchange with the one that failed.
+"""
+
+import atexit
+import datetime
+import io
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from sinkscope.capture.recorder import Recorder
+from sinkscope.capture.statistic import reading
+from sinkscope.errors import SinkscopeError
+
+T = TypeVar("T")
+
+_PATIENCE = datetime.timedelta(hours=24)  # between the first process that is done with its share and the last
+_LOOK_EVERY, _GRACE, _LAST_WORDS = 0.2, 1.0, 20.0  # seconds
+_FAILED, _TOLD = "sinkscope/failed", "sinkscope/told"
+
+
+class Processes:
+    """The processes that share an analysis, as seen by one of them.
+
+    Attributes:
+        rank: its number.
+        count: how many there are.
+    """
+
+    def __init__(self, rank: int, count: int) -> None:
+        self.rank = rank
+        self.count = count
+
+    @property
+    def main(self) -> bool:
+        """Whether it is the one that writes and prints."""
+        return self.rank == 0
+
+    def share(self, sequences: int) -> slice:
+        """The process's contiguous part of the sequences; shares differ by one sequence at most.
+
+        Raises:
+            SinkscopeError: if some process would have none.
+        """
+        if sequences < self.count:
+            raise SinkscopeError(
+                f"{self.count} processes cannot share {sequences} sequences: launch fewer, or use more --sequences",
+                exit_code=2,
+            )
+        return slice(self.rank * sequences // self.count, (self.rank + 1) * sequences // self.count)
+
+    def device(self, asked: str) -> str:
+        """The process's own device.
+
+        Args:
+            asked: what the user asked for; `auto` and `cuda` stand for a GPU per process.
+
+        Raises:
+            SinkscopeError: if there are fewer GPUs than processes.
+        """
+        if asked not in ("auto", "cuda") or not torch.cuda.is_available():
+            return asked
+        local = int(os.environ.get("LOCAL_RANK", self.rank))
+        if local >= torch.cuda.device_count():
+            raise SinkscopeError(
+                f"there are {torch.cuda.device_count()} GPUs and more processes: launch one per GPU", exit_code=2
+            )
+        return f"cuda:{local}"
+
+    def exchange(self, value: T) -> list[T]:
+        """Every process's value, by rank."""
+        values: list[Any] = [None] * self.count
+        dist.all_gather_object(values, value)
+        return values
+
+    def agree(self, value: Any, complaint: str) -> None:
+        """Makes sure that all processes have the same.
+
+        Raises:
+            SinkscopeError: with the complaint, if not.
+        """
+        if any(other != value for other in self.exchange(value)):
+            raise SinkscopeError(complaint)
+
+    def sinks(self, recorder: Recorder) -> dict[int, Tensor]:
+        """By layer, the positions where any process found a sink, int64 on the CPU."""
+        found: dict[int, list[Tensor]] = {}
+        for of_process in self.exchange(recorder.sink_positions()):
+            for layer, positions in of_process.items():
+                found.setdefault(layer, []).append(positions)
+        return {layer: torch.cat(positions).unique() for layer, positions in found.items()}
+
+    def merge(self, recorder: Recorder) -> None:
+        """Makes the first process's recorder that of the whole run, on the CPU."""
+        if not self.main:
+            content = _packed(recorder)
+            dist.send(torch.tensor([len(content)]), dst=0)
+            dist.send(content, dst=0)
+            return
+        recorder.restore(_unpacked(_packed(recorder)))
+        for rank in range(1, self.count):
+            size = torch.zeros(1, dtype=torch.long)
+            dist.recv(size, src=rank)
+            content = torch.empty(int(size), dtype=torch.uint8)
+            dist.recv(content, src=rank)
+            recorder.merge(_unpacked(content))
+
+    def of_main(self, make: Callable[[], T]) -> T:
+        """What the first process makes, in all of them."""
+        made: list[Any] = [make() if self.main else None]
+        dist.broadcast_object_list(made, src=0)
+        result: T = made[0]
+        return result
+
+
+@contextmanager
+def together() -> Iterator[Processes]:
+    """While entered, the launched processes work together; an error in one ends all, with one line of the first.
+
+    Yields:
+        The processes.
+
+    Raises:
+        SinkscopeError: if they cannot find each other.
+    """
+    try:
+        store, rank, count = next(dist.rendezvous("env://"))
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=count, timeout=_PATIENCE)
+    except (RuntimeError, ValueError) as error:
+        raise SinkscopeError(f"the processes cannot find each other: {str(error).partition(chr(10))[0]}") from error
+    store = dist.PrefixStore("sinkscope", store)
+    done = threading.Event()
+    threading.Thread(target=_watch, args=(store, rank, done), daemon=True).start()
+    try:
+        yield Processes(rank, count)
+    except BaseException as error:
+        done.set()
+        _tell(store, rank, error)
+        raise
+    done.set()
+    dist.destroy_process_group()
+
+
+def _tell(store: dist.Store, rank: int, error: BaseException) -> None:
+    """Makes an error known, and waits until the first process has told the user.
+
+    Raises:
+        SystemExit: in the others, where there is nothing more to say.
+    """
+    expected = isinstance(error, SinkscopeError | KeyboardInterrupt | SystemExit)
+    said = str(error) if isinstance(error, SinkscopeError) else "interrupted"
+    if not expected:
+        said = f"{type(error).__name__}: {error}"
+    code = getattr(error, "exit_code", 1)
+    if store.add(f"{_FAILED}/first", 1) == 1:
+        store.set(_FAILED, json.dumps({"rank": rank, "message": said, "code": code}))
+    if rank == 0:
+        atexit.register(store.set, _TOLD, "")  # at exit the line is on the screen
+        return
+    _await_told(store)
+    if expected:
+        raise SystemExit(code) from error
+
+
+def _watch(store: dist.Store, rank: int, done: threading.Event) -> None:
+    """Ends the process once another one has failed."""
+    while not done.wait(_LOOK_EVERY):
+        try:
+            if not store.check([_FAILED]):
+                continue
+            failed = json.loads(store.get(_FAILED))
+        except RuntimeError:  # the store is gone, and with it the launcher
+            os._exit(1)
+        if done.is_set():
+            return
+        if rank == 0:
+            if done.wait(_GRACE):  # the first process failed for itself, and tells of that
+                return
+            message = " ".join(f"sinkscope: {failed['message']} (process {failed['rank']})".split())
+            os.write(2, f"{message}\n".encode())
+            store.set(_TOLD, "")
+        else:
+            _await_told(store)
+        os._exit(failed["code"])
+
+
+def _await_told(store: dist.Store) -> None:
+    with suppress(RuntimeError):  # the first process has gone without a word
+        store.wait([_TOLD], datetime.timedelta(seconds=_LAST_WORDS))
+
+
+def _packed(recorder: Recorder) -> Tensor:
+    buffer = io.BytesIO()
+    torch.save(recorder.state(), buffer)
+    return torch.frombuffer(bytearray(buffer.getbuffer()), dtype=torch.uint8)
+
+
+def _unpacked(content: Tensor) -> dict[str, Any]:
+    with reading():
+        state: dict[str, Any] = torch.load(io.BytesIO(content.numpy().tobytes()), weights_only=True, map_location="cpu")
+    return state

@@ -1,0 +1,123 @@
+"""The folder of unfinished work, beside the place of the finished one: `.NAME.KIND/`.
+
+It names the request that the work is for, so that only the same request goes on with it. Every file in it is written
+beside its place and renamed, and the finished run folder is still written whole or not at all.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from sinkscope.errors import SinkscopeError
+
+_REQUEST = "request.json"
+
+
+class Unfinished:
+    """The folder of one unfinished work.
+
+    Args:
+        out: the place of the finished run.
+        kind: what is unfinished, in one word.
+        request: everything that results depend on, JSON-serializable.
+        resume: go on with what is there; nothing there is a start from the beginning.
+        force: throw away what is there, unless it is resumed.
+
+    Raises:
+        SinkscopeError: if there is unfinished work and neither is wanted, or it is that of another request.
+    """
+
+    def __init__(self, out: Path, kind: str, request: dict[str, Any], *, resume: bool, force: bool) -> None:
+        self.folder = folder_of(out, kind)
+        self._request = json.loads(json.dumps(request))
+        if force and not resume:
+            self.discard()
+            return
+        refuse_unfinished(out, kind, resume=resume)
+        before = read_json(self.folder / _REQUEST)
+        if before is not None and before != self._request:
+            changed = ", ".join(_differences(before, self._request))
+            raise SinkscopeError(
+                f"the unfinished {kind} of {out} has another {changed}: resume with the same, or --force", exit_code=2
+            )
+
+    def begin(self) -> None:
+        """Makes the folder."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not (self.folder / _REQUEST).is_file():
+            write_json(self.folder / _REQUEST, self._request)
+
+    def discard(self) -> None:
+        """Removes the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def folder_of(out: Path, kind: str) -> Path:
+    """Where unfinished work lies whose finished run belongs at `out`."""
+    return out.absolute().parent / f".{out.name}.{kind}"
+
+
+def refuse_unfinished(out: Path, kind: str, *, resume: bool) -> None:
+    """Refuses to begin where something unfinished lies; it can be asked before a request is known.
+
+    Raises:
+        SinkscopeError: if there is unfinished work and it is not to be resumed.
+    """
+    folder = folder_of(out, kind)
+    if not resume and (folder / _REQUEST).is_file():
+        raise SinkscopeError(
+            f"an unfinished {kind} of {out} is in {folder}: --resume to go on with it, --force to start anew",
+            exit_code=2,
+        )
+
+
+@contextmanager
+def resumable(out: Path, kind: str) -> Iterator[None]:
+    """An interrupt inside says how to go on, where there is something to go on with."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if not folder_of(out, kind).is_dir():
+            raise
+        raise SinkscopeError("interrupted: the same command with --resume goes on from here") from error
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file's content; None where there is no file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes a JSON file whole or not at all."""
+    replace(path, lambda file: file.write(json.dumps(content).encode()))
+
+
+def replace(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+    """Writes a file whole or not at all, whatever else is killed meanwhile.
+
+    Args:
+        path: its place.
+        write: writes the content to an open file.
+    """
+    building = path.with_name(f".{path.name}.{os.getpid()}")
+    with building.open("wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+    building.replace(path)
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Names of the keys that differ; inside a dictionary, of its keys."""
+    names = []
+    for key in sorted({*before, *now}):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            names += [f"{key}.{inner}" for inner in _differences(old, new)]
+        elif old != new:
+            names.append(key)
+    return names
