@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sinkscope.capture.experts_tables import experts_tables
+from sinkscope.capture.modalities_tables import modalities_tables
 from sinkscope.capture.recorder import MASSIVE_SITES, Recorder
 from sinkscope.capture.site_statistics import SiteStatistics, ValueStatistics
 from sinkscope.metrics.gradients import gradient_sink_ratio
@@ -74,6 +75,7 @@ def tables(run: Collected) -> dict[str, pd.DataFrame]:
         "maps": _maps(run),
         "scatter": _scatter(run),
         **experts,
+        **modalities_tables(run.recorder, tokens),
         **({"learned_sinks": _learned_sinks(run)} if run.recorder.learned_sinks else {}),
     }
 

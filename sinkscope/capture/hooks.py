@@ -120,6 +120,8 @@ class Hooks:
                 "to 0"
             )
         input_ids = kwargs.get("input_ids", args[0] if args else None)
+        if input_ids is None and self.family.images:
+            raise SinkscopeError("image tokens are told apart by their ids: call the model with input_ids")
         shown = input_ids if input_ids is not None else kwargs["inputs_embeds"]
         self.batch = self.recorder.begin(shown.shape[0], input_ids, attended_spans(kwargs.get("attention_mask")))
 

@@ -19,6 +19,7 @@ from sinkscope.capture.gradient_statistics import GradientBlocks, GradientSum
 from sinkscope.capture.head_statistics import Covered, HeadStatistics
 from sinkscope.capture.layout import Layout
 from sinkscope.capture.learned_sinks import LearnedSinks
+from sinkscope.capture.modalities import Modalities, kinds
 from sinkscope.capture.site_statistics import PositionMean, SiteStatistics, ValueStatistics
 from sinkscope.metrics.bounds import TOLERANCE, ValueBounds, value_bounds
 from sinkscope.metrics.moments import token_norms
@@ -57,6 +58,8 @@ class Recorder:
         shared_experts: the shared experts by layer, as one expert.
         routing: the routers by layer.
         learned_sinks: learned sinks by layer, where heads have them.
+        image_ids: token ids that stand for image embeddings; empty where a model reads text alone.
+        modalities: the residual stream leaving a layer by kind of token, by layer, where there are image ids.
     """
 
     def __init__(self, settings: Settings, layers: int, layout: Layout | None = None) -> None:
@@ -80,6 +83,8 @@ class Recorder:
         self.shared_experts: dict[int, ExpertStatistics] = {}
         self.routing: dict[int, RoutingStatistics] = {}
         self.learned_sinks: dict[int, LearnedSinks] = {}
+        self.image_ids: tuple[int, ...] = ()
+        self.modalities: dict[int, Modalities] = {}
         massive = {self.canonical(layer, site) for layer in range(layers) for site in MASSIVE_SITES}
         self._keeps_entries = massive
 
@@ -157,6 +162,7 @@ class Recorder:
         statistics = self.sites.setdefault(key, SiteStatistics(keeps_entries=key in self._keeps_entries))
         for _, piece in batch.pieces(rows(_times(x.detach(), factor))):
             statistics.update(piece)
+        self._tell_kinds_apart(key, batch, rows(x.detach()))
 
         def sum_gradient(grad: Tensor) -> None:
             for _, piece in batch.pieces(rows(_times(grad, 1 / factor))):
@@ -288,6 +294,15 @@ class Recorder:
         mass = known.mass[..., :early].unflatten(1, (grad.shape[2], -1)).sum(2)
         self.value_gradients.setdefault(layer, PositionMean()).update(measured[..., :early].square().transpose(1, 2))
         self.squared_masses.setdefault(layer, PositionMean()).update(mass.square().transpose(1, 2))
+
+    def _tell_kinds_apart(self, key: Key, batch: MicroBatch, x: Tensor) -> None:
+        """Reduces the residual stream by kind of token where a layer leaves it, in models that read images."""
+        left = (at for at in (key[0] - 1, key[0]) if at >= 0 and key == self.canonical(at, Site.H_OUT))
+        layer = next(left, None)
+        if not self.image_ids or layer is None or batch.input_ids is None:
+            return
+        for (_, piece), (_, ids) in zip(batch.pieces(x), batch.pieces(batch.input_ids), strict=True):
+            self.modalities.setdefault(layer, Modalities()).update(piece, kinds(ids, self.image_ids))
 
     def _gradient_sum(self, kept: dict[Key, GradientSum], key: Key) -> GradientSum:
         return kept.setdefault(key, GradientSum(self.settings.positions))

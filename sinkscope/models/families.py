@@ -5,6 +5,8 @@ attention branch's output in Gemma 2, so an architecture without a row is an err
 guess. `sinkscope.models.family` says what a row may say; docs/architectures.md how to add one.
 """
 
+from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sinkscope.errors import SinkscopeError
@@ -194,7 +196,20 @@ _MOE_ROWS = (
     ),
 )
 
-FAMILIES = {row.model_type: row for row in (*_ROWS, *_MOE_ROWS)}
+_VISION_ROWS = (
+    Family(
+        "qwen2_5_vl",
+        layers="model.language_model.layers",
+        reader="model",
+        final_norm="model.language_model.norm",
+        images=("image_token_id", "video_token_id"),
+        isolates=False,
+        features=(Feature.IMAGES, Feature.SLIDING),
+        notes="the text tower of Qwen2.5-VL; image embeddings stand among its tokens",
+    ),
+)
+
+FAMILIES = {row.model_type: row for row in (*_ROWS, *_MOE_ROWS, *_VISION_ROWS)}
 
 
 def family_of(model: "PreTrainedModel") -> Family:
@@ -205,8 +220,29 @@ def family_of(model: "PreTrainedModel") -> Family:
             one that is not supported.
     """
     model_type = model.config.model_type
+    check_multimodal(model.config)
     if model_type not in FAMILIES:
         raise SinkscopeError(
             f"architecture `{model_type}` is not supported; known: {', '.join(sorted(FAMILIES))}", exit_code=2
         )
     return FAMILIES[model_type].resolved(model.config)
+
+
+def check_multimodal(config: Any) -> None:
+    """Refuses models with towers for images or sound that have no row.
+
+    Args:
+        config: the configuration, as an object or a parsed config.json.
+
+    Raises:
+        SinkscopeError: for such a model, naming it and those whose text tower is measured.
+    """
+    get: Any = config.get if isinstance(config, Mapping) else partial(getattr, config)
+    model_type = get("model_type", None)
+    if model_type in FAMILIES or not any(get(tower, None) for tower in ("vision_config", "audio_config")):
+        return
+    measured = ", ".join(f"`{row.model_type}`" for row in FAMILIES.values() if row.images)
+    raise SinkscopeError(
+        f"`{model_type}` reads more than text, and of such models only the text tower of {measured} is measured",
+        exit_code=2,
+    )

@@ -58,6 +58,7 @@ class Feature(StrEnum):
     SINKS = "learned sinks"
     LATENT = "latent attention"
     EXPERTS = "experts"
+    IMAGES = "image tokens"
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,8 @@ class Family:
         stream_normed: a norm stands on the stream itself, after each addition.
         residual_multiplier: configuration value that multiplies branch outputs before they are added.
         norm: how the norms compute.
+        images: configuration values with the token ids that embeddings of images are put in place of; empty for models
+            of text alone. Such a model is loaded with all its towers, and its text tower measured.
         kv_heads: configuration value that gives the number of key/value heads, or that number.
         head_dim: configuration value that gives the channels of a value head; hidden size over heads where it is unset.
         value_input: configuration value that gives the channels that a value is projected from.
@@ -140,6 +143,7 @@ class Family:
     stream_normed: bool = False
     residual_multiplier: str | None = None
     norm: Norm = Norm()
+    images: tuple[str, ...] = ()
     kv_heads: str | int = "num_key_value_heads"
     head_dim: str = "head_dim"
     value_input: str = "hidden_size"

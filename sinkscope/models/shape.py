@@ -27,6 +27,7 @@ class Shape(NamedTuple):
 
 def shape_of(family: Family, config: Any) -> Shape:
     """The sizes of a model of `family`, resolved for `config`."""
+    config = config.get_text_config()
     heads = int(config.num_attention_heads)
     named = family.kv_heads
     kv_heads = named if isinstance(named, int) else getattr(config, named, None) or heads
@@ -43,5 +44,5 @@ def shape_of(family: Family, config: Any) -> Shape:
 
 def context(config: Any) -> int | None:
     """The longest sequence that a model can read; None where its configuration names none."""
-    longest = getattr(config, "max_position_embeddings", None)
+    longest = getattr(config.get_text_config(), "max_position_embeddings", None)
     return int(longest) if longest else None

@@ -32,6 +32,7 @@ def headline(tables: dict[str, pd.DataFrame], epsilon: float) -> dict[str, Any]:
         "alpha_norm_correlation_median": tables["layers"]["alpha_norm_correlation"].median(),
         **_experts(tables),
         **_learned_sinks(tables),
+        **_modalities(tables),
     }
     return {name: _plain(value) for name, value in numbers.items()}
 
@@ -137,6 +138,13 @@ def _experts(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
 def _learned_sinks(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
     mass = tables["learned_sinks"]["mass"] if "learned_sinks" in tables else pd.Series(dtype=float)
     return {"learned_sink_mass_mean": mass.mean(), "learned_sink_mass_max": mass.max()}
+
+
+def _modalities(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    if "modalities" not in tables:
+        return dict.fromkeys(("image_sink_share", "text_sink_share"))
+    shares = tables["modalities"].set_index("kind")["sink_share"]
+    return {f"{kind}_sink_share": shares[shares.index == kind].mean() for kind in ("image", "text")}
 
 
 def _plain(value: Any) -> Any:

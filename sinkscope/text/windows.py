@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sinkscope.errors import SinkscopeError
+from sinkscope.models.shape import context
 from sinkscope.text.documents import Document
 from sinkscope.text.packing import Packed, adds_bos, pack
 
@@ -54,7 +55,7 @@ def pack_for(
 
 def context_of(model: PreTrainedModel) -> int:
     """The longest window that a model can read; `LONGEST_DEFAULT` where its configuration names none."""
-    return int(getattr(model.config, "max_position_embeddings", None) or LONGEST_DEFAULT)
+    return context(model.config) or LONGEST_DEFAULT
 
 
 def default_tokens(model: PreTrainedModel) -> int:

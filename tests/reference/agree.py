@@ -24,6 +24,7 @@ KEYS = {
     "router": ["layer", "expert", "group"],
     "routing": ["layer", "group"],
     "learned_sinks": ["layer", "head"],
+    "modalities": ["layer", "kind"],
 }
 PAIR_KEYS = ["layer", "kind", "kv_head", "sequence", "position"]
 

@@ -187,6 +187,7 @@ _BY_CLASS = {
     "DeepseekV2DecoderLayer": Block(pre_norm),
     "DeepseekV3DecoderLayer": Block(pre_norm),
     "GptOssDecoderLayer": Block(gpt_oss),
+    "Qwen2_5_VLDecoderLayer": Block(pre_norm),
     "Llama4TextDecoderLayer": Block(llama4, down="feed_forward.down_proj"),
     "GPT2Block": Block(
         gpt2,
@@ -217,6 +218,7 @@ def final_norm_of(model: Any) -> nn.Module | None:
     paths = {
         "GPTNeoXForCausalLM": "gpt_neox.final_layer_norm",
         "GPT2LMHeadModel": "transformer.ln_f",
+        "Qwen2_5_VLForConditionalGeneration": "model.language_model.norm",
         "FalconForCausalLM": "transformer.ln_f",
         "OPTForCausalLM": "model.decoder.final_layer_norm",
     }

@@ -56,7 +56,7 @@ def _difference(axes: Axes, run: Run) -> None:
     limit = max(float(shares["share"].abs().max()) if shares["share"].notna().any() else 0.0, 0.01)
     heatmap(axes, _grid(run, shares, "share"), "difference of shares", norm=Normalize(-limit, limit),
             colours=style.DIVERGING, rows="expert")  # fmt: skip
-    axes.set_title("Share of sink tokens given to an expert, minus that of other tokens")
+    axes.set_title("Share of sink tokens routed to it, minus that of others")
 
 
 def _overlap(axes: Axes, run: Run) -> None:

@@ -253,4 +253,29 @@ TABLES = (
             floats("alpha", "alpha of token 0 over these same queries, equation (1), mean over sequences"),
         ),
     ),
+    Table(
+        "token_kinds",
+        "A stretch of tokens of one kind in a sequence; absent for models of text alone.",
+        (
+            _SEQUENCE,
+            ints("start", "position of its first token"),
+            ints("stop", "position after its last token"),
+            texts("kind", "text, or image (positions that image embeddings are put in place of)"),
+        ),
+    ),
+    Table(
+        "modalities",
+        "A layer and a kind of token that there is; absent for models of text alone.",
+        (
+            _LAYER,
+            texts("kind", "first (position 0, whichever it is), text or image"),
+            ints("tokens", "tokens of the kind"),
+            ints("judged", "those at a position where alpha is defined"),
+            ints("sinks", "those where some head of the layer has a sink"),
+            floats("sink_share", "sinks over judged; null where none is judged"),
+            floats("norm", "mean |h_out| over the tokens"),
+            floats("norm_max", "largest |h_out|"),
+            floats("abs_max", "largest entry of h_out"),
+        ),
+    ),
 )
