@@ -28,6 +28,7 @@ def draw(run: Run) -> Page:
     outputs.plot(found["layer"], found["expert"], linestyle="", marker="o", color="white", markeredgecolor="black")
     _difference(routing, run)
     _overlap(overlap, run)
+    page.key(overlap.get_legend_handles_labels()[0], "Below right")
     return page
 
 
@@ -72,7 +73,6 @@ def _overlap(axes: Axes, run: Run) -> None:
     axes.set_ylabel("share of experts in common")
     layer_axis(axes, layers)
     axes.set_title("Experts shared with token 0")
-    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
 
 
 ENTRY = Entry(

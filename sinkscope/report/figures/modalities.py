@@ -26,7 +26,7 @@ def draw(run: Run) -> Page:
     _lines(page.add_subplot(grid[1, 1]), run, "norm", "mean |h_out| (model units)", ("first", "text", "image"))
     page.axes[-1].set_title("Residual stream leaving a layer")
     log_axis(page.axes[-1])
-    page.axes[-1].legend(loc="upper left", bbox_to_anchor=(1, 1))
+    page.key(page.axes[-1].get_legend_handles_labels()[0], "Below")
     return page
 
 
