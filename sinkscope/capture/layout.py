@@ -57,3 +57,33 @@ def layout_of(family: Family) -> Layout:
     absent = frozenset(site for site, lacks in missing.items() if lacks)
     sites = _PARALLEL if family.parallel else _SEQUENTIAL
     return Layout(absent, {name: branch for name, branch in sites.items() if branch.normed not in absent})
+
+
+def not_applicable(family: Family) -> dict[str, str]:
+    """What a family's blocks do not have, by the name of a site, table or quantity, and why: for run.json.
+
+    Args:
+        family: the row, resolved for a configuration.
+    """
+    reasons: dict[str, str] = {}
+    if family.stream_normed:
+        unread = f"this `{family.model_type}` normalizes the residual stream itself, after each branch"
+    else:
+        unread = f"`{family.model_type}` normalizes branch outputs, and its branches read the residual stream itself"
+    lost = {
+        "attn": ("hn", "gradient_sink_ratio", "gradient_blocks", "compress_attn"),
+        "mlp": ("hn2", "compress_mlp"),
+    }
+    present = layout_of(family).branches
+    for branch, names in lost.items():
+        if branch not in present:
+            reasons |= dict.fromkeys(names, unread)
+    if not present:
+        reasons["branches"] = unread
+    if family.parallel:
+        reasons["h_half"] = "both branches read h_in, so no residual stream lies between them"
+    if family.down is None:
+        reasons["down_in"] = "no module of its own is the down projection"
+    if family.final_norm is None:
+        reasons["final_in"] = "no norm stands between the last block and the output head"
+    return reasons

@@ -27,7 +27,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 import sinkscope
 from sinkscope.capture.collect import Collected, tables
 from sinkscope.capture.hooks import recording
-from sinkscope.capture.layout import layout_of
+from sinkscope.capture.layout import layout_of, not_applicable
 from sinkscope.capture.recorder import Recorder
 from sinkscope.errors import SinkscopeError
 from sinkscope.models.describe import describe
@@ -119,6 +119,7 @@ class Scope:
             "device": str(self.device),
             "data": self._data(),
             "sink_tokens": _sink_tokens(frames),
+            "not_applicable": not_applicable(self.family),
             "settings": asdict(self.settings),
             "conventions": CONVENTIONS,
             "versions": versions(),
