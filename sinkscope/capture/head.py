@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 from transformers.utils.generic import ModelOutput
 
 from sinkscope.capture.passes import IGNORED, Batch
+from sinkscope.models.families import family_of
 
 _CHUNK = 2**23  # logits made at once
 
@@ -90,7 +91,7 @@ class _Given(nn.Module):
 
 @contextmanager
 def _without_decoder(model: PreTrainedModel) -> Iterator[_Given]:
-    decoder = model.get_decoder()
+    decoder = family_of(model).decoder(model)
     name = next(name for name, module in model.named_modules() if module is decoder)
     parent, _, child = name.rpartition(".")
     modules = model.get_submodule(parent)._modules

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from sinkscope.errors import SinkscopeError
 from sinkscope.models.families import family_of
+from sinkscope.models.shape import context
 
 IGNORED = -100
 
@@ -55,10 +56,10 @@ def check_windows(model: PreTrainedModel, input_ids: Tensor, batch_size: int) ->
         raise SinkscopeError("--batch-size must be at least 1", exit_code=2)
     if input_ids.shape[1] < 2:
         raise SinkscopeError("a sequence needs at least 2 tokens, one to predict", exit_code=2)
-    context = getattr(model.config, "max_position_embeddings", None)
-    if context is not None and input_ids.shape[1] > context:
+    longest = context(model.config)
+    if longest is not None and input_ids.shape[1] > longest:
         raise SinkscopeError(
-            f"{input_ids.shape[1]} tokens exceed the model's context of {context}: use fewer --tokens", exit_code=2
+            f"{input_ids.shape[1]} tokens exceed the model's context of {longest}: use fewer --tokens", exit_code=2
         )
     vocabulary = len(_embedding(model).weight)
     if int(input_ids.max()) >= vocabulary or int(input_ids.min()) < 0:
