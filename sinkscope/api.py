@@ -177,9 +177,7 @@ def analyze(
         folder = None if spill is None else Path(spill)
         driver = Layerwise(model, loaded.weights if loaded else None, spill=folder, progress=progress)
     journal = None
-    if resume and not isinstance(driver, Resident):
-        raise SinkscopeError(f"--resume does not go with the {driver.name} driver", exit_code=2)
-    if out is not None and isinstance(driver, Resident):
+    if out is not None:
         if loaded is None:
             raise SinkscopeError("a loaded model cannot be told from another: name its folder to keep a state at `out`")
         request = request_of(

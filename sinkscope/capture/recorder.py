@@ -55,8 +55,8 @@ class Recorder:
     def __init__(self, settings: Settings, layers: int, layout: Layout | None = None) -> None:
         self.settings = settings
         self.layers = layers
-        self.layout = layout or Layout()
         self.first = 0
+        self.layout = layout or Layout()
         self.valved = False
         self.sites: dict[Key, SiteStatistics] = {}
         self.gradients: dict[Key, GradientSum] = {}

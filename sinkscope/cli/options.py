@@ -289,5 +289,11 @@ EvaluationOut = Annotated[
     Path | None, _option("--out", _OUTPUT, "Folder for the run; by default runs/<model>-evaluation.")
 ]
 
+# plan
+PlanSpill = Annotated[
+    Path | None, _option("--spill", _MEASURE, "Folder whose disk would hold the states between layers.", "DIR")
+]
+PlanJson = Annotated[bool, _option("--json", _OUTPUT, "Print the plan as JSON on stdout, and nothing else.")]
+
 # families
 FamiliesJson = Annotated[bool, _option("--json", _OUTPUT, "Print the list as JSON.")]

@@ -8,6 +8,7 @@ from sinkscope.cli.verbs.compare import compare
 from sinkscope.cli.verbs.evaluate import evaluate
 from sinkscope.cli.verbs.families import families
 from sinkscope.cli.verbs.finetune import finetune
+from sinkscope.cli.verbs.plan import plan
 from sinkscope.cli.verbs.pretrain import pretrain
 from sinkscope.cli.verbs.quantize import quantize
 from sinkscope.cli.verbs.report import report
@@ -19,6 +20,7 @@ VERBS: tuple[Callable[..., Any], ...] = (
     evaluate,
     families,
     finetune,
+    plan,
     pretrain,
     quantize,
     report,
