@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from sinkscope.capture.recorder import BRANCHES, MASSIVE_SITES, Recorder
+from sinkscope.capture.recorder import MASSIVE_SITES, Recorder
 from sinkscope.capture.site_statistics import SiteStatistics, ValueStatistics
 from sinkscope.metrics.gradients import gradient_sink_ratio
 from sinkscope.metrics.massive import is_massive, ratio_to_median
@@ -24,10 +24,6 @@ from sinkscope.tables.rows import Rows
 
 LISTED_ENTRIES = 8  # the largest entries of each sequence, layer and site that are listed whatever their size
 
-_BRANCH_SITES = {
-    "attn": (Site.H_IN, Site.HN, Site.R_ATTN, Site.H_HALF),
-    "mlp": (Site.H_HALF, Site.HN2, Site.R_MLP, Site.H_OUT),
-}
 _SEQUENCE_SITES = (Site.H_OUT, Site.R_MLP, Site.R_ATTN)
 
 
@@ -114,7 +110,8 @@ def _layers(run: Collected) -> pd.DataFrame:
 
 def _layer_sites(run: Collected) -> list[tuple[int, Site]]:
     last = run.recorder.layers - 1
-    return [(layer, site) for layer in range(last + 1) for site in Site if site is not Site.FINAL_IN or layer == last]
+    sites = [site for site in Site if site not in run.recorder.layout.absent]
+    return [(layer, site) for layer in range(last + 1) for site in sites if site is not Site.FINAL_IN or layer == last]
 
 
 def _sites(run: Collected) -> pd.DataFrame:
@@ -151,8 +148,7 @@ def _positions(run: Collected) -> pd.DataFrame:
 def _branches(run: Collected) -> pd.DataFrame:
     rows = Rows("branches")
     for layer in range(run.recorder.layers):
-        for branch in BRANCHES:
-            entering, normed, added, leaving = _BRANCH_SITES[branch]
+        for branch, (entering, normed, added, leaving) in run.recorder.layout.branches.items():
             statistics = run.recorder.sites[run.recorder.canonical(layer, entering)]
             norms = statistics.norms.mean().cpu()[: run.recorder.settings.positions].numpy()
             ratios: dict[str, Any] = {"bloat": np.nan, "change": np.nan, "compress": np.nan}
@@ -184,7 +180,7 @@ def _massive(run: Collected) -> pd.DataFrame:
     rows = Rows("massive")
     tokens = _sequence_tokens(run)
     for layer in range(run.recorder.layers):
-        for site in MASSIVE_SITES:
+        for site in (site for site in MASSIVE_SITES if site not in run.recorder.layout.absent):
             statistics = run.recorder.sites[run.recorder.canonical(layer, site)]
             value, median = statistics.found.value.rows().cpu(), statistics.medians.rows().cpu()[:, None]
             massive = is_massive(value, median)

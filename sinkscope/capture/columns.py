@@ -6,7 +6,9 @@ than a block of rows is held.
 Shapes: N sequences of T tokens each (no padding among them), H query heads, C columns.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -27,16 +29,16 @@ class ColumnSums(NamedTuple):
 
 def weights(call: AttentionCall, rows: slice | Tensor, columns: slice | Tensor) -> Tensor:
     """Attention weights a[t, s] of some rows and columns, float32 [N, H, R, C]."""
-    return scores(call.q, call.k, call.mask, call.scale, rows, columns).sub_(call.lse[:, :, rows][..., None]).exp_()
+    return scores(call, rows, columns).sub_(call.lse[:, :, rows][..., None]).exp_()
 
 
 def cut(call: AttentionCall, sequence: int, start: int, stop: int) -> AttentionCall:
     """One sequence's tokens start..stop-1 out of a padded batch, as a call with N = 1."""
     one, span = slice(sequence, sequence + 1), slice(start, stop)
-    mask = None if call.mask is None else call.mask[min(sequence, len(call.mask) - 1)][None, :, span, span]
-    return AttentionCall(
-        call.q[one, :, span], call.k[one, :, span], call.v[one, :, span], call.v_raw[one, :, span],
-        call.lse[one, :, span], call.y[one, span], call.scale, mask,
+    mask = None if call.mask is None else call.mask.cut(sequence, start, stop)
+    return replace(
+        call, q=call.q[one, :, span], k=call.k[one, :, span], v=call.v[one, :, span], v_raw=call.v_raw[one, :, span],
+        lse=call.lse[one, :, span], y=call.y[one, span], mask=mask,
     )  # fmt: skip
 
 
@@ -44,10 +46,11 @@ def one_head(call: AttentionCall, sequence: int, head: int) -> AttentionCall:
     """One query head of one sequence, as a call with N = H = K = 1."""
     kv = head // (call.q.shape[1] // call.k.shape[1])
     one, h, g = slice(sequence, sequence + 1), slice(head, head + 1), slice(kv, kv + 1)
-    mask = None if call.mask is None else call.mask[min(sequence, len(call.mask) - 1)][None]
-    return AttentionCall(
-        call.q[one, h], call.k[one, g], call.v[one, g], call.v_raw[one, g],
-        call.lse[one, h], call.y[one, :, h], call.scale, mask,
+    mask = None if call.mask is None else call.mask.cut(sequence, 0, call.q.shape[2])
+    sinks = None if call.sink_logits is None else call.sink_logits[h]
+    return replace(
+        call, q=call.q[one, h], k=call.k[one, g], v=call.v[one, g], v_raw=call.v_raw[one, g],
+        lse=call.lse[one, h], y=call.y[one, :, h], mask=mask, sink_logits=sinks,
     )  # fmt: skip
 
 
@@ -71,7 +74,7 @@ def alpha(call: AttentionCall, window: int) -> Tensor:
     block = max(window, 128)
     for start in range(0, T, block):
         rows = slice(start, min(start + block, T))
-        columns = slice(max(0, start - window + 1), rows.stop)
+        columns = slice(max(0, start - window + 1, _first_key(call, rows)), rows.stop)
         band = weights(call, rows, columns)
         outside = position[rows][:, None] - position[columns] >= window
         sums[:, :, columns] += band.masked_fill_(outside, 0.0).sum(2)
@@ -88,11 +91,13 @@ def column_sums(call: AttentionCall, columns: Tensor) -> ColumnSums:
     N, H, T, _ = call.q.shape
     mass = call.lse.new_zeros(N, H, len(columns))
     second = torch.zeros_like(mass)
+    positions = columns.tolist()
     for rows in _row_blocks(T, N * H * len(columns)):
-        seen = columns[columns < rows.stop]
-        a = weights(call, rows, seen)
-        mass[..., : len(seen)] += a.sum(2)
-        second[..., : len(seen)] += a.square_().sum(2)
+        first, stop = bisect_left(positions, _first_key(call, rows)), bisect_left(positions, rows.stop)
+        if first < stop:
+            a = weights(call, rows, columns[first:stop])
+            mass[..., first:stop] += a.sum(2)
+            second[..., first:stop] += a.square_().sum(2)
     return ColumnSums(mass, second)
 
 
@@ -127,3 +132,8 @@ def _row_blocks(tokens: int, elements_per_row: int) -> Iterator[slice]:
     block = max(1, min(tokens, _BLOCK_ELEMENTS // max(1, elements_per_row)))
     for start in range(0, tokens, block):
         yield slice(start, min(start + block, tokens))
+
+
+def _first_key(call: AttentionCall, rows: slice) -> int:
+    """A key before which the queries `rows` see nothing."""
+    return 0 if call.mask is None else call.mask.first_key(rows)

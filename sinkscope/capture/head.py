@@ -21,7 +21,7 @@ from transformers.utils.generic import ModelOutput
 
 from sinkscope.capture.passes import IGNORED, Batch
 
-_CHUNK = 2**24  # logits made at once
+_CHUNK = 2**23  # logits made at once
 
 
 class HeadResult(NamedTuple):

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from sinkscope.errors import SinkscopeError
+from sinkscope.models.families import family_of
 
 IGNORED = -100
 
@@ -62,6 +63,20 @@ def check_windows(model: PreTrainedModel, input_ids: Tensor, batch_size: int) ->
     vocabulary = len(_embedding(model).weight)
     if int(input_ids.max()) >= vocabulary or int(input_ids.min()) < 0:
         raise SinkscopeError(f"the text holds token ids outside the model's {vocabulary} embeddings: wrong tokenizer?")
+
+
+def check_isolation(model: PreTrainedModel) -> None:
+    """Refuses models whose attention masks do not follow restarting position ids.
+
+    Raises:
+        SinkscopeError: for such a model.
+    """
+    family = family_of(model)
+    if not family.isolates:
+        raise SinkscopeError(
+            f"transformers does not keep documents apart in a `{family.model_type}`: leave out --isolate-documents",
+            exit_code=2,
+        )
 
 
 def loss_sums(model: PreTrainedModel, batch: Batch) -> Tensor:

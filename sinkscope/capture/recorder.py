@@ -16,16 +16,16 @@ from sinkscope.capture.bound_tally import BoundTally
 from sinkscope.capture.columns import cut
 from sinkscope.capture.gradient_statistics import GradientBlocks, GradientSum
 from sinkscope.capture.head_statistics import Covered, HeadStatistics
+from sinkscope.capture.layout import Layout
 from sinkscope.capture.site_statistics import PositionMean, SiteStatistics, ValueStatistics
 from sinkscope.metrics.bounds import TOLERANCE, ValueBounds, value_bounds
 from sinkscope.metrics.moments import token_norms
-from sinkscope.metrics.reshaping import inverse_rms, ratio, rms_norm_vjp
+from sinkscope.metrics.reshaping import NormAt, norm_bound, norm_vjp, ratio
 from sinkscope.models.attention import AttentionCall
 from sinkscope.settings import Settings
 from sinkscope.sites import Site
 
 MASSIVE_SITES = (Site.H_OUT, Site.R_MLP, Site.R_ATTN, Site.DOWN_IN)
-BRANCHES = ("attn", "mlp")
 
 Key = tuple[int, Any]
 
@@ -36,6 +36,7 @@ class Recorder:
     Attributes:
         settings: what is measured.
         layers: number of decoder layers.
+        layout: which sites and branches they have.
         sites: activation statistics by (layer, canonical site).
         gradients: gradient sums by (layer, canonical site).
         heads: attention statistics by layer.
@@ -51,10 +52,11 @@ class Recorder:
         batches: the forward passes seen.
     """
 
-    def __init__(self, settings: Settings, layers: int) -> None:
+    def __init__(self, settings: Settings, layers: int, layout: Layout | None = None) -> None:
         self.settings = settings
         self.layers = layers
         self.first = 0
+        self.layout = layout or Layout()
         self.valved = False
         self.sites: dict[Key, SiteStatistics] = {}
         self.gradients: dict[Key, GradientSum] = {}
@@ -95,7 +97,9 @@ class Recorder:
     def canonical(self, layer: int, site: Site) -> Key:
         """The name under which a site's tensor is reduced."""
         if site is Site.H_OUT:
-            return (layer, Site.FINAL_IN) if layer == self.layers - 1 else (layer + 1, Site.H_IN)
+            if layer < self.layers - 1:
+                return layer + 1, Site.H_IN
+            return layer, site if Site.FINAL_IN in self.layout.absent else Site.FINAL_IN
         return layer, Site.V_SCALED if site is Site.V and not self.valved else site
 
     def begin(self, size: int, input_ids: Tensor | None, spans: tuple[Span, ...] | None = None) -> MicroBatch:
@@ -126,6 +130,7 @@ class Recorder:
         batch: MicroBatch,
         x: Tensor,
         rows: Callable[[Tensor], Tensor] = torch.Tensor.detach,
+        factor: float = 1.0,
     ) -> None:
         """Reduces the activations of a site and, where gradients are measured, sums theirs.
 
@@ -135,30 +140,49 @@ class Recorder:
             batch: the forward pass.
             x: the tensor on the model's path, which is watched for its gradient.
             rows: turns x, and its gradient, into [B, T, D].
+            factor: the site's tensor is `factor` times x, and its gradient that of x over `factor`.
         """
         key = self.canonical(layer, site)
         statistics = self.sites.setdefault(key, SiteStatistics(keeps_entries=key in self._keeps_entries))
-        for _, piece in batch.pieces(rows(x.detach())):
+        for _, piece in batch.pieces(rows(_times(x.detach(), factor))):
             statistics.update(piece)
 
         def sum_gradient(grad: Tensor) -> None:
-            for _, piece in batch.pieces(rows(grad)):
+            for _, piece in batch.pieces(rows(_times(grad, 1 / factor))):
                 self._gradient_sum(self.gradients, key).update(piece)
 
         self.watch(x, sum_gradient)
 
-    def norm(self, layer: int, branch: str, batch: MicroBatch, x: Tensor, y: Tensor, gain: Tensor, eps: float) -> None:
-        """Watches the gradient at a branch norm's output y [B, T, D], x being its input, for equations (8) and (13)."""
+    def norm(
+        self,
+        layer: int,
+        branch: str,
+        batch: MicroBatch,
+        x: Tensor,
+        y: Tensor,
+        norm: NormAt,
+        rows: Callable[[Tensor], Tensor] = torch.Tensor.detach,
+    ) -> None:
+        """Watches the gradient at a branch norm's output for equations (8) and (13).
+
+        Args:
+            layer: decoder layer.
+            branch: attn or mlp.
+            batch: the forward pass.
+            x: the norm's input.
+            y: its output, or the part of it that the branch reads.
+            norm: the norm.
+            rows: turns x, and the gradient at y, into [B, T, D].
+        """
         # A hook must not hold the tensor it hangs on: that cycle would keep the whole graph until the next collection.
-        x, dtype = x.detach(), y.dtype
+        x, dtype = rows(x.detach()), y.dtype
 
         def pull_back(grad: Tensor) -> None:
-            gain_bound = gain.abs().max()
-            for (first, g), (_, piece) in zip(batch.pieces(grad), batch.pieces(x), strict=True):
-                pulled = rms_norm_vjp(g, piece, gain, eps)
+            for (first, g), (_, piece) in zip(batch.pieces(rows(grad)), batch.pieces(x), strict=True):
+                pulled = norm_vjp(g, piece, norm)
                 self._gradient_sum(self.reshaped, (layer, branch)).update(pulled)
                 norms = token_norms(g)
-                bound = torch.where(norms > 0, gain_bound * inverse_rms(piece, eps), 0.0)
+                bound = torch.where(norms > 0, norm_bound(piece, norm), 0.0)
                 positions = torch.arange(g.shape[1], device=g.device)
                 self._tally(layer, f"compress_{branch}", dtype).update(
                     first, positions, ratio(token_norms(pulled), norms), bound
@@ -244,6 +268,10 @@ class Recorder:
 
     def _tally(self, layer: int, bound: str, dtype: torch.dtype) -> BoundTally:
         return self.bounds.setdefault((layer, bound), BoundTally(TOLERANCE[dtype]))
+
+
+def _times(x: Tensor, factor: float) -> Tensor:
+    return x if factor == 1 else x * factor
 
 
 def tokens_first(x: Tensor) -> Tensor:

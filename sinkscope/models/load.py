@@ -225,10 +225,12 @@ def check_architecture(config: dict[str, Any], name: str) -> None:
         name: the model as the user named it.
 
     Raises:
-        SinkscopeError: for an encoder, an encoder-decoder, or an architecture that `models.families` does not list.
+        SinkscopeError: for an encoder, an encoder-decoder, an architecture that `models.families` does not list, or a
+            configuration of one that is not supported.
     """
     model_type = config["model_type"]
     if model_type in FAMILIES:
+        FAMILIES[model_type].check(config)
         return
     known = ", ".join(sorted(FAMILIES))
     masked = model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not config.get("is_decoder")
