@@ -116,8 +116,11 @@ def _launched(one: Launch, folder: Path) -> Ended:
 if __name__ == "__main__":
     import sinkscope.api
     import sinkscope.capture.processes
+    import sinkscope.cli
     import sinkscope.report.render
+    from sinkscope.models.load import load
 
+    load("demo")  # once for all forks: what loading itself loads
     sinkscope.report.render.render = lambda *_: None  # type: ignore[assignment]  # for time
     ended = [_launched(Launch(**one), Path(sys.argv[1])) for one in json.load(sys.stdin)]
     print(json.dumps([asdict(one) for one in ended]))

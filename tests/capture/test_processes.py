@@ -82,7 +82,7 @@ def test_two_processes_measure_what_one_does(
         "uneven": (model, [], epsilon, 5),
         "apart": (model, ["--isolate-documents", "--batch-size", "2"], 0.04, 5),
         "valved": (valved, ["--columns", "all", "--gradient-checkpointing"], 0.3, 9),
-        "forward": (model, ["--no-backward"], epsilon, 5),
+        "forward": (model, ["--no-backward", "--gradient-checkpointing"], epsilon, 5),
     }
     launches = [
         Launch(command(of, tmp_path / f"{name}-{count}", *more, epsilon=at, sequences=number), processes=count)
