@@ -142,11 +142,11 @@ def together() -> Iterator[Processes]:
         SinkscopeError: if they cannot find each other.
     """
     try:
-        store, rank, count = next(dist.rendezvous("env://"))
+        store, rank, count = next(dist.rendezvous("env://"))  # type: ignore[attr-defined]
         dist.init_process_group("gloo", store=store, rank=rank, world_size=count, timeout=_PATIENCE)
     except (RuntimeError, ValueError) as error:
         raise SinkscopeError(f"the processes cannot find each other: {str(error).partition(chr(10))[0]}") from error
-    store = dist.PrefixStore("sinkscope", store)
+    store = dist.PrefixStore("sinkscope", store)  # type: ignore[attr-defined]
     done = threading.Event()
     threading.Thread(target=_watch, args=(store, rank, done), daemon=True).start()
     try:
@@ -168,7 +168,7 @@ def _in_touch() -> Iterator[None]:
         raise SinkscopeError("another process ended, and this one with it: its own messages say why") from error
 
 
-def _tell(store: dist.Store, rank: int, error: BaseException) -> None:
+def _tell(store: Any, rank: int, error: BaseException) -> None:
     """Makes an error known, and waits until the first process has told the user.
 
     Raises:
@@ -190,7 +190,7 @@ def _tell(store: dist.Store, rank: int, error: BaseException) -> None:
         raise SystemExit(code) from error
 
 
-def _watch(store: dist.Store, rank: int, done: threading.Event) -> None:
+def _watch(store: Any, rank: int, done: threading.Event) -> None:
     """Ends the process once another one has failed."""
     while not done.wait(_LOOK_EVERY):
         try:
@@ -213,7 +213,7 @@ def _watch(store: dist.Store, rank: int, done: threading.Event) -> None:
         os._exit(failed["code"])
 
 
-def _told(store: dist.Store) -> None:
+def _told(store: Any) -> None:
     with suppress(RuntimeError):
         store.set(_TOLD, "")
 
