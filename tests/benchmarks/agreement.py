@@ -48,7 +48,11 @@ def _of_table(name: str, a: pd.DataFrame, b: pd.DataFrame) -> Difference:
         if not np.array_equal(np.isfinite(x), np.isfinite(y)):
             return Difference(np.inf, f"{name}.{column}: null in one of them")
         magnitude = pd.Series(np.maximum(np.abs(x), np.abs(y)))
-        scale = magnitude.groupby([a[g].to_numpy() for g in groups], dropna=False).transform("max") if groups else magnitude.max()
+        scale = (
+            magnitude.groupby([a[g].to_numpy() for g in groups], dropna=False).transform("max")
+            if groups
+            else magnitude.max()
+        )
         difference = np.nan_to_num(np.abs(x - y) / np.where(np.asarray(scale) > 0, scale, 1.0))
         if difference.size and difference.max() > largest.value:
             row = a.iloc[int(difference.argmax())]
