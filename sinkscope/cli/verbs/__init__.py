@@ -6,6 +6,7 @@ from typing import Any
 from sinkscope.cli.verbs.analyze import analyze
 from sinkscope.cli.verbs.compare import compare
 from sinkscope.cli.verbs.evaluate import evaluate
+from sinkscope.cli.verbs.families import families
 from sinkscope.cli.verbs.finetune import finetune
 from sinkscope.cli.verbs.plan import plan
 from sinkscope.cli.verbs.pretrain import pretrain
@@ -17,6 +18,7 @@ VERBS: tuple[Callable[..., Any], ...] = (
     analyze,
     compare,
     evaluate,
+    families,
     finetune,
     plan,
     pretrain,
