@@ -19,7 +19,7 @@ from sinkscope.capture.stack import Stack
 from sinkscope.capture.statistic import Statistic
 from sinkscope.metrics.massive import is_massive
 from sinkscope.metrics.moments import token_moments
-from sinkscope.metrics.order import lower_median
+from sinkscope.metrics.order import median_magnitude
 from sinkscope.models.routing import ExpertPart, Routing
 
 GROUPS = ("first", "sink", "other")
@@ -97,7 +97,7 @@ class ExpertStatistics(Statistic):
         for number in sequence.unique().tolist():
             rows = x[sequence == number]
             magnitude = rows.abs().float()
-            median = lower_median(magnitude)
+            median = median_magnitude(magnitude)
             self.median_of.append(torch.tensor([[number, e]]))
             self.medians.append(median.cpu()[None])
             self.massive[e] += int(is_massive(magnitude, median).sum())

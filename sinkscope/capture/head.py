@@ -58,10 +58,11 @@ def head_losses(model: PreTrainedModel, hidden: Tensor, batch: Batch, *, backwar
             chunk = hidden[:, start:stop].requires_grad_(backward)
             decoder.hidden = chunk
             logits = model(input_ids=batch.input_ids[:, start:stop].to(hidden.device), use_cache=False).logits
-            of_tokens = F.cross_entropy(
-                logits.transpose(1, 2).float(), targets[:, start + 1 : stop + 1], ignore_index=IGNORED, reduction="none"
+            wanted = targets[:, start + 1 : stop + 1]
+            of_tokens = F.cross_entropy(  # with the vocabulary last, where logits are contiguous
+                logits.flatten(0, 1).float(), wanted.flatten(), ignore_index=IGNORED, reduction="none"
             )
-            losses += of_tokens.detach().sum(1)
+            losses += of_tokens.detach().view(wanted.shape).sum(1)
             if gradient is not None:
                 gradient[:, start:stop] = torch.autograd.grad(of_tokens.sum(), chunk)[0]
     return HeadResult(losses, gradient)

@@ -93,11 +93,6 @@ class Layerwise:
         Raises:
             SinkscopeError: if something is not finite, or the model's layers cannot be called one by one.
         """
-        if scope.family.final_norm is None:
-            raise SinkscopeError(
-                f"this `{scope.family.model_type}` has no norm behind its last layer, which the {self.name} driver "
-                "needs: measure it as a whole"
-            )
         kept = self._boundary(None if journal is None else f"sinkscope-{journal.digest}-{journal.part}")
         done = False
         try:
@@ -296,9 +291,11 @@ class _Pass:
         backward = recorder.settings.backward
         hidden = self._state(len(self.layers), number).requires_grad_(backward)
         with torch.set_grad_enabled(backward):
-            recorder.activation(recorder.layers - 1, Site.FINAL_IN, batch, hidden)
-            assert family.final_norm is not None  # noqa: S101  (refused in `Layerwise.sweep`)
-            normed = self.model.get_submodule(family.final_norm)(hidden)
+            if family.final_norm is not None:
+                recorder.activation(recorder.layers - 1, Site.FINAL_IN, batch, hidden)
+            normed = hidden
+            for module in family.behind_layers(self.model):
+                normed = module(normed)
             result = head_losses(self.model, normed, self.batches[number], backward=backward)
             if result.gradient is not None:
                 normed.backward(result.gradient)

@@ -85,13 +85,10 @@ def loss_sums(model: PreTrainedModel, batch: Batch) -> Tensor:
     device = input_device(model)
     positions = None if batch.positions is None else batch.positions.to(device)
     logits = model(input_ids=batch.input_ids.to(device), position_ids=positions, use_cache=False).logits
-    losses = F.cross_entropy(
-        logits[:, :-1].transpose(1, 2).float(),
-        batch.targets[:, 1:].to(logits.device),
-        ignore_index=IGNORED,
-        reduction="none",
-    )
-    return losses.sum(1)
+    # Targets move, logits stay: a slice or transpose of logits would be a copy, or a slow walk through memory.
+    targets = F.pad(batch.targets[:, 1:].to(logits.device), (0, 1), value=IGNORED)
+    losses = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="none")
+    return losses.view(targets.shape).sum(1)
 
 
 def target_counts(batch: Batch) -> Tensor:

@@ -155,13 +155,13 @@ class Recorder:
             site: where.
             batch: the forward pass.
             x: the tensor on the model's path, which is watched for its gradient.
-            rows: turns x, and its gradient, into [B, T, D].
+            rows: turns x, and its gradient, into [B, T, ...].
             factor: the site's tensor is `factor` times x, and its gradient that of x over `factor`.
         """
         key = self.canonical(layer, site)
         statistics = self.sites.setdefault(key, SiteStatistics(keeps_entries=key in self._keeps_entries))
         for _, piece in batch.pieces(rows(_times(x.detach(), factor))):
-            statistics.update(piece)
+            statistics.update(piece.flatten(2))
         self._tell_kinds_apart(key, batch, rows(x.detach()))
 
         def sum_gradient(grad: Tensor) -> None:
@@ -214,7 +214,7 @@ class Recorder:
         projected = [(Site.V, call.v_raw)] if self.valved else []
         for site, x in ((Site.Q, call.q), (Site.K, call.k), *projected, (Site.V_SCALED, call.v)):
             self.activation(layer, site, batch, x, tokens_first)
-        self.activation(layer, Site.Y, batch, call.y, heads_merged)
+        self.activation(layer, Site.Y, batch, call.y)
         detached = detached_call(call)
         calls = [detached] if batch.spans is None else [cut(detached, *span) for span in batch.spans]
         values = self.values.setdefault(layer, ValueStatistics())
@@ -316,13 +316,8 @@ def _times(x: Tensor, factor: float) -> Tensor:
 
 
 def tokens_first(x: Tensor) -> Tensor:
-    """Heads concatenated: [B, H, T, d] -> [B, T, H * d]."""
-    return x.transpose(1, 2).flatten(2)
-
-
-def heads_merged(x: Tensor) -> Tensor:
-    """Heads concatenated: [B, T, H, d] -> [B, T, H * d]."""
-    return x.flatten(2)
+    """Heads side by side, without a copy: [B, H, T, d] -> [B, T, H, d]."""
+    return x.transpose(1, 2)
 
 
 def detached_call(call: AttentionCall) -> AttentionCall:

@@ -130,6 +130,7 @@ _ROWS = (
         "opt",
         layers="model.decoder.layers",
         final_norm="model.decoder.final_layer_norm",
+        projection="model.decoder.project_out",
         attention_norm="self_attn_layer_norm",
         mlp_norm="final_layer_norm",
         mlp_in="fc1",

@@ -85,13 +85,15 @@ class Case:
 class Family:
     """One architecture. The defaults are Llama's.
 
-    Paths of `layers`, `reader` and `final_norm` count from the causal LM, all others from a decoder layer.
+    Paths of `layers`, `reader`, `final_norm` and `projection` count from the causal LM, all others from a decoder
+    layer.
 
     Attributes:
         model_type: `config.model_type` of transformers.
         layers: the list of decoder layers.
         reader: the decoder, as the head calls it, which is given token ids; None for the parent of `layers`.
         final_norm: the norm before the output head; None where there is none.
+        projection: module between that norm, or the last layer, and the output head, where a model has one.
         attention_norm: norm that the attention branch reads the stream through; None where it reads the stream itself.
         attention: attention module, the one that calls the attention interface.
         attention_post_norm: norm of the attention's output before it is added; None where there is none.
@@ -128,6 +130,7 @@ class Family:
     layers: str = "model.layers"
     reader: str | None = None
     final_norm: str | None = "model.norm"
+    projection: str | None = None
     attention_norm: str | None = "input_layernorm"
     attention: str = "self_attn"
     attention_post_norm: str | None = None
@@ -212,6 +215,15 @@ class Family:
     def decoder_layers(self, model: "nn.Module") -> "list[nn.Module]":
         """The decoder layers of a model of this family, first to last."""
         return list(model.get_submodule(self.layers).children())
+
+    def behind_layers(self, model: "nn.Module") -> "list[nn.Module]":
+        """The modules between the last layer and the output head, in order; a projection may be left out (None)."""
+        found = []
+        for path in (self.final_norm, self.projection):
+            owner, _, name = (path or "").rpartition(".")
+            module = getattr(model.get_submodule(owner), name) if path is not None else None
+            found += [module] if module is not None else []
+        return found
 
     def decoder(self, model: "nn.Module") -> "nn.Module":
         """What a model's head calls: the module that reads token ids and returns the last hidden states."""

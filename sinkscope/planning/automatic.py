@@ -1,4 +1,4 @@
-"""The driver of an analysis where the user leaves it open: the resident one while it fits, else another, and said so."""
+"""The driver of an analysis where the user leaves it open: the resident one while it fits; another is announced."""
 
 import logging
 import os
