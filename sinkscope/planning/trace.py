@@ -3,7 +3,7 @@
 A formula for saved activations has to know every architecture; autograd knows them already. So the model is built on
 the meta device, where tensors have shapes and no contents, one micro-batch runs through it forward and backward, and a
 dispatch mode follows every storage from its birth to its release. The count is that of the model's own code: its norms'
-float32 copies, its experts, its logits.
+float32 copies, its experts, its rotary embeddings. The head is not run: its logits are made a chunk at a time.
 
 Attention runs as the fused operator that the attention tap uses, which saves q, k, v, its output and one number per
 row, and never a T x T tensor.
@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
@@ -30,8 +29,8 @@ class Trace:
     """Bytes of activations of one micro-batch.
 
     Attributes:
-        saved: what autograd keeps of all layers together, from the embedding to the final norm.
-        peak: the most that is alive at any time, from the embedding to the end of the backward pass.
+        saved: what is alive between the passes, from the embedding to the final norm.
+        peak: the most that is alive at any time of both.
         layer_peak: the same for the layer that needs most, run on its own forward and backward.
         state: one hidden state [B, T, D].
         arguments: what layers are handed beside the hidden state, as rotary embeddings, once for all layers.
@@ -48,11 +47,20 @@ class Trace:
     attention_pairs: int
 
 
-def trace(model: PreTrainedModel, layers: list[nn.Module], batch_size: int, tokens: int, *, backward: bool) -> Trace:
-    """Follows one micro-batch through a model.
+def trace(
+    model: PreTrainedModel,
+    decoder: nn.Module,
+    layers: list[nn.Module],
+    batch_size: int,
+    tokens: int,
+    *,
+    backward: bool,
+) -> Trace:
+    """Follows one micro-batch through a model's decoder, forward and backward; the head is not run.
 
     Args:
         model: on the meta device, frozen, made with the attention implementation `PLANNED`.
+        decoder: the module that reads token ids and returns the last hidden states.
         layers: its decoder layers.
         batch_size: sequences of the micro-batch.
         tokens: tokens of each.
@@ -63,31 +71,26 @@ def trace(model: PreTrainedModel, layers: list[nn.Module], batch_size: int, toke
     """
     ids = torch.zeros(batch_size, tokens, dtype=torch.long, device="meta")
     calls: dict[nn.Module, tuple[tuple[Any, ...], dict[str, Any]]] = {}
-    ends: list[int] = []
     widths: set[int] = set()
     live = _LiveBytes(model)
     handles = [model.get_input_embeddings().register_forward_hook(_needs_gradient(backward))]
     for layer in layers:
         handles.append(layer.register_forward_pre_hook(_noting(calls), with_kwargs=True))
-        handles.append(layer.register_forward_hook(lambda *_: ends.append(live.now)))
         handles += [part.register_forward_hook(_widening(widths)) for part in layer.modules()]
     try:
         with live, torch.set_grad_enabled(backward):
-            logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
-            losses = F.cross_entropy(logits[:, :-1].transpose(1, 2).float(), ids[:, 1:], reduction="none")
+            hidden = decoder(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)[0]
+            saved = live.now
             if backward:
-                del logits  # as a caller that keeps the losses alone lets go of them
-                losses.sum().backward()
+                hidden.backward(torch.empty_like(hidden))
     finally:
         for handle in handles:
             handle.remove()
-    hidden = {layer: _hidden(*call) for layer, call in calls.items()}
-    first = hidden[layers[0]]
-    unique = {id(layer): layer for layer in _different(layers)}
+    first = _hidden(*calls[layers[0]])
     return Trace(
-        saved=max(ends),
+        saved=saved,
         peak=live.peak,
-        layer_peak=max(_layer_peak(layer, *calls[layer], backward=backward) for layer in unique.values()),
+        layer_peak=max(_layer_peak(layer, *calls[layer], backward=backward) for layer in _different(layers)),
         state=first.numel() * first.element_size(),
         arguments=_arguments(calls),
         widest=max(widths),
