@@ -13,7 +13,7 @@ from sinkscope.planning.choose import choose_driver
 
 ROOT = Path(__file__).parents[2]
 SHAPE = {
-    "vocab_size": 8000,
+    "vocab_size": 4000,
     "hidden_size": 512,
     "intermediate_size": 1408,
     "num_hidden_layers": 4,
@@ -27,7 +27,7 @@ SHAPE = {
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks are read from Linux's /proc")
 @pytest.mark.parametrize(("driver", "slack"), [("resident", 1.5), ("layerwise", 2.0)])
 def test_measured_peaks_lie_below_the_estimate(driver: str, slack: float) -> None:
-    work = {"tokens": 1024, "sequences": 2, "batch_size": 1, "dtype": "float32"}
+    work = {"tokens": 512, "sequences": 2, "batch_size": 1, "dtype": "float32"}
     choice = choose_driver(LlamaConfig(**SHAPE), device="cpu", **work)
     request = json.dumps({"config": SHAPE, "driver": driver, **work})
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "benchmarks")])

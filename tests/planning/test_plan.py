@@ -168,7 +168,7 @@ def test_tokens_and_sequences_move_what_they_should() -> None:
     assert more["resident"].activations == base["resident"].activations
     assert more["layerwise"].boundary == pytest.approx(2 * base["layerwise"].boundary, rel=0.01)
     assert batched["layerwise"].boundary == pytest.approx(base["layerwise"].boundary, rel=0.01)
-    assert batched["resident"].activations > 1.9 * base["resident"].activations
+    assert batched["resident"].activations > 1.6 * base["resident"].activations
     assert forward["layerwise"].boundary < base["layerwise"].boundary / 5
     assert forward["resident"].activations < base["resident"].activations
 
