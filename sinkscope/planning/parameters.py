@@ -71,7 +71,7 @@ def skeleton(config: PretrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
             model = auto.from_config(config, dtype=dtype, attn_implementation=PLANNED)
         except Exception as first:  # an architecture that does not use the attention interface, or a broken config
             try:
-                model = auto.from_config(config, dtype=dtype)
+                model = auto.from_config(config, dtype=dtype, attn_implementation="sdpa")
             except Exception:
                 raise SinkscopeError(
                     f"transformers makes no causal LM of this `{name}`: {first_line(first)}"

@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
@@ -78,7 +80,7 @@ def trace(
         handles.append(layer.register_forward_pre_hook(_noting(calls), with_kwargs=True))
         handles += [part.register_forward_hook(_widening(widths)) for part in layer.modules()]
     try:
-        with live, torch.set_grad_enabled(backward):
+        with live, _fused_everywhere(), torch.set_grad_enabled(backward):
             hidden = decoder(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)[0]
             saved = live.now
             if backward:
@@ -143,7 +145,7 @@ def _layer_peak(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any],
     for tensor in tree_leaves((args, kwargs)):
         if isinstance(tensor, Tensor):
             live._alive[tensor.untyped_storage()._cdata] = None
-    with live, torch.set_grad_enabled(backward):
+    with live, _fused_everywhere(), torch.set_grad_enabled(backward):
         output = layer(*args, **kwargs)
         output = output[0] if isinstance(output, tuple) else output
         if backward:
@@ -214,10 +216,17 @@ def _attention(
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Attention as the tap computes it, for shapes only; transformers' attention interface."""
-    output, _ = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-        query, key, value, 0.0, True, attn_mask=None, scale=scaling
-    )
-    return output.transpose(1, 2).contiguous(), None
+    return _fused(query, key, value, scale=scaling).transpose(1, 2).contiguous(), None
+
+
+def _fused(query: Tensor, key: Tensor, value: Tensor, *_: Any, scale: float | None = None, **__: Any) -> Tensor:
+    """The fused operator's output [B, H, T, e]; it wants one head dimension, as the tap gives it by padding."""
+    d, e = query.shape[-1], value.shape[-1]
+    size = max(d, e)
+    query, key, value = (F.pad(x, (0, size - x.shape[-1])) if x.shape[-1] < size else x for x in (query, key, value))
+    output, _ = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, key, value, 0.0, True, scale=scale)
+    result: Tensor = output[..., :e]
+    return result
 
 
 @contextmanager
@@ -225,6 +234,11 @@ def shapes_only() -> Iterator[None]:
     """Builds models whose tensors have no contents."""
     with torch.device("meta"):
         yield
+
+
+def _fused_everywhere() -> Any:
+    """Architectures that call torch's attention themselves get the fused operator too."""
+    return mock.patch.object(F, "scaled_dot_product_attention", _fused)
 
 
 AttentionInterface.register(PLANNED, _attention)
