@@ -187,6 +187,32 @@ def test_an_architecture_that_cannot_be_followed_is_bounded(monkeypatch: pytest.
     assert 1 < bounded.needs["streamed"].computing / followed.needs["streamed"].computing < 3
 
 
+@pytest.mark.parametrize(
+    ("model_type", "values"),
+    [
+        ("falcon", {"num_attention_heads": 4}),  # calls torch's attention itself
+        ("gpt2", {"n_embd": 32, "n_layer": 2, "n_head": 4}),
+        ("gpt_oss", {"head_dim": 8, "num_local_experts": 4, "num_attention_heads": 4, "num_key_value_heads": 2}),
+        # values narrower than queries
+        ("deepseek_v3", {"q_lora_rank": 16, "kv_lora_rank": 8, "qk_nope_head_dim": 8, "qk_rope_head_dim": 8,
+                         "v_head_dim": 8, "n_routed_experts": 8, "n_group": 2, "topk_group": 1,
+                         "num_experts_per_tok": 2, "moe_intermediate_size": 16, "num_attention_heads": 4}),
+    ],
+)  # fmt: skip
+def test_architectures_of_many_kinds_are_followed(model_type: str, values: dict[str, Any]) -> None:
+    config = AutoConfig.for_model(
+        model_type, **{"vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 2, "intermediate_size": 48, **values}
+    )
+    choice = choose_driver(config, tokens=4096, sequences=2, dtype="bfloat16", machine=machine(100))
+    assert choice.warnings == ()
+    assert choice.parameters.layers == 2
+    doubled = choose_driver(config, tokens=8192, sequences=2, dtype="bfloat16", machine=machine(100))
+    growth = doubled.trace.saved / choice.trace.saved
+    assert growth < (
+        4 if model_type == "falcon" else 2.1
+    )  # falcon's mask is T x T here; nobody else keeps such a tensor
+
+
 def test_time_grows_with_work_and_has_a_class() -> None:
     choice = chosen(SHALLOW, machine(1000))
     work = Work(4, 512, 1, Settings())
