@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import families
 import numpy as np
 import pandas as pd
 import pytest
@@ -82,6 +83,7 @@ def test_two_processes_measure_what_one_does(
         "uneven": (model, [], epsilon, 5),
         "apart": (model, ["--isolate-documents", "--batch-size", "2"], 0.04, 5),
         "valved": (valved, ["--columns", "all", "--gradient-checkpointing"], 0.3, 9),
+        "experts": (families.saved("gpt_oss", tmp_path / "experts"), [], 0.3, 5),
         "forward": (model, ["--no-backward", "--gradient-checkpointing"], epsilon, 5),
     }
     launches = [
