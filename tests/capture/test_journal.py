@@ -115,6 +115,7 @@ class Stops(Resident):
         return losses
 
 
+@pytest.mark.slow
 def test_kills_change_nothing(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
     whole, cut, torn = tmp_path / "whole", tmp_path / "cut", tmp_path / "torn"
     text = tmp_path / "text.txt"
