@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import families
 import numpy as np
 import pandas as pd
 import pytest
@@ -71,6 +72,7 @@ def lonely_sinks(model: Path, text: Path) -> float:
     return float(run["sinks"].query(f"position > {EARLY}")["alpha"].nlargest(2).mean())
 
 
+@pytest.mark.slow
 def test_two_processes_measure_what_one_does(
     tiny_folders: dict[str, Path], text: Path, command: Command, tmp_path: Path
 ) -> None:
@@ -82,6 +84,7 @@ def test_two_processes_measure_what_one_does(
         "uneven": (model, [], epsilon, 5),
         "apart": (model, ["--isolate-documents", "--batch-size", "2"], 0.04, 5),
         "valved": (valved, ["--columns", "all", "--gradient-checkpointing"], 0.3, 9),
+        "experts": (families.saved("gpt_oss", tmp_path / "experts"), [], 0.3, 5),
         "forward": (model, ["--no-backward", "--gradient-checkpointing"], epsilon, 5),
     }
     launches = [
@@ -102,6 +105,7 @@ def test_two_processes_measure_what_one_does(
     assert len(list(tmp_path.glob(".*"))) == 0
 
 
+@pytest.mark.slow
 def test_errors_end_all_processes_with_one_line(
     tiny_folders: dict[str, Path], command: Command, tmp_path: Path
 ) -> None:
@@ -145,6 +149,7 @@ def test_errors_end_all_processes_with_one_line(
     assert not list(tmp_path.glob("[!.]*"))
 
 
+@pytest.mark.slow
 def test_killed_processes_resume_to_the_same_tables(
     tiny_folders: dict[str, Path], command: Command, tmp_path: Path
 ) -> None:
