@@ -205,6 +205,7 @@ class _Pass:
                         scope.hooks.batch = batch
                         self._backward(layer, number)
                 self._complete(layer)
+            self.scope.recorder.settle(layer)
             self._drop(layer)
             done += 1
             log.save(done, losses, self._frontier(GRADIENT, layer), last=layer == 0)

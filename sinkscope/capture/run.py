@@ -92,7 +92,7 @@ def measure(
     batches = batches_of(input_ids[share], documents, batch_size)
     driver = driver or Resident(model, progress=progress)
     scope = Scope(model, settings, tokenizer, driver.device)
-    scope.recorder.first = share.start or 0
+    scope.recorder.first, scope.recorder.shared = share.start or 0, processes is not None
     with frozen(model), memory_told(batch_size):
         losses = driver.sweep(scope, batches, journal)
         elsewhere = {} if processes is None else processes.sinks(scope.recorder)

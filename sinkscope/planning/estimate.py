@@ -94,7 +94,8 @@ def needs(traced: Trace, parameters: Parameters, model: PreTrainedModel, work: W
     """
     B, T = work.micro_batch, work.tokens
     vocabulary = int(model.config.get_text_config().vocab_size)
-    kept = _statistics(model, parameters.layers, work)
+    vectors, numbers = _statistics(model, work)
+    at_once = {"resident": parameters.layers, "layerwise": 1, "streamed": 1}  # layers whose gradient vectors are held
     taking = B * T * traced.widest * (8 + model.dtype.itemsize)  # |x| and its float32 copy, and what the median selects
     norms = (
         2 * traced.state if model.dtype.itemsize == 2 else 0
@@ -113,7 +114,13 @@ def needs(traced: Trace, parameters: Parameters, model: PreTrainedModel, work: W
         "streamed": (part, one_layer, boundary),
     }
     return {
-        driver: Need(weights, int(activations * _FRAGMENTED), kept, states, _SCRATCH)
+        driver: Need(
+            weights,
+            int(activations * _FRAGMENTED),
+            at_once[driver] * vectors + parameters.layers * numbers,
+            states,
+            _SCRATCH,
+        )
         for driver, (weights, activations, states) in rows.items()
     }
 
@@ -158,8 +165,8 @@ def bounded(model: PreTrainedModel, layers: list[nn.Module], work: Work) -> Trac
     )
 
 
-def _statistics(model: PreTrainedModel, layers: int, work: Work) -> int:
-    """Bytes of a run's reductions: gradient sums, gradient blocks, and what every head has per position."""
+def _statistics(model: PreTrainedModel, work: Work) -> tuple[int, int]:
+    """Bytes of a layer's reductions: of its gradient sums and blocks, and of what every head has per position."""
     config: Any = model.config.get_text_config()
     settings, T = work.settings, work.tokens
     D, heads = int(config.hidden_size), int(getattr(config, "num_attention_heads", None) or 1)
@@ -167,7 +174,7 @@ def _statistics(model: PreTrainedModel, layers: int, work: Work) -> int:
     positions, early = min(settings.positions, T), min(settings.early + 1, T)
     gradients = 4 * positions * (12 * D + inner) + 4 * min(MAX_BLOCKS, work.sequences) * early * D
     per_position = 8 * T * (6 * heads + 60)
-    return layers * ((gradients if settings.backward else 0) + per_position)
+    return gradients if settings.backward else 0, per_position
 
 
 def dtype_of(name: str, config: Any) -> torch.dtype:
