@@ -16,3 +16,9 @@ class SinkscopeError(Exception):
     def __init__(self, message: str, *, exit_code: int = 1) -> None:
         super().__init__(" ".join(message.split()))
         self.exit_code = exit_code
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a message, with the next where the first only announces it; the error's name if it is empty."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]

@@ -4,6 +4,7 @@ It names the request that the work is for, so that only the same request goes on
 beside its place and renamed, and the finished run folder is still written whole or not at all.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -44,6 +45,11 @@ class Unfinished:
             raise SinkscopeError(
                 f"the unfinished {kind} of {out} has another {changed}: resume with the same, or --force", exit_code=2
             )
+
+    @property
+    def digest(self) -> str:
+        """A name for the request, the same wherever it is made: 16 hexadecimal digits."""
+        return hashlib.sha256(json.dumps(self._request, sort_keys=True).encode()).hexdigest()[:16]
 
     def begin(self) -> None:
         """Makes the folder."""

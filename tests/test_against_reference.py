@@ -12,7 +12,7 @@ from reference.agree import assert_agree, assert_pairs
 from reference.bounds import scatter_pairs
 from reference.eager import Keeping, cut
 from reference.gradients import gradient_sink_ratio
-from reference.models import FAMILIES, padded, tiny, tokens
+from reference.models import FAMILIES, LLAMAS, STRUCTURES, padded, tiny, tokens
 from torch import nn
 
 import sinkscope
@@ -58,8 +58,11 @@ def forget_unseen_columns(
                 tables["heads"].loc[index, ["mass", "second_moment"]] = np.nan
 
 
-@pytest.mark.parametrize("settings", [EARLY, ALL], ids=["early", "all"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("family", "settings"),
+    [*(pytest.param(name, EARLY, id=name) for name in FAMILIES),
+     *(pytest.param(name, ALL, id=f"{name}-all") for name in LLAMAS)],
+)  # fmt: skip
 def test_packed_windows_of_every_family(family: str, settings: Settings) -> None:
     model, ids = tiny(family), tokens(5, LENGTH)
     measured = measure(model, ids)
@@ -200,14 +203,15 @@ def test_bfloat16_statistics_of_the_very_tensors_of_the_run(family: str) -> None
     relative errors of the weights. A bfloat16 step anywhere in a statistic would show as 2^-9 = 2e-3.
     """
     model, ids = tiny(family).bfloat16(), tokens(4, LENGTH)
-    with Scope(model, EARLY) as scope, Keeping(model) as kept:
+    keeping = Keeping(model)
+    with Scope(model, EARLY) as scope, keeping as kept:
         logits = model(input_ids=ids, use_cache=False).logits
         losses = nn.functional.cross_entropy(
             logits[:, :-1].float().flatten(0, 1), ids[:, 1:].flatten(), reduction="none"
         )
         losses.mean().backward()
     sequences = cut(model, kept, ids, [(0, LENGTH)] * 4, list(losses.view(4, -1)))
-    measured = Measured(sequences, model.model.layers[0].self_attn.scaling)
+    measured = Measured(sequences, keeping.scale)
     tables = reference_tables(measured, EARLY)
     tables["sequences"] = tables["sequences"][tables["sequences"]["metric"] != "loss"]
     expected = tables.pop("massive")  # 16-bit numbers tie, so which entries are listed is open, but not their sizes
@@ -229,7 +233,7 @@ def test_forward_only_has_nulls_for_gradients_and_the_same_forward_numbers() -> 
     assert_agree(run, {name: tables[name] for name in same})
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*LLAMAS, *STRUCTURES])
 def test_scope_changes_nothing_in_the_users_training_step(family: str) -> None:
     """Logits agree with eager and sdpa to float32 rounding; so do the gradients of every parameter."""
     ids, mask, labels = padded([LENGTH, 19], "left")
@@ -251,10 +255,10 @@ def test_scope_changes_nothing_in_the_users_training_step(family: str) -> None:
         logits, gradients = step(implementation, scoped=True)
         expected_logits, expected = step(implementation, scoped=False)
         torch.testing.assert_close(logits, expected_logits, rtol=1e-4, atol=1e-4 * float(expected_logits.abs().max()))
-        for name, gradient in expected.items():
-            torch.testing.assert_close(
-                gradients[name], gradient, rtol=1e-3, atol=1e-5 * float(gradient.abs().max()), msg=name
-            )
+        overall = max(float(gradient.abs().max()) for gradient in expected.values())
+        for name, gradient in expected.items():  # of a bias on the keys nothing but rounding: softmax ignores it
+            largest = max(float(gradient.abs().max()), 1e-2 * overall)
+            torch.testing.assert_close(gradients[name], gradient, rtol=1e-3, atol=1e-5 * largest, msg=name)
 
 
 def hooks_of(model: nn.Module) -> list[Any]:
@@ -303,7 +307,7 @@ def test_a_frozen_model_gives_the_same_gradients() -> None:
     check(scope.run(), measured, EARLY, passes=[[0, 1, 2]])
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", LLAMAS)
 def test_the_first_query_has_no_gradient(family: str) -> None:
     """Its softmax has one entry and cannot move: below 1e-6 of the largest, as the fused kernel rounds."""
     model, ids = tiny(family), tokens(3, LENGTH)

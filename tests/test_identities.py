@@ -7,14 +7,14 @@ autograd; equation (11) on synthetic draws whose covariances are known.
 import pytest
 import torch
 from reference import Layer, measure
-from reference.models import FAMILIES, tiny, tokens
+from reference.models import LLAMAS, MIXTURES, STRUCTURES, tiny, tokens
 from torch import Tensor
 
 import sinkscope
 from sinkscope import Settings
 from sinkscope.capture.bound_tally import BoundTally
 from sinkscope.metrics.bounds import measured_over_bound, value_bounds
-from sinkscope.metrics.reshaping import inverse_rms, rms_norm_vjp
+from sinkscope.metrics.reshaping import NormAt, norm_bound, norm_vjp
 from sinkscope.models.load import load_model
 from sinkscope.tables.headline import headline
 
@@ -22,7 +22,7 @@ TOKENS = 20
 SETTINGS = Settings(sink_epsilon=0.25, sink_window=8, early=5, positions=12, columns="all")
 
 
-@pytest.fixture(scope="module", params=[*FAMILIES, "demo"])
+@pytest.fixture(scope="module", params=[*LLAMAS, "opt", "demo"])
 def measured(request: pytest.FixtureRequest) -> tuple[float, list[Layer]]:
     """The attention's scale, and every layer of every sequence of a tiny random model, or of the packaged demo."""
     model = load_model("demo").model if request.param == "demo" else tiny(request.param)
@@ -172,16 +172,18 @@ def test_slope_finds_the_power_of_the_mass_and_its_interval_covers_it(power: flo
     assert 33 <= covered < 40
 
 
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("family", "seed"),
+    [*((name, seed) for name in LLAMAS for seed in range(4)), *((name, 1) for name in STRUCTURES + MIXTURES)],
+)
 def test_no_bound_is_violated_on_random_models(family: str, seed: int) -> None:
     """Equations (12) and (13) at every position of every sequence."""
     model = tiny(family, seed, massive=seed % 2 == 1)
-    bounds = sinkscope.analyze(model, input_ids=tokens(3, TOKENS, seed), batch_size=3, settings=SETTINGS).bounds
-    expected = {"value_mass": 3 * model.config.num_key_value_heads * (TOKENS - 1)}
+    run = sinkscope.analyze(model, input_ids=tokens(3, TOKENS, seed), batch_size=3, settings=SETTINGS).run
+    expected = {"value_mass": 3 * run.info["model"]["kv_heads"] * (TOKENS - 1)}
     expected |= {"value_moment": expected["value_mass"], "compress_attn": 3 * (TOKENS - 1)}
     expected |= {"compress_mlp": expected["compress_attn"]}
-    for row in bounds.itertuples():
+    for row in run["bounds"].itertuples():
         assert row.checked == expected[row.bound]  # the last token predicts nothing and has no gradient
         assert row.violations == 0
         assert 0 < row.mean_ratio <= row.max_ratio <= 1 + 1e-4
@@ -230,14 +232,32 @@ def test_violations_begin_above_the_tolerance_and_zero_bounds_are_left_out() -> 
     assert tally.total == pytest.approx(2.5 + 2.5e-4)
 
 
-def test_norm_bound_is_tight_across_the_input_and_its_check_can_fail() -> None:
-    """A gradient orthogonal to x at the channel of the largest gain reaches the bound; a forgotten gain breaks it."""
-    x = torch.tensor([[3.0, -1.0, 0.0, 2.0]])
-    gain, eps = torch.tensor([0.5, 1.0, 2.0, 0.1]), 1e-6
-    grad = torch.tensor([[0.0, 0.0, 5.0, 0.0]])
-    compress = rms_norm_vjp(grad, x, gain, eps).norm(dim=-1) / grad.norm(dim=-1)
-    right, forgotten = gain.abs().max() * inverse_rms(x, eps), inverse_rms(x, eps)
+@pytest.mark.parametrize("centered", [False, True], ids=["rms", "layer"])
+def test_norm_bound_is_tight_across_the_input_and_its_check_can_fail(*, centered: bool) -> None:
+    """A gradient that the Jacobian only scales reaches the bound; a forgotten gain breaks it.
+
+    It is orthogonal to x, and for LayerNorm also to the ones, and lies in the channels of the largest gain.
+    """
+    x = torch.tensor([[3.0, -1.0, 1.0, 1.0]])
+    gain = torch.tensor([0.5, 1.0, 2.0, 2.0])
+    norm = NormAt(gain, 1e-6, centered)
+    grad = torch.tensor([[0.0, 0.0, 5.0, -5.0]])
+    compress = norm_vjp(grad, x, norm).norm(dim=-1) / grad.norm(dim=-1)
+    right, forgotten = norm_bound(x, norm), norm_bound(x, NormAt(torch.ones(1), 1e-6, centered))
     assert float(measured_over_bound(compress, right)) == pytest.approx(1)
     tally = BoundTally(1e-4)
     tally.update(0, torch.tensor([0]), compress[None], forgotten[None])
     assert tally.violations == 1
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_the_jacobian_of_layer_norm_is_torchs(*, affine: bool) -> None:
+    torch.manual_seed(0)
+    norm = torch.nn.LayerNorm(8, eps=1e-3, elementwise_affine=affine)
+    if affine:
+        torch.nn.init.normal_(norm.weight)
+        torch.nn.init.normal_(norm.bias)
+    x, grad = torch.randn(5, 8, requires_grad=True), torch.randn(5, 8)
+    expected = torch.autograd.grad(norm(x), x, grad)[0]
+    gain = norm.weight.detach() if affine else torch.ones(1)
+    torch.testing.assert_close(norm_vjp(grad, x.detach(), NormAt(gain, 1e-3, centered=True)), expected)

@@ -4,10 +4,12 @@ They are what went into each layer, and the gradient on its way back: all that i
 memory or, for more tokens than memory has room for, on disk.
 """
 
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Protocol
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -24,6 +26,9 @@ class Boundary(Protocol):
 
     def get(self, key: Key) -> Tensor:
         """A kept tensor."""
+
+    def has(self, key: Key) -> bool:
+        """Whether a tensor is kept."""
 
     def drop(self, key: Key) -> None:
         """Forgets a tensor; nothing where there is none."""
@@ -46,6 +51,10 @@ class InMemory:
         """A kept tensor."""
         return self._kept[key]
 
+    def has(self, key: Key) -> bool:
+        """Whether a tensor is kept."""
+        return key in self._kept
+
     def drop(self, key: Key) -> None:
         """Forgets a tensor; nothing where there is none."""
         self._kept.pop(key, None)
@@ -56,37 +65,45 @@ class InMemory:
 
 
 class OnDisk:
-    """Boundary states as files in a temporary folder.
+    """Boundary states as files in a folder of their own.
 
     Args:
-        folder: where that folder is made; it must exist or be makeable, on a disk with room.
+        parent: where that folder is made; it must exist or be makeable, on a disk with room.
+        name: of the folder: what an earlier process left in one of this name is still kept. By default a new one.
 
     Raises:
         SinkscopeError: if it cannot be made.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, parent: Path, name: str | None = None) -> None:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._temporary = tempfile.TemporaryDirectory(prefix="sinkscope-", dir=folder)
+            parent.mkdir(parents=True, exist_ok=True)
+            self.folder = Path(tempfile.mkdtemp(prefix="sinkscope-", dir=parent)) if name is None else parent / name
+            self.folder.mkdir(exist_ok=True)
         except OSError as error:
-            raise SinkscopeError(f"cannot write to {folder}: {error.strerror}", exit_code=2) from error
-        self._folder = Path(self._temporary.name)
+            raise SinkscopeError(f"cannot write to {parent}: {error.strerror}", exit_code=2) from error
 
     def put(self, key: Key, x: Tensor) -> None:
-        """Keeps a tensor.
+        """Keeps a tensor, whole or not at all.
 
         Raises:
             SinkscopeError: if the disk is full.
         """
+        place = self._file(key)
+        building = place.with_suffix(".building")
         try:
-            save_file({"x": x.detach().to("cpu").contiguous()}, self._file(key))
-        except Exception as error:  # safetensors raises its own class for a full disk
-            raise SinkscopeError(f"cannot write boundary states to {self._folder.parent}: {error}") from error
+            save_file({"x": x.detach().to("cpu").contiguous()}, building)
+            building.replace(place)
+        except (OSError, SafetensorError) as error:
+            raise SinkscopeError(f"cannot write boundary states to {self.folder.parent}: {error}") from error
 
     def get(self, key: Key) -> Tensor:
         """A kept tensor, memory-mapped."""
         return load_file(self._file(key))["x"]
+
+    def has(self, key: Key) -> bool:
+        """Whether a tensor is kept."""
+        return self._file(key).is_file()
 
     def drop(self, key: Key) -> None:
         """Forgets a tensor; nothing where there is none."""
@@ -94,8 +111,8 @@ class OnDisk:
 
     def close(self) -> None:
         """Removes the folder."""
-        self._temporary.cleanup()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _file(self, key: Key) -> Path:
         what, layer, batch = key
-        return self._folder / f"{what}-{layer}-{batch}.safetensors"
+        return self.folder / f"{what}-{layer}-{batch}.safetensors"

@@ -72,6 +72,7 @@ class Journal(Unfinished):
     ) -> None:
         super().__init__(out, KIND, request, resume=resume, force=force)
         self.every = every
+        self.part = part
         self._state = self.folder / f"state-{part}.pt"
         self._due = time.monotonic() + every
         for left in self.folder.glob(f".{self._state.name}.*"):  # by a process that was killed while it saved

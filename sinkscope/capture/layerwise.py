@@ -12,7 +12,7 @@ model itself: its decoder runs once per micro-batch with layers that only note h
 import ctypes
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,13 @@ from transformers import PreTrainedModel
 from sinkscope.capture.batches import MicroBatch
 from sinkscope.capture.boundary import Boundary, InMemory, OnDisk
 from sinkscope.capture.head import head_losses
-from sinkscope.capture.journal import Journal
+from sinkscope.capture.journal import Journal, Saved, restore
 from sinkscope.capture.passes import Batch, shown, target_counts
+from sinkscope.capture.recorder import Recorder
 from sinkscope.capture.resident import sweeper
 from sinkscope.capture.scope import Scope
 from sinkscope.errors import SinkscopeError
+from sinkscope.interrupt import Interrupts, postponed_interrupts
 from sinkscope.models.attention import Observer, tapped
 from sinkscope.models.streamed import EMBEDDING, HEAD, Held, Weights
 from sinkscope.sites import Site
@@ -82,7 +84,8 @@ class Layerwise:
         Args:
             scope: records.
             batches: what to run.
-            journal: must be None: this driver does not resume yet.
+            journal: keeps the state after each layer, and may hold one to go on from. The inputs of the layers that are
+                still to come are computed again then, unless they were spilled.
 
         Returns:
             Each sequence's mean loss in nats.
@@ -90,11 +93,18 @@ class Layerwise:
         Raises:
             SinkscopeError: if something is not finite, or the model's layers cannot be called one by one.
         """
-        if journal is not None:
-            raise SinkscopeError(f"the {self.name} driver does not resume")
-        with _closing(InMemory() if self.spill is None else OnDisk(self.spill)) as kept:
+        kept = self._boundary(None if journal is None else f"sinkscope-{journal.digest}-{journal.part}")
+        done = False
+        try:
             pass_ = _Pass(self.model, self.weights, scope, batches, kept, self.progress)
-            return pass_.forward_backward() if scope.settings.backward else pass_.forward()
+            with postponed_interrupts("layer") if journal else nullcontext() as interrupts:
+                log = _Log(journal, interrupts, scope.recorder)
+                losses = pass_.forward_backward(log) if scope.settings.backward else pass_.forward(log)
+            done = True
+        finally:
+            if done or journal is None:
+                kept.close()
+        return losses
 
     def complete(self, scope: Scope, batches: list[Batch], missing: dict[int, Tensor]) -> None:
         """Takes column sums in one more forward sweep, as far as the last layer that lacks some.
@@ -104,8 +114,48 @@ class Layerwise:
             batches: the same as before.
             missing: the columns by layer, int64.
         """
-        with _closing(InMemory() if self.spill is None else OnDisk(self.spill)) as kept:
+        with closing(self._boundary(None)) as kept:
             _Pass(self.model, self.weights, scope, batches, kept, self.progress).complete(missing)
+
+    def _boundary(self, name: str | None) -> Boundary:
+        return InMemory() if self.spill is None else OnDisk(self.spill, name)
+
+
+class _Log:
+    """What a pass tells its journal, if there is one.
+
+    Args:
+        journal: the journal.
+        interrupts: those that wait for the end of a layer.
+        recorder: what is saved.
+    """
+
+    def __init__(self, journal: Journal | None, interrupts: Interrupts | None, recorder: Recorder) -> None:
+        self.journal = journal
+        self.interrupts = interrupts
+        self.recorder = recorder
+
+    def load(self) -> Saved | None:
+        """What there is to go on from; the recorder has it afterwards."""
+        saved = None if self.journal is None else self.journal.load()
+        if saved is not None:
+            restore(self.recorder, saved)
+        return saved
+
+    def save(self, done: int, losses: list[float], frontier: dict[str, Tensor], *, last: bool = False) -> None:
+        """Saves, if it is time to; lets an interrupt through afterwards.
+
+        Args:
+            done: steps that are done.
+            losses: of the sequences, where they are known.
+            frontier: the boundary tensors of all micro-batches that the next step starts from.
+            last: whether this was the last step, whose state an older one must not outlive.
+        """
+        if self.journal is None or self.interrupts is None:
+            return
+        force = self.interrupts.wanted or (last and self.journal.begun)
+        self.journal.save(self.recorder, done, losses, frontier, force=force)
+        self.interrupts.deliver()
 
 
 class _Pass:
@@ -129,19 +179,26 @@ class _Pass:
         self.layers = scope.family.decoder_layers(model)
         self.calls: list[list[Call]] = []  # by micro-batch and layer
 
-    def forward_backward(self) -> list[float]:
-        """Both sweeps; statistics are taken in the second."""
-        micro = [self.scope.recorder.begin(len(batch.input_ids), batch.input_ids) for batch in self.batches]
-        last = len(self.layers) - 1
+    def forward_backward(self, log: _Log) -> list[float]:
+        """Both sweeps; statistics are taken in the second. The head is step 1, and each layer's way back another."""
+        saved = log.load()
+        done, losses = (saved.done, saved.losses) if saved else (0, [])
+        micro, last = self._micro_batches(), len(self.layers) - 1
+        following = last - max(done - 1, 0)  # the layer whose way back comes next
         with tapped(self.model, {}), torch.no_grad():
             self._embed()
-            for layer in shown(list(range(last + 1)), "forward", self.progress):
-                with self.weights.loaded(layer, layer + 1 if layer < last else HEAD):
-                    self._forward(layer, micro)
-                give_back()
-        with self.weights.loaded(HEAD, last):
-            losses = [self._head(number, batch) for number, batch in enumerate(micro)]
-        for layer in shown(list(reversed(range(last + 1))), "backward", self.progress):
+            for layer in shown(list(range(following if done else last + 1)), "forward", self.progress):
+                self._forward(layer, micro)
+                if not done:
+                    log.save(0, [], {})
+        if saved is not None and done:
+            self._put_back(saved, GRADIENT, following + 1)
+        else:
+            with self.weights.loaded(HEAD, last):
+                losses = [loss for number, batch in enumerate(micro) for loss in self._head(number, batch)]
+            done = 1
+            log.save(done, losses, self._frontier(GRADIENT, last + 1))
+        for layer in shown(list(range(last, -1, -1)), "backward", self.progress, last - following):
             with self.weights.loaded(layer, layer - 1 if layer else None):
                 with self.scope as scope:
                     for number, batch in enumerate(micro):
@@ -149,16 +206,19 @@ class _Pass:
                         self._backward(layer, number)
                 self._complete(layer)
             self._drop(layer)
-        return [loss for of_batch in losses for loss in of_batch]
+            done += 1
+            log.save(done, losses, self._frontier(GRADIENT, layer), last=layer == 0)
+        return losses
 
-    def forward(self) -> list[float]:
-        """One sweep, with statistics."""
-        micro = [self.scope.recorder.begin(len(batch.input_ids), batch.input_ids) for batch in self.batches]
-        last = len(self.layers) - 1
+    def forward(self, log: _Log) -> list[float]:
+        """One sweep, with statistics. Each layer is a step."""
+        saved = log.load()
+        micro, last, done = self._micro_batches(), len(self.layers) - 1, saved.done if saved else 0
         with torch.no_grad():
             with tapped(self.model, {}):
                 self._embed()
-            for layer in shown(list(range(last + 1)), "measuring", self.progress):
+            self._put_back(saved, STATE, done)
+            for layer in shown(list(range(last + 1)), "measuring", self.progress, done):
                 with self.weights.loaded(layer, layer + 1 if layer < last else HEAD):
                     with self.scope as scope:
                         for number, batch in enumerate(micro):
@@ -168,9 +228,10 @@ class _Pass:
                             scope.hooks.check_finite()
                     self._complete(layer)
                 self._drop(layer)
-        with self.weights.loaded(HEAD), torch.no_grad():
-            losses = [self._head(number, batch) for number, batch in enumerate(micro)]
-        return [loss for of_batch in losses for loss in of_batch]
+                done += 1
+                log.save(done, [], self._frontier(STATE, done), last=layer == last)
+            with self.weights.loaded(HEAD):
+                return [loss for number, batch in enumerate(micro) for loss in self._head(number, batch)]
 
     def complete(self, missing: dict[int, Tensor]) -> None:
         """A forward sweep that takes column sums only."""
@@ -195,13 +256,34 @@ class _Pass:
                 self.kept.put((STATE, 0, number), hidden)
                 self.calls.append(calls)
 
+    def _micro_batches(self) -> list[MicroBatch]:
+        """The recorder's forward passes: those of a state that was read back, or new ones."""
+        recorder = self.scope.recorder
+        return recorder.batches or [recorder.begin(len(batch.input_ids), batch.input_ids) for batch in self.batches]
+
+    def _frontier(self, what: str, layer: int) -> dict[str, Tensor]:
+        """What the step after a layer starts from, by micro-batch."""
+        return {str(number): self.kept.get((what, layer, number)) for number in range(len(self.batches))}
+
+    def _put_back(self, saved: Saved | None, what: str, layer: int) -> None:
+        """Keeps the frontier of a saved state."""
+        for number, x in saved.tensors.items() if saved else ():
+            self.kept.put((what, layer, int(number)), x)
+
     def _forward(self, layer: int, micro: list[MicroBatch]) -> None:
-        """One layer of the first sweep."""
-        for number, batch in enumerate(micro):
-            output = self._run(layer, number, self._state(layer, number))
-            if not bool(output.isfinite().all()):
-                self._tell_non_finite(layer, number, batch)
-            self.kept.put((STATE, layer + 1, number), output)
+        """One layer of the first sweep, as far as it was not spilled before."""
+        if all(self.kept.has((STATE, layer + 1, number)) for number in range(len(micro))):
+            return
+        with self.weights.loaded(layer, layer + 1 if layer + 1 < len(self.layers) else HEAD):
+            for number, batch in enumerate(micro):
+                self._forward_one(layer, number, batch)
+        give_back()
+
+    def _forward_one(self, layer: int, number: int, batch: MicroBatch) -> None:
+        output = self._run(layer, number, self._state(layer, number))
+        if not bool(output.isfinite().all()):
+            self._tell_non_finite(layer, number, batch)
+        self.kept.put((STATE, layer + 1, number), output)
 
     def _head(self, number: int, batch: MicroBatch) -> list[float]:
         """Mean losses of a micro-batch, and the gradient at the last layer's output."""
@@ -209,8 +291,11 @@ class _Pass:
         backward = recorder.settings.backward
         hidden = self._state(len(self.layers), number).requires_grad_(backward)
         with torch.set_grad_enabled(backward):
-            recorder.activation(recorder.layers - 1, Site.FINAL_IN, batch, hidden)
-            normed = self.model.get_submodule(family.final_norm)(hidden)
+            if family.final_norm is not None:
+                recorder.activation(recorder.layers - 1, Site.FINAL_IN, batch, hidden)
+            normed = hidden
+            for module in family.behind_layers(self.model):
+                normed = module(normed)
             result = head_losses(self.model, normed, self.batches[number], backward=backward)
             if result.gradient is not None:
                 normed.backward(result.gradient)
@@ -322,17 +407,9 @@ def _noting(layer: nn.Module, noted: list[tuple[Tensor, Call]], count: int, retu
 def give_back() -> None:
     """Returns freed memory to the operating system.
 
-    glibc keeps what was freed between the few small tensors that outlive a layer, and asks for more all the same: without
-    this, memory grows from layer to layer. Other C libraries have no such call and do nothing here.
+    glibc keeps what was freed between the few small tensors that outlive a layer, and asks for more all the same:
+    without this, memory grows from layer to layer. Other C libraries have no such call and do nothing here.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
     if trim is not None:
         trim(0)
-
-
-@contextmanager
-def _closing(kept: Boundary) -> Iterator[Boundary]:
-    try:
-        yield kept
-    finally:
-        kept.close()

@@ -16,6 +16,8 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from sinkscope.errors import SinkscopeError
+from sinkscope.models.families import family_of
+from sinkscope.models.shape import context
 
 IGNORED = -100
 
@@ -54,14 +56,28 @@ def check_windows(model: PreTrainedModel, input_ids: Tensor, batch_size: int) ->
         raise SinkscopeError("--batch-size must be at least 1", exit_code=2)
     if input_ids.shape[1] < 2:
         raise SinkscopeError("a sequence needs at least 2 tokens, one to predict", exit_code=2)
-    context = getattr(model.config, "max_position_embeddings", None)
-    if context is not None and input_ids.shape[1] > context:
+    longest = context(model.config)
+    if longest is not None and input_ids.shape[1] > longest:
         raise SinkscopeError(
-            f"{input_ids.shape[1]} tokens exceed the model's context of {context}: use fewer --tokens", exit_code=2
+            f"{input_ids.shape[1]} tokens exceed the model's context of {longest}: use fewer --tokens", exit_code=2
         )
     vocabulary = len(_embedding(model).weight)
     if int(input_ids.max()) >= vocabulary or int(input_ids.min()) < 0:
         raise SinkscopeError(f"the text holds token ids outside the model's {vocabulary} embeddings: wrong tokenizer?")
+
+
+def check_isolation(model: PreTrainedModel) -> None:
+    """Refuses models whose attention masks do not follow restarting position ids.
+
+    Raises:
+        SinkscopeError: for such a model.
+    """
+    family = family_of(model)
+    if not family.isolates:
+        raise SinkscopeError(
+            f"transformers does not keep documents apart in a `{family.model_type}`: leave out --isolate-documents",
+            exit_code=2,
+        )
 
 
 def loss_sums(model: PreTrainedModel, batch: Batch) -> Tensor:

@@ -14,18 +14,22 @@ from torch import Tensor
 from sinkscope.capture.batches import MicroBatch, Span
 from sinkscope.capture.bound_tally import BoundTally
 from sinkscope.capture.columns import cut
+from sinkscope.capture.experts import ExpertStatistics, Places, RoutingStatistics, groups
 from sinkscope.capture.gradient_statistics import GradientBlocks, GradientSum
 from sinkscope.capture.head_statistics import Covered, HeadStatistics
+from sinkscope.capture.layout import Layout
+from sinkscope.capture.learned_sinks import LearnedSinks
+from sinkscope.capture.modalities import Modalities, kinds
 from sinkscope.capture.site_statistics import PositionMean, SiteStatistics, ValueStatistics
 from sinkscope.metrics.bounds import TOLERANCE, ValueBounds, value_bounds
 from sinkscope.metrics.moments import token_norms
-from sinkscope.metrics.reshaping import inverse_rms, ratio, rms_norm_vjp
+from sinkscope.metrics.reshaping import NormAt, norm_bound, norm_vjp, ratio
 from sinkscope.models.attention import AttentionCall
+from sinkscope.models.routing import ExpertPart, Routing
 from sinkscope.settings import Settings
 from sinkscope.sites import Site
 
 MASSIVE_SITES = (Site.H_OUT, Site.R_MLP, Site.R_ATTN, Site.DOWN_IN)
-BRANCHES = ("attn", "mlp")
 
 Key = tuple[int, Any]
 
@@ -36,6 +40,7 @@ class Recorder:
     Attributes:
         settings: what is measured.
         layers: number of decoder layers.
+        layout: which sites and branches they have.
         sites: activation statistics by (layer, canonical site).
         gradients: gradient sums by (layer, canonical site).
         heads: attention statistics by layer.
@@ -49,12 +54,19 @@ class Recorder:
         value_gradients: |dL/dv_s|^2 per kv head at the early positions, by layer.
         squared_masses: M_s^2 per kv head at the early positions, by layer.
         batches: the forward passes seen.
+        experts: the routed experts by layer, where there are some.
+        shared_experts: the shared experts by layer, as one expert.
+        routing: the routers by layer.
+        learned_sinks: learned sinks by layer, where heads have them.
+        image_ids: token ids that stand for image embeddings; empty where a model reads text alone.
+        modalities: the residual stream leaving a layer by kind of token, by layer, where there are image ids.
     """
 
-    def __init__(self, settings: Settings, layers: int) -> None:
+    def __init__(self, settings: Settings, layers: int, layout: Layout | None = None) -> None:
         self.settings = settings
         self.layers = layers
         self.first = 0
+        self.layout = layout or Layout()
         self.valved = False
         self.sites: dict[Key, SiteStatistics] = {}
         self.gradients: dict[Key, GradientSum] = {}
@@ -67,6 +79,12 @@ class Recorder:
         self.value_gradients: dict[int, PositionMean] = {}
         self.squared_masses: dict[int, PositionMean] = {}
         self.batches: list[MicroBatch] = []
+        self.experts: dict[int, ExpertStatistics] = {}
+        self.shared_experts: dict[int, ExpertStatistics] = {}
+        self.routing: dict[int, RoutingStatistics] = {}
+        self.learned_sinks: dict[int, LearnedSinks] = {}
+        self.image_ids: tuple[int, ...] = ()
+        self.modalities: dict[int, Modalities] = {}
         massive = {self.canonical(layer, site) for layer in range(layers) for site in MASSIVE_SITES}
         self._keeps_entries = massive
 
@@ -95,7 +113,9 @@ class Recorder:
     def canonical(self, layer: int, site: Site) -> Key:
         """The name under which a site's tensor is reduced."""
         if site is Site.H_OUT:
-            return (layer, Site.FINAL_IN) if layer == self.layers - 1 else (layer + 1, Site.H_IN)
+            if layer < self.layers - 1:
+                return layer + 1, Site.H_IN
+            return layer, site if Site.FINAL_IN in self.layout.absent else Site.FINAL_IN
         return layer, Site.V_SCALED if site is Site.V and not self.valved else site
 
     def begin(self, size: int, input_ids: Tensor | None, spans: tuple[Span, ...] | None = None) -> MicroBatch:
@@ -126,6 +146,7 @@ class Recorder:
         batch: MicroBatch,
         x: Tensor,
         rows: Callable[[Tensor], Tensor] = torch.Tensor.detach,
+        factor: float = 1.0,
     ) -> None:
         """Reduces the activations of a site and, where gradients are measured, sums theirs.
 
@@ -135,30 +156,50 @@ class Recorder:
             batch: the forward pass.
             x: the tensor on the model's path, which is watched for its gradient.
             rows: turns x, and its gradient, into [B, T, ...].
+            factor: the site's tensor is `factor` times x, and its gradient that of x over `factor`.
         """
         key = self.canonical(layer, site)
         statistics = self.sites.setdefault(key, SiteStatistics(keeps_entries=key in self._keeps_entries))
-        for _, piece in batch.pieces(rows(x.detach())):
+        for _, piece in batch.pieces(rows(_times(x.detach(), factor))):
             statistics.update(piece.flatten(2))
+        self._tell_kinds_apart(key, batch, rows(x.detach()))
 
         def sum_gradient(grad: Tensor) -> None:
-            for _, piece in batch.pieces(rows(grad)):
+            for _, piece in batch.pieces(rows(_times(grad, 1 / factor))):
                 self._gradient_sum(self.gradients, key).update(piece)
 
         self.watch(x, sum_gradient)
 
-    def norm(self, layer: int, branch: str, batch: MicroBatch, x: Tensor, y: Tensor, gain: Tensor, eps: float) -> None:
-        """Watches the gradient at a branch norm's output y [B, T, D], x being its input, for equations (8) and (13)."""
+    def norm(
+        self,
+        layer: int,
+        branch: str,
+        batch: MicroBatch,
+        x: Tensor,
+        y: Tensor,
+        norm: NormAt,
+        rows: Callable[[Tensor], Tensor] = torch.Tensor.detach,
+    ) -> None:
+        """Watches the gradient at a branch norm's output for equations (8) and (13).
+
+        Args:
+            layer: decoder layer.
+            branch: attn or mlp.
+            batch: the forward pass.
+            x: the norm's input.
+            y: its output, or the part of it that the branch reads.
+            norm: the norm.
+            rows: turns x, and the gradient at y, into [B, T, D].
+        """
         # A hook must not hold the tensor it hangs on: that cycle would keep the whole graph until the next collection.
-        x, dtype = x.detach(), y.dtype
+        x, dtype = rows(x.detach()), y.dtype
 
         def pull_back(grad: Tensor) -> None:
-            gain_bound = gain.abs().max()
-            for (first, g), (_, piece) in zip(batch.pieces(grad), batch.pieces(x), strict=True):
-                pulled = rms_norm_vjp(g, piece, gain, eps)
+            for (first, g), (_, piece) in zip(batch.pieces(rows(grad)), batch.pieces(x), strict=True):
+                pulled = norm_vjp(g, piece, norm)
                 self._gradient_sum(self.reshaped, (layer, branch)).update(pulled)
                 norms = token_norms(g)
-                bound = torch.where(norms > 0, gain_bound * inverse_rms(piece, eps), 0.0)
+                bound = torch.where(norms > 0, norm_bound(piece, norm), 0.0)
                 positions = torch.arange(g.shape[1], device=g.device)
                 self._tally(layer, f"compress_{branch}", dtype).update(
                     first, positions, ratio(token_norms(pulled), norms), bound
@@ -182,6 +223,8 @@ class Recorder:
             if self.valved:
                 raw = self.raw_values.setdefault(layer, ValueStatistics())
                 raw.update(token_norms(part.v_raw).transpose(1, 2))
+            if part.sink_logits is not None:
+                self.learned_sinks.setdefault(layer, LearnedSinks()).update(part, self.settings.sink_window)
         covered = self.heads.setdefault(layer, HeadStatistics(self.settings)).update(batch.first, calls)
         kv_heads = call.k.shape[1]
         bounds: list[ValueBounds] = []
@@ -200,6 +243,19 @@ class Recorder:
 
         self.watch(call.y, bound_values)
         self.watch(call.v, check_values)
+
+    def routed(self, layer: int, where: Places, routing: Routing, probabilities: Tensor) -> None:
+        """Reduces what a router decided; its layer's attention, which finds the sinks, comes before it."""
+        routers = self.routing.setdefault(layer, RoutingStatistics(probabilities.shape[1]))
+        routers.update(routing, probabilities, groups(where, self.heads[layer].sinks.rows()))
+
+    def expert(self, layer: int, where: Places, part: ExpertPart, experts: int) -> None:
+        """Reduces one routed expert's part of a forward pass."""
+        self.experts.setdefault(layer, ExpertStatistics(experts)).update(part, where)
+
+    def shared_expert(self, layer: int, where: Places, part: ExpertPart) -> None:
+        """Reduces the shared experts' part of a forward pass."""
+        self.shared_experts.setdefault(layer, ExpertStatistics(1)).update(part, where)
 
     def sink_positions(self) -> dict[int, Tensor]:
         """By layer, the positions where some head has a sink, int64 on the CPU, ascending."""
@@ -239,11 +295,24 @@ class Recorder:
         self.value_gradients.setdefault(layer, PositionMean()).update(measured[..., :early].square().transpose(1, 2))
         self.squared_masses.setdefault(layer, PositionMean()).update(mass.square().transpose(1, 2))
 
+    def _tell_kinds_apart(self, key: Key, batch: MicroBatch, x: Tensor) -> None:
+        """Reduces the residual stream by kind of token where a layer leaves it, in models that read images."""
+        left = (at for at in (key[0] - 1, key[0]) if at >= 0 and key == self.canonical(at, Site.H_OUT))
+        layer = next(left, None)
+        if not self.image_ids or layer is None or batch.input_ids is None:
+            return
+        for (_, piece), (_, ids) in zip(batch.pieces(x), batch.pieces(batch.input_ids), strict=True):
+            self.modalities.setdefault(layer, Modalities()).update(piece, kinds(ids, self.image_ids))
+
     def _gradient_sum(self, kept: dict[Key, GradientSum], key: Key) -> GradientSum:
         return kept.setdefault(key, GradientSum(self.settings.positions))
 
     def _tally(self, layer: int, bound: str, dtype: torch.dtype) -> BoundTally:
         return self.bounds.setdefault((layer, bound), BoundTally(TOLERANCE[dtype]))
+
+
+def _times(x: Tensor, factor: float) -> Tensor:
+    return x if factor == 1 else x * factor
 
 
 def tokens_first(x: Tensor) -> Tensor:

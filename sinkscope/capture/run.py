@@ -11,7 +11,15 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sinkscope.capture.journal import Journal
-from sinkscope.capture.passes import Batch, batches_of, check_windows, frozen, memory_told, target_counts
+from sinkscope.capture.passes import (
+    Batch,
+    batches_of,
+    check_isolation,
+    check_windows,
+    frozen,
+    memory_told,
+    target_counts,
+)
 from sinkscope.capture.processes import Processes
 from sinkscope.capture.resident import Resident
 from sinkscope.capture.scope import Scope, peak_memory
@@ -72,6 +80,8 @@ def measure(
         SinkscopeError: if the windows do not fit the model or memory, or something is not finite.
     """
     check_windows(model, input_ids, batch_size)
+    if document_ids is not None:
+        check_isolation(model)
     sha256 = windows_sha256(input_ids)
     count = sum(int(target_counts(batch).sum()) for batch in batches_of(input_ids, document_ids, batch_size))
     share = slice(None)

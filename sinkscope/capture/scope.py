@@ -27,6 +27,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 import sinkscope
 from sinkscope.capture.collect import Collected, tables
 from sinkscope.capture.hooks import recording
+from sinkscope.capture.layout import layout_of, not_applicable
 from sinkscope.capture.recorder import Recorder
 from sinkscope.errors import SinkscopeError
 from sinkscope.models.describe import describe
@@ -78,7 +79,9 @@ class Scope:
         self.settings = settings or Settings()
         self.tokenizer = tokenizer
         self.family = family_of(model)
-        self.recorder = Recorder(self.settings, len(self.family.decoder_layers(model)))
+        layers = len(self.family.decoder_layers(model))
+        self.recorder = Recorder(self.settings, layers, layout_of(self.family))
+        self.recorder.image_ids = tuple(getattr(model.config, name) for name in self.family.images)
         self._stack = ExitStack()
         self._started = time.perf_counter()
 
@@ -116,6 +119,7 @@ class Scope:
             "device": str(self.device),
             "data": self._data(),
             "sink_tokens": _sink_tokens(frames),
+            "not_applicable": not_applicable(self.family),
             "settings": asdict(self.settings),
             "conventions": CONVENTIONS,
             "versions": versions(),

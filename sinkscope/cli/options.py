@@ -66,7 +66,12 @@ Early = Annotated[int, _option("--early", _MEASURE, "Last position of the early 
 Positions = Annotated[int, _option("--positions", _MEASURE, "Early positions that get rows in the tables.")]
 Columns = Annotated[str, _option("--columns", _MEASURE, "Attention columns that get mass and bounds.", "early|all")]
 
-Stream = Annotated[bool, _option("--stream", _MODEL, "Hold one layer's weights in memory at a time.")]
+Stream = Annotated[
+    bool | None,
+    _option(
+        "--stream/--no-stream", _MODEL, "Hold one layer's weights in memory at a time; by default where it must be."
+    ),
+]
 LayerByLayer = Annotated[
     bool,
     _option("--gradient-checkpointing", _MEASURE, "Hold one layer's activations at a time, and compute them twice."),
@@ -288,3 +293,12 @@ EvaluationSeed = Annotated[int, _option("--seed", _OUTPUT, "Seed of needles and 
 EvaluationOut = Annotated[
     Path | None, _option("--out", _OUTPUT, "Folder for the run; by default runs/<model>-evaluation.")
 ]
+
+# plan
+PlanSpill = Annotated[
+    Path | None, _option("--spill", _MEASURE, "Folder whose disk would hold the states between layers.", "DIR")
+]
+PlanJson = Annotated[bool, _option("--json", _OUTPUT, "Print the plan as JSON on stdout, and nothing else.")]
+
+# families
+FamiliesJson = Annotated[bool, _option("--json", _OUTPUT, "Print the list as JSON.")]

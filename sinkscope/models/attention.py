@@ -32,7 +32,10 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from sinkscope.errors import SinkscopeError
 from sinkscope.models.blockwise import blockwise_attention, explicit_scores
+from sinkscope.models.families import FAMILIES, family_of
 from sinkscope.models.masks import Mask, as_mask, lazy_mask
+from sinkscope.models.redirect import check_fused, redirected
+from sinkscope.models.shape import shape_of
 
 TAP = "sinkscope_tap"
 _ROWS = 256
@@ -79,19 +82,35 @@ def tapped(model: PreTrainedModel, observers: dict[nn.Module, Observer]) -> Iter
         model: the model.
         observers: what to call for each attention module.
     """
-    before = model.config._attn_implementation
+    towers = {name: getattr(model.config, name) for name in model.config.sub_configs or ()}
+    before = {"": model.config._attn_implementation}
+    before |= {name: config._attn_implementation for name, config in towers.items() if config is not None}
+    if model.config.model_type in FAMILIES and FAMILIES[model.config.model_type].intercepted:
+        check_fused(model)
+        kv_heads = shape_of(family_of(model), model.config).kv_heads
+        with _observing(observers), redirected(list(observers), tapped_attention, kv_heads):
+            yield
+        return
     model.set_attn_implementation(TAP)
     if model.config._attn_implementation != TAP:
         raise SinkscopeError(
             f"{type(model).__name__} does not use transformers' attention interface, so it cannot be tapped"
         )
+    try:
+        with _observing(observers):
+            yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+@contextmanager
+def _observing(observers: dict[nn.Module, Observer]) -> Iterator[None]:
     _observers.update(observers)
     try:
         yield
     finally:
         for module in observers:
             _observers.pop(module, None)
-        model.set_attn_implementation(before)
 
 
 def tapped_attention(

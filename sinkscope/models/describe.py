@@ -5,7 +5,8 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from sinkscope.models.families import family_of
-from sinkscope.vscale.retrofit import attached, kv_heads
+from sinkscope.models.shape import shape_of
+from sinkscope.vscale.retrofit import attached
 
 
 def describe(model: PreTrainedModel) -> dict[str, Any]:
@@ -16,6 +17,7 @@ def describe(model: PreTrainedModel) -> dict[str, Any]:
     """
     config = model.config
     family = family_of(model)
+    shape = shape_of(family, config)
     valves = attached(model)
     return {
         "name": config.name_or_path or type(model).__name__,
@@ -23,10 +25,10 @@ def describe(model: PreTrainedModel) -> dict[str, Any]:
         "weights_sha256": None,
         "family": family.model_type,
         "layers": len(family.decoder_layers(model)),
-        "heads": config.num_attention_heads,
-        "kv_heads": kv_heads(model),
-        "hidden_size": config.hidden_size,
-        "head_dim": getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
+        "heads": shape.heads,
+        "kv_heads": shape.kv_heads,
+        "hidden_size": shape.hidden_size,
+        "head_dim": shape.head_dim,
         "parameters": model.num_parameters(),
         "dtype": str(model.dtype).removeprefix("torch."),
         "quantization": None,

@@ -209,7 +209,7 @@ def _part_namer(model: PreTrainedModel) -> Callable[[str], Part]:
     family = family_of(model)
     layers = f"{family.layers}."
     head = {name for name, module in model.named_modules() if module is model.get_output_embeddings()}
-    after = tuple(f"{name}." for name in (*head, family.final_norm))
+    after = tuple(f"{name}." for name in (*head, family.final_norm, family.projection) if name is not None)
 
     def part_of(name: str) -> Part:
         if name.startswith(layers):

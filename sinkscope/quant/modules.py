@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from sinkscope.errors import SinkscopeError
 from sinkscope.models.families import family_of
@@ -66,10 +67,16 @@ def quantization_of(model: PreTrainedModel) -> str | None:
 
 def down_pattern(model: PreTrainedModel) -> str:
     """The pattern that selects the MLPs' down projections."""
-    return family_of(model).down
+    family = family_of(model)
+    if family.down is None:
+        raise SinkscopeError(f"a `{family.model_type}` has no down projection that is a module of its own")
+    return family.down
 
 
 def _check(module: nn.Module, site: str) -> None:
+    if isinstance(module, Conv1D):
+        raise SinkscopeError(f"{site} is a Conv1D, which keeps its weight the other way round: the probes need plain "
+                             "linear modules")  # fmt: skip
     if isinstance(module, nn.Linear) and type(module) is not nn.Linear:
         raise SinkscopeError(f"{site} is a {type(module).__name__}, no plain linear module: the probes need those")
     for name, parameter in module.named_parameters(recurse=False):

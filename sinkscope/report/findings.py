@@ -6,6 +6,7 @@ a finished model cannot say what caused what, so no sentence does.
 
 from typing import Any
 
+from sinkscope.report.applicability import reason
 from sinkscope.report.published import TYPICAL_GRADIENT_SINK
 from sinkscope.report.text import counted, number, quoted
 from sinkscope.tables.store import Run
@@ -101,6 +102,9 @@ def _gradients(run: Run, head: dict[str, Any]) -> str:
         )
     checked = f"all {number(head['bounds_checked'])} checked bounds hold"
     ratio = head["gradient_sink_median"]
+    why = reason(run, "gradient_sink_ratio")
+    if why is not None:
+        return f"The gradient-sink ratio does not apply, as {why}; {checked}."
     if ratio is None:
         return f"The gradient-sink ratio is undefined here, as early gradients are zero or missing; {checked}."
     quartiles = f"quartiles {number(head['gradient_sink_q25'])} to {number(head['gradient_sink_q75'])}"

@@ -6,6 +6,7 @@ from rich.console import Console, ConsoleOptions, Group, JustifyMethod, RenderRe
 from rich.table import Table
 from rich.text import Text
 
+from sinkscope.report.applicability import sentences
 from sinkscope.report.findings import findings
 from sinkscope.report.plain import Plain
 from sinkscope.report.verdict import HEADER, data_line, model_line, public_rows, rows
@@ -26,7 +27,7 @@ class Summary(Plain):
         yield _headline(self.run)
         if public_rows(self.run):
             yield _public(self.run)
-        yield Group(*(Text(f"- {sentence}") for sentence in findings(self.run)))
+        yield Group(*(Text(f"- {sentence}") for sentence in (*findings(self.run), *sentences(self.run))))
 
 
 def summary(run: Run) -> Summary:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from sinkscope.report.applicability import reason
 from sinkscope.report.published import PAPER, TRAINED, TYPICAL_GRADIENT_SINK, published_for
 from sinkscope.report.text import NOT_MEASURED, counted, number, printable
 from sinkscope.tables.store import Run
@@ -16,6 +17,8 @@ REFERENCE_NOTE = (
     "of the project's definitions."
 )
 PUBLIC_NOTE = "Published values come from other text and code; sources may count layers or set thresholds differently."
+
+NOT_APPLICABLE = "not applicable"
 
 _METRIC_NAMES = {
     "massive_channels": "Massive channels",
@@ -56,7 +59,7 @@ def rows(run: Run) -> list[Row]:
         _row("Massive activations (5), entries", head, "massive_count", remark=_massive(head)),
         _row("Rank correlation of alpha and norm", head, "alpha_norm_correlation_median", remark="median over layers"),
     ]  # fmt: skip
-    return forward + (_backward(head) if run.backward else [])
+    return forward + (_backward(run, head) if run.backward else [])
 
 
 def public_rows(run: Run) -> list[tuple[str, str, str, str]]:
@@ -99,7 +102,7 @@ def data_line(run: Run) -> str:
     return f"{printable(data['source'], 60, keep_end=True)}: {size}, {bos}, {documents}"
 
 
-def _backward(head: dict[str, Any]) -> list[Row]:
+def _backward(run: Run, head: dict[str, Any]) -> list[Row]:
     small, large = TYPICAL_GRADIENT_SINK
     paper = TRAINED["0.1B baseline"]
     others = (
@@ -110,6 +113,8 @@ def _backward(head: dict[str, Any]) -> list[Row]:
     shares = [head.get(f"gradient_share_{site}") for site in "qkv"]
     slope = _with_range(head, "mass_slope", "mass_slope_low", "mass_slope_high")
     quartiles = _with_range(head, "gradient_sink_median", "gradient_sink_q25", "gradient_sink_q75")
+    if reason(run, "gradient_sink_ratio") is not None:
+        quartiles = NOT_APPLICABLE
     return [
         Row("Gradient-sink ratio (6), median (quartiles)", quartiles, *_references("gradient_sink_median"), others),
         Row("Gradient at token 0 by q / k / v (7)", _shares(shares), "-", "-", "causal softmax: none by q"),

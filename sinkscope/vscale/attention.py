@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, cast
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -37,7 +38,7 @@ def _valved(
     """Attention over valved values; transformers' attention interface.
 
     Args:
-        module: the attention module, which has the valve as its child `vscale`.
+        module: the attention module, which has the valve as its child `vscale`; without one its values stay.
         query: [B, H, T, d].
         key: [B, K, T, d].
         value: raw values [B, K, T, d].
@@ -45,8 +46,29 @@ def _valved(
         plain: the implementation that computes the attention.
         **options: handed on.
     """
+    valve = cast("nn.Module | None", getattr(module, "vscale", None))  # a vision tower beside has none
+    values = value if valve is None else valve(value)
+    return _plain_attention(module, plain)(module, query, key, values, *rest, **options)
+
+
+def valved_fused(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    *,
+    scaling: float | None,
+    dropout: float,
+    is_causal: bool,
+) -> tuple[Tensor, None]:
+    """The same in the place of torch's fused attention, for modules that call it themselves (`models.redirect`)."""
     valve = cast("nn.Module", module.vscale)
-    return _plain_attention(module, plain)(module, query, key, valve(value), *rest, **options)
+    plain_causal = is_causal and mask is None
+    output = F.scaled_dot_product_attention(
+        query, key, valve(value), mask, dropout, plain_causal, scale=scaling, enable_gqa=key.shape[1] != query.shape[1]
+    )
+    return output.transpose(1, 2), None
 
 
 def _plain_attention(module: nn.Module, plain: str) -> Attention:

@@ -15,7 +15,9 @@ from transformers import PreTrainedModel
 from sinkscope.errors import SinkscopeError
 from sinkscope.models.attention import TAP
 from sinkscope.models.families import family_of
-from sinkscope.vscale.attention import WITH_VALVE, WITHOUT_VALVE
+from sinkscope.models.redirect import Redirect, check_fused
+from sinkscope.models.shape import shape_of
+from sinkscope.vscale.attention import WITH_VALVE, WITHOUT_VALVE, valved_fused
 from sinkscope.vscale.module import VARIANTS, VScale
 
 CHILD = "vscale"
@@ -42,6 +44,9 @@ def attach_(model: PreTrainedModel, *, variant: str = "learned", scale: list[Ten
     if attached(model):
         raise SinkscopeError("V-scale is attached already: detach_ it first")
     modules = attention_modules(model)
+    family = family_of(model)
+    if family.no_valve:
+        raise SinkscopeError(f"V-scale cannot be put on a `{family.model_type}`: {family.no_valve}")
     plain = model.config._attn_implementation
     if plain not in WITH_VALVE:
         raise SinkscopeError(f"V-scale works with the attention implementations {', '.join(WITH_VALVE)}, not {plain}")
@@ -49,14 +54,23 @@ def attach_(model: PreTrainedModel, *, variant: str = "learned", scale: list[Ten
     heads = [kv_heads(model)] * len(modules)
     if [len(of_layer) for of_layer in scale] != heads:
         raise SinkscopeError(f"V-scale needs {len(heads)} layers of {heads[0]} value heads, and was given others")
-    model.set_attn_implementation(WITH_VALVE[plain])
-    if model.config._attn_implementation != WITH_VALVE[plain]:
-        raise SinkscopeError(
-            f"{type(model).__name__} does not use transformers' attention interface, so V-scale cannot reach its values"
-        )
+    if family.intercepted:
+        check_fused(model)
+    else:
+        model.set_attn_implementation(WITH_VALVE[plain])
+        if model.config._attn_implementation != WITH_VALVE[plain]:
+            raise SinkscopeError(
+                f"{type(model).__name__} does not use transformers' attention interface, so V-scale cannot reach its "
+                "values"
+            )
     for module, of_layer in zip(modules, scale, strict=True):
         module.add_module(CHILD, VScale(of_layer.to(_device(module)), variant))
-        setattr(module, _GUARD, module.register_forward_pre_hook(_refuse_if_switched))
+        guard: Any = (
+            Redirect(module, valved_fused, heads[0])
+            if family.intercepted
+            else module.register_forward_pre_hook(_refuse_if_switched)
+        )
+        setattr(module, _GUARD, guard)
     return model
 
 
@@ -73,7 +87,8 @@ def detach_(model: PreTrainedModel) -> PreTrainedModel:
         getattr(module, _GUARD).remove()
         delattr(module, _GUARD)
     current = model.config._attn_implementation
-    model.set_attn_implementation(WITHOUT_VALVE.get(current, current))
+    if current in WITHOUT_VALVE:
+        model.set_attn_implementation(WITHOUT_VALVE[current])
     return model
 
 
@@ -84,17 +99,17 @@ def attached(model: PreTrainedModel) -> list[VScale]:
 
 
 def paper_scale(model: PreTrainedModel) -> list[Tensor]:
-    """C at theta = 0 from the initializer, equation (15) of docs/definitions.md: hidden_size * head_dim * sigma^2.
+    """C at theta = 0 from the initializer, equation (15) of docs/definitions.md: d_in * head_dim * sigma^2.
 
-    About E|v|^2 of a freshly initialized model, whose normalized inputs have unit variance per channel.
+    About E|v|^2 of a freshly initialized model, whose normalized inputs have unit variance per channel. d_in, the
+    channels that a value is projected from, is the hidden size, or the rank of a latent.
 
     Returns:
         A float32 [K] per layer.
     """
-    config = model.config
-    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    c = config.hidden_size * head_dim * config.initializer_range**2
-    return [torch.full((kv_heads(model),), float(c)) for _ in attention_modules(model)]
+    shape = shape_of(family_of(model), model.config)
+    c = shape.value_input * shape.head_dim * shape.sigma**2
+    return [torch.full((shape.kv_heads,), c) for _ in attention_modules(model)]
 
 
 def set_ramp_(model: PreTrainedModel, ramp: float) -> None:
@@ -105,8 +120,7 @@ def set_ramp_(model: PreTrainedModel, ramp: float) -> None:
 
 def kv_heads(model: PreTrainedModel) -> int:
     """Value heads per layer."""
-    config = model.config
-    return int(getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
+    return shape_of(family_of(model), model.config).kv_heads
 
 
 def attention_modules(model: PreTrainedModel) -> list[nn.Module]:

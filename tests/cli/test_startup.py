@@ -29,6 +29,14 @@ def test_nothing_heavy_is_imported(statement: str) -> None:
     assert loaded.isdisjoint(HEAVY)
 
 
+def test_architectures_are_listed_without_torch() -> None:
+    code = "import sys, sinkscope.cli; sinkscope.cli.main(['families', '--json']); print(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "sinkscope.models.families" in loaded
+    assert loaded.isdisjoint({*HEAVY} - {"pydantic"})  # which typer loads to run any verb
+
+
 def test_runs_as_a_module() -> None:
     command = [sys.executable, "-m", "sinkscope", "--version"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)

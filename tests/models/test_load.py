@@ -100,7 +100,7 @@ def test_demo_is_the_packaged_folder(
     assert load_model("demo").name == "demo"
 
 
-@pytest.mark.parametrize("model_type", ["mamba", "gpt2", "of_the_future"])
+@pytest.mark.parametrize("model_type", ["mamba", "bloom", "of_the_future"])
 def test_unknown_architecture_is_refused_before_weights_are_read(model_type: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
     message = refusal(tmp_path)

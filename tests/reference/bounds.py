@@ -27,6 +27,8 @@ def bound_pairs(measured: Measured, settings: Settings) -> Pairs:
                 for j, name, bound, value in _value_bounds(layer, s):
                     pairs[i, name, j, n, s] = bound, value
             for branch, site in NORMS.items():
+                if branch not in layer.vjp:
+                    continue
                 for s in range(len(sequence)):
                     upstream = float(layer.grad[site][s].norm())
                     if upstream > 0:

@@ -13,7 +13,7 @@ from reference.eager import Measured
 from reference.sites import row_count
 from sinkscope.settings import Settings
 
-BRANCHES = {"attn": ("h_in", "hn", "r_attn", "h_half"), "mlp": ("h_half", "hn2", "r_mlp", "h_out")}
+BRANCHES = {"attn": ("hn", "r_attn"), "mlp": ("hn2", "r_mlp")}
 
 
 def batch_sum(measured: Measured, layer: int, site: str, s: int) -> Tensor:
@@ -24,6 +24,8 @@ def batch_sum(measured: Measured, layer: int, site: str, s: int) -> Tensor:
 
 def gradient_sink_ratio(measured: Measured, layer: int, settings: Settings) -> float:
     """R_GS(0; T_e) of a layer, equation (6)."""
+    if "hn" not in measured.sequences[0].layers[layer].x:
+        return math.nan
     last = min(settings.early, max(len(sequence) for sequence in measured.sequences) - 1)
     others = [float(batch_sum(measured, layer, "hn", t).norm()) for t in range(1, last + 1)]
     return ratio(float(batch_sum(measured, layer, "hn", 0).norm()), sum(others) / len(others))
@@ -32,8 +34,11 @@ def gradient_sink_ratio(measured: Measured, layer: int, settings: Settings) -> f
 def branches(measured: Measured, settings: Settings) -> pd.DataFrame:
     """Table `branches`."""
     rows = []
-    for i in range(len(measured.sequences[0].layers)):
-        for branch, (source, normed, result, after) in BRANCHES.items():
+    for i, layer in enumerate(measured.sequences[0].layers):
+        for branch, (normed, result) in BRANCHES.items():
+            if normed not in layer.x:
+                continue
+            source, after = layer.streams[branch]
             for s in range(row_count(measured, settings)):
                 size = {site: float(batch_sum(measured, i, site, s).norm()) for site in (source, normed, result, after)}
                 present = [sequence.layers[i] for sequence in measured.sequences if len(sequence) > s]
@@ -50,7 +55,8 @@ def branches(measured: Measured, settings: Settings) -> pd.DataFrame:
                         "compress": ratio(vjp, size[normed]),
                     }
                 )
-    return pd.DataFrame(rows)
+    columns = ["layer", "branch", "position", "input_norm", "bloat", "change", "compress"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def gradient_blocks(measured: Measured, settings: Settings) -> pd.DataFrame:
@@ -61,6 +67,8 @@ def gradient_blocks(measured: Measured, settings: Settings) -> pd.DataFrame:
     blocks = (count - 1) // size + 1
     rows = []
     for i in range(len(measured.sequences[0].layers)):
+        if "hn" not in measured.sequences[0].layers[i].x:
+            continue
         width = measured.sequences[0].layers[i].grad["hn"].shape[1]
         for s in range(min(settings.early + 1, row_count(measured, settings))):
             sums = [torch.zeros(width, dtype=torch.float64) for _ in range(blocks)]

@@ -73,8 +73,10 @@ def massive(measured: Measured, token: Callable[[int], str]) -> pd.DataFrame:
     for n, sequence in enumerate(measured.sequences):
         for i, layer in enumerate(sequence.layers):
             for site in MASSIVE_SITES:
+                if site not in layer.x:
+                    continue
                 for rank, (s, channel, value, ratio) in enumerate(_by_size(layer.x[site])):
-                    is_massive = abs(value) > 100 and ratio >= 1000
+                    is_massive = abs(value) > 100 and not ratio < 1000  # over a median of 0 any is
                     if rank >= 8 and not is_massive:
                         break
                     rows.append((i, site, n, s, token(int(sequence.ids[s])), channel, value, ratio, is_massive))
@@ -83,13 +85,13 @@ def massive(measured: Measured, token: Callable[[int], str]) -> pd.DataFrame:
 
 
 def _by_size(state: Tensor) -> Iterator[tuple[int, int, float, float]]:
-    """Entries of a hidden state [T, d] from the largest down: position, channel, value, |value| / median."""
+    """Entries of a hidden state [T, d] from the largest down: position, channel, value, |value| / median (or NaN)."""
     median = float(state.abs().flatten().median())
     width = state.shape[1]
     order = state.abs().flatten().argsort(descending=True)
     for index in order[:100].tolist():
         value = float(state[index // width, index % width])
-        yield index // width, index % width, value, abs(value) / median
+        yield index // width, index % width, value, abs(value) / median if median else float("nan")
 
 
 def sequences(measured: Measured, settings: Settings) -> pd.DataFrame:

@@ -6,7 +6,9 @@ from typing import Any
 from sinkscope.cli.verbs.analyze import analyze
 from sinkscope.cli.verbs.compare import compare
 from sinkscope.cli.verbs.evaluate import evaluate
+from sinkscope.cli.verbs.families import families
 from sinkscope.cli.verbs.finetune import finetune
+from sinkscope.cli.verbs.plan import plan
 from sinkscope.cli.verbs.pretrain import pretrain
 from sinkscope.cli.verbs.quantize import quantize
 from sinkscope.cli.verbs.report import report
@@ -16,7 +18,9 @@ VERBS: tuple[Callable[..., Any], ...] = (
     analyze,
     compare,
     evaluate,
+    families,
     finetune,
+    plan,
     pretrain,
     quantize,
     report,

@@ -15,7 +15,6 @@ from sinkscope.report.page import LEFT, RIGHT, Page
 from sinkscope.tables.store import Run
 
 _RATIOS = ("bloat", "change", "compress")
-_INPUTS = {"attn": "h_in", "mlp": "h_half"}
 _TITLES = {"attn": "attention", "mlp": "MLP"}
 
 
@@ -41,7 +40,7 @@ def _draw(branch: str) -> Callable[[Run], Page]:
         for row, ratio in enumerate(_RATIOS):
             grid[row, 0].set_ylabel(f"log10 {ratio.capitalize()}")
         for column in range(len(shown)):
-            grid[-1, column].set_xlabel(f"log10 |{_INPUTS[branch]}|")
+            grid[-1, column].set_xlabel("log10 of the input's norm")
         last = int(run["compared_branches"]["position"].max())
         handles = [
             Line2D([], [], linestyle="", marker=shape, color=colour, label=f"{a}" if a == b else f"{a}-{min(b, last)}")
@@ -75,5 +74,5 @@ ENTRIES = tuple(
         needs_backward=True,
         applies=_applies(branch),
     )
-    for branch in _INPUTS
+    for branch in _TITLES
 )

@@ -7,6 +7,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from sinkscope.report import style
+from sinkscope.report.applicability import reason
 from sinkscope.report.axes import layer_axis, log_axis, marker, positive, say
 from sinkscope.report.figures.entry import Entry
 from sinkscope.report.page import Page
@@ -46,7 +47,9 @@ def _against(axes: Axes, run: Run, bound: str) -> None:
     pairs = _pairs(run, bound)
     if pairs.empty:
         axes.set_title(title)
-        say(axes, "No pair was sampled: every bound is zero, or no gradient arrives.", 180)
+        why = reason(run, bound)
+        none = "No pair was sampled: every bound is zero, or no gradient arrives."
+        say(axes, none if why is None else f"Not applicable: {why}.", 180)
         return
     axes.set_title(
         f"{title}\n{number(int(rows['violations'].sum()))} violations of {number(int(rows['checked'].sum()))}"

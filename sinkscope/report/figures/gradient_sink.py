@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from sinkscope.report import style
+from sinkscope.report.applicability import reason
 from sinkscope.report.axes import layer_axis, log_axis, marker, positive, say
 from sinkscope.report.figures.entry import Entry
 from sinkscope.report.page import Page
@@ -92,4 +93,5 @@ ENTRY = Entry(
     "unless set otherwise. Left: distribution over layers of the norm at each position, relative to the same mean; "
     "bars are quartiles, dots medians, 0 is the early mean.",
     needs_backward=True,
+    applies=lambda run: reason(run, "gradient_sink_ratio") is None,
 )

@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from sinkscope.report import style
+from sinkscope.report.applicability import reason
 from sinkscope.report.axes import layer_axis, log_axis, marker, positive, say
 from sinkscope.report.figures.entry import Entry
 from sinkscope.report.page import Page
@@ -37,7 +38,7 @@ def _panel(axes: Axes, run: Run, site: Site) -> None:
     norms = token_zero_and_early(run["positions"], site)
     axes.set_title(site, family="DejaVu Sans Mono")
     if not (norms > 0).any(axis=None):
-        say(axes, "not measured", 120)
+        say(axes, "not measured" if reason(run, site) is None else "not applicable", 120)
         return
     shape = marker(layers)
     axes.plot(norms.index, positive(norms["t0"]), color=style.TOKEN_ZERO, label="token 0", marker=shape, markersize=3)

@@ -1,6 +1,7 @@
 """The first page: what a busy reader needs to act, with published values beside it."""
 
 from sinkscope.report import style
+from sinkscope.report.applicability import sentences
 from sinkscope.report.figures.entry import Entry
 from sinkscope.report.findings import findings
 from sinkscope.report.page import LEFT, Page, paragraph, table, write
@@ -23,7 +24,9 @@ def draw(run: Run) -> Page:
     top = _headline(page, run, top - 0.5 * _GAP)
     top = _published(page, run, top - _GAP)
     if not run.backward:
-        paragraph(page, _NO_BACKWARD, top=top - _GAP, size=style.BODY, weight="bold")
+        top = paragraph(page, _NO_BACKWARD, top=top - _GAP, size=style.BODY, weight="bold")
+    if sentences(run):
+        paragraph(page, " ".join(sentences(run)), top=top - 0.5 * _GAP, size=style.SMALL, weight="bold")
     return page
 
 

@@ -1,0 +1,154 @@
+"""The plan of an analysis: what a model is, what each driver needs, what is free, what would be chosen, how long."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sinkscope.errors import SinkscopeError
+from sinkscope.models.load import DTYPES, QUANTIZATIONS
+from sinkscope.planning.choose import Choice, choose_driver, size
+from sinkscope.planning.estimate import Work
+from sinkscope.planning.machine import Machine, this_machine
+from sinkscope.planning.source import Described, describe_model
+from sinkscope.planning.speed import Duration, duration, matmul_rate
+from sinkscope.settings import Settings
+from sinkscope.text.windows import LONGEST_DEFAULT
+
+_NOTABLE = 2**30
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `sinkscope plan` says.
+
+    Attributes:
+        model: what is known of the model.
+        work: what is to be analyzed.
+        quantize: `nf4`, `int8` or None.
+        choice: the driver, with the needs of all.
+        duration: of the chosen driver.
+        machine: what is free.
+        warnings: what to know.
+    """
+
+    model: Described
+    work: Work
+    quantize: str | None
+    choice: Choice
+    duration: Duration
+    machine: Machine
+    warnings: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The plan in plain values; sizes in bytes, times in seconds."""
+        choice, parameters = self.choice, self.choice.parameters
+        return {
+            "model": {
+                "name": self.model.name,
+                "revision": self.model.revision,
+                "model_type": self.model.config.model_type,
+                "supported": self.model.unsupported is None,
+                "dtype": str(choice.dtype).removeprefix("torch."),
+                "quantization": self.quantize or self.model.quantization,
+            },
+            "parameters": {
+                "total": parameters.total.parameters,
+                "embedding": parameters.embedding.parameters,
+                "head": parameters.head.parameters,
+                "tied": parameters.tied,
+                "layers": parameters.layers,
+                "largest_layer": parameters.layer.parameters,
+                "active": parameters.active,
+            },
+            "weights_bytes": {
+                "total": parameters.total.bytes,
+                "embedding": parameters.embedding.bytes,
+                "head": parameters.head.bytes,
+                "largest_layer": parameters.layer.bytes,
+            },
+            "sequences": self.work.sequences,
+            "tokens": self.work.tokens,
+            "batch_size": self.work.batch_size,
+            "drivers": {name: {**asdict(need), "total": need.total} for name, need in choice.needs.items()},
+            "driver": choice.driver,
+            "spill": choice.spill,
+            "fits": choice.fits,
+            "reason": choice.reason,
+            "device": choice.device,
+            "machine": asdict(self.machine),
+            "time": asdict(self.duration),
+            "warnings": list(self.warnings),
+        }
+
+
+def plan(
+    name: str,
+    *,
+    tokens: int | None = None,
+    sequences: int = 32,
+    batch_size: int = 1,
+    revision: str | None = None,
+    dtype: str = "auto",
+    quantize: str | None = None,
+    device: str = "auto",
+    settings: Settings | None = None,
+    spill: Path | None = None,
+) -> Plan:
+    """Plans an analysis from a model's configuration.
+
+    Args:
+        name: `demo`, a local folder (a config.json is enough), or a model id of the Hub.
+        tokens: T; by default the model's context, at most 2048.
+        sequences: N.
+        batch_size: sequences per forward pass.
+        revision: branch, tag or commit of a Hub model.
+        dtype: what the weights are loaded as; `auto` keeps the checkpoint's.
+        quantize: `nf4` or `int8`, weights quantized while loading.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, ...
+        settings: what is measured.
+        spill: a folder where the states between layers may go.
+
+    Raises:
+        SinkscopeError: for a model or a request that cannot be planned, in one line.
+    """
+    if dtype not in DTYPES:
+        raise SinkscopeError(f"--dtype is one of {', '.join(DTYPES)}, not {dtype}", exit_code=2)
+    if quantize not in (None, *QUANTIZATIONS):
+        raise SinkscopeError(f"--quantize is one of {', '.join(QUANTIZATIONS)}, not {quantize}", exit_code=2)
+    model = describe_model(name, revision)
+    if quantize and model.quantization:
+        raise SinkscopeError(f"{name} is quantized already ({model.quantization}): leave out --quantize")
+    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    tokens = min(context or LONGEST_DEFAULT, LONGEST_DEFAULT) if tokens is None else tokens
+    work = Work(sequences, tokens, batch_size, settings or Settings())
+    machine = this_machine(spill)
+    choice = choose_driver(
+        model.config,
+        tokens=tokens,
+        sequences=sequences,
+        batch_size=batch_size,
+        dtype=dtype,
+        quantize=quantize or {4: "nf4", 8: "int8"}.get(model.bits or 0),
+        device=device,
+        settings=settings,
+        spill=spill,
+        machine=machine,
+    )
+    rate = matmul_rate(choice.device, choice.dtype)
+    return Plan(
+        model, work, quantize, choice, duration(choice, work, rate), machine, _warnings(model, choice, work, context)
+    )
+
+
+def _warnings(model: Described, choice: Choice, work: Work, context: int | None) -> tuple[str, ...]:
+    found = [model.unsupported] if model.unsupported else []
+    if context is not None and work.tokens > context:
+        found.append(f"{work.tokens} tokens exceed the model's context of {context}: analyze will refuse them")
+    if model.quantization and model.bits is None:
+        found.append(f"the checkpoint is quantized ({model.quantization}); its weights are counted unquantized")
+    if choice.spill:
+        found.append("the states between layers need --spill DIR, on a disk with room for them")
+    need = choice.needs[choice.driver]
+    if need.statistics > max(need.weights, _NOTABLE):
+        found.append(f"statistics need {size(need.statistics)}: a smaller --positions, as 64, helps")
+    return (*found, *choice.warnings)
