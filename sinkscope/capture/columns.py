@@ -99,32 +99,34 @@ def _plain_band(call: AttentionCall, window: int) -> Tensor:
     the last are partly outside the band. Zeros stand in for keys before the first one; what falls on them is dropped.
     """
     N, H, T, d = call.q.shape
-    K = call.k.shape[1]
+    K, G = call.k.shape[1], H // call.k.shape[1]
     r = min(max(_BAND_ROWS, window // 4), 256)
     behind, count = -(-(window - 1) // r), -(-T // r)  # key blocks before a query's own, blocks of queries
-    q = functional.pad(call.q.float() * call.scale, (0, 0, 0, count * r - T))
-    q = q.view(N, K, H // K, count, r, d).transpose(2, 3)
-    k = functional.pad(call.k.float(), (0, 0, behind * r, count * r - T)).view(N, K, behind + count, r, d)
-    lse = functional.pad(call.lse, (0, count * r - T), value=math.inf)  # rows after the last have no weight
-    lse = lse.view(N, K, H // K, count, r, 1).transpose(2, 3)
-    sums = call.lse.new_zeros(N, K, behind + count, H // K, r)
+    missing = count * r - T
+    # Blocks come first, so that any range of them is one piece of memory.
+    q = functional.pad(call.q.float(), (0, 0, 0, missing)).view(N, K, G, count, r, d)
+    q = q.permute(3, 0, 1, 2, 4, 5).flatten(3, 4).contiguous()
+    k = functional.pad(call.k.float(), (0, 0, behind * r, missing)).view(N, K, behind + count, r, d)
+    k = k.permute(2, 0, 1, 4, 3).mul(call.scale).contiguous()
+    lse = functional.pad(call.lse, (0, missing), value=math.inf)  # rows after the last have no weight
+    lse = lse.view(N, K, G, count, r).permute(3, 0, 1, 2, 4).contiguous()[..., None]
+    sums = call.lse.new_zeros(behind + count, N, K, G, r)
     within = torch.arange(r, device=q.device)
     chunk = max(1, _CHUNK_ELEMENTS // (N * H * r * r))
     for first in range(0, count, chunk):
         blocks = slice(first, min(first + chunk, count))
-        rows = q[:, :, blocks].flatten(3, 4)
         for back in range(behind + 1):
             keys = slice(behind - back + blocks.start, behind - back + blocks.stop)
             with torch.autocast(q.device.type, enabled=False):
-                a = (rows @ k[:, :, keys].transpose(-1, -2)).unflatten(3, (H // K, r))
+                a = (q[blocks] @ k[keys]).unflatten(3, (G, r))
             if call.softcap is not None:
                 a.div_(call.softcap).tanh_().mul_(call.softcap)
-            a.sub_(lse[:, :, blocks]).exp_()
-            distance = back * r + within[:, None] - within
+            a.sub_(lse[blocks]).exp_()
             if back == 0 or back * r + r > window:
+                distance = back * r + within[:, None] - within
                 a.masked_fill_((distance < 0) | (distance >= window), 0.0)
-            sums[:, :, keys] += a.sum(-2)
-    return sums.transpose(2, 3).reshape(N, H, -1)[:, :, behind * r : behind * r + T]
+            sums[keys] += a.sum(-2)
+    return sums.permute(1, 2, 3, 0, 4).reshape(N, H, -1)[:, :, behind * r : behind * r + T]
 
 
 def column_sums(call: AttentionCall, columns: Tensor) -> ColumnSums:
