@@ -84,7 +84,7 @@ def test_encoder_and_unknown_architecture(refused: Callable[..., str], tmp_path:
     BertConfig().save_pretrained(tmp_path)
     assert "not a causal language model" in refused(tmp_path, code=2)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "mamba"}))
-    assert "known: llama, mistral" in refused(tmp_path, code=2)
+    assert "known: falcon, gemma" in refused(tmp_path, code=2)
 
 
 @pytest.mark.parametrize(

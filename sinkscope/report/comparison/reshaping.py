@@ -40,7 +40,7 @@ def _draw(branch: str) -> Callable[[Run], Page]:
         for row, ratio in enumerate(_RATIOS):
             grid[row, 0].set_ylabel(f"log10 {ratio.capitalize()}")
         for column in range(len(shown)):
-            grid[-1, column].set_xlabel("log10 of the input's norm")
+            grid[-1, column].set_xlabel("log10 |input|")
         last = int(run["compared_branches"]["position"].max())
         handles = [
             Line2D([], [], linestyle="", marker=shape, color=colour, label=f"{a}" if a == b else f"{a}-{min(b, last)}")
