@@ -22,6 +22,7 @@ from sinkscope.capture.resident import Resident
 from sinkscope.capture.run import Driver, measure
 from sinkscope.errors import SinkscopeError
 from sinkscope.models.load import Loaded, load_model
+from sinkscope.planning.automatic import Drive, automatic_drive
 from sinkscope.settings import Settings
 from sinkscope.tables.store import Run, write_run
 from sinkscope.text.packing import Packed
@@ -107,7 +108,7 @@ def analyze(
     bos: str = "auto",
     isolate_documents: bool = False,
     settings: Settings | None = None,
-    stream: bool = False,
+    stream: bool | None = None,
     gradient_checkpointing: bool = False,
     spill: str | Path | None = None,
     out: str | Path | None = None,
@@ -132,7 +133,7 @@ def analyze(
         bos: `always` or `never` force or forbid a <bos> at the start of each window; `auto` follows the tokenizer.
         isolate_documents: keep packed documents from attending to each other.
         settings: what to measure.
-        stream: hold one layer's weights in memory at a time, for models that do not fit.
+        stream: hold one layer's weights in memory at a time; by default where a named model would not fit otherwise.
         gradient_checkpointing: hold one layer's activations at a time and compute them again on the way back, for
             long sequences; part of `stream`.
         spill: a folder for the states between layers, which either of the two otherwise keeps in memory.
@@ -149,17 +150,22 @@ def analyze(
     settings = settings or Settings()
     # Opening looks at what can be seen without reading, so that a mistyped source fails before a large model loads.
     documents = open_documents(data, **(data_options or {})) if input_ids is None else iter(())
-    if spill is not None and not (stream or gradient_checkpointing):
-        raise SinkscopeError("--spill goes with --stream or --gradient-checkpointing", exit_code=2)
     if out is not None and not force:
         refuse_unfinished(Path(out), KIND, resume=resume)
     if processes is not None and loading.get("device_map") is not None:
         raise SinkscopeError("--device-map spreads one model over all GPUs: it goes with one process", exit_code=2)
     if processes is not None and not isinstance(model, PreTrainedModel):
         loading["device"] = processes.device(loading.get("device", "auto"))
+    named = not isinstance(model, PreTrainedModel)
+    if stream is None and named and loading.get("device_map") is None:
+        sizes = (sequences, tokens) if input_ids is None else input_ids.shape
+        chosen = _choose(model, sizes, batch_size, settings, gradient_checkpointing, spill, processes, loading)
+        stream, gradient_checkpointing = chosen.stream, chosen.layerwise
+    if spill is not None and not (stream or gradient_checkpointing):
+        raise SinkscopeError("--spill goes with --stream or --gradient-checkpointing", exit_code=2)
     loaded = None
     if not isinstance(model, PreTrainedModel):
-        loaded = load_model(str(model), stream=stream, **loading)
+        loaded = load_model(str(model), stream=bool(stream), **loading)
         model, tokenizer = loaded.model, tokenizer or loaded.tokenizer
     elif loading:
         raise SinkscopeError(f"a loaded model takes no loading options: {', '.join(loading)}", exit_code=2)
@@ -207,6 +213,33 @@ def analyze(
         progress=progress,
     )
     return Analysis(_described(run, loaded, packed, data), journal)
+
+
+def _choose(
+    name: Any,
+    sizes: Any,
+    batch_size: int,
+    settings: Settings,
+    layerwise: bool,
+    spill: str | Path | None,
+    processes: Processes | None,
+    loading: dict[str, Any],
+) -> Drive:
+    """How to make the passes; several processes take what the first one chooses."""
+
+    def choose() -> Drive:
+        return automatic_drive(
+            str(name),
+            sequences=sizes[0],
+            tokens=sizes[1],
+            batch_size=batch_size,
+            settings=settings,
+            layerwise=layerwise,
+            spill=None if spill is None else Path(spill),
+            **{key: loading[key] for key in ("revision", "dtype", "device", "quantize") if key in loading},
+        )
+
+    return choose() if processes is None else processes.of_main(choose)
 
 
 def _described(run: Run, loaded: Loaded | None, packed: Packed | None, data: str) -> Run:

@@ -14,6 +14,8 @@ import tiny as tiny_models
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from sinkscope.models.families import FAMILIES
+
 _SHAPE: dict[str, Any] = {
     "vocab_size": 258,
     "hidden_size": 32,
@@ -75,6 +77,36 @@ TINY: dict[str, Tiny] = {
     "opt": Tiny("opt", {"ffn_dim": 48, "word_embed_proj_dim": 32}),
     "opt_stream_norm": Tiny("opt", {"ffn_dim": 48, "word_embed_proj_dim": 16, "do_layer_norm_before": False}),
 }
+_MOE: dict[str, Any] = {"num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 24}
+TINY |= {
+    "mixtral": Tiny("mixtral", {"num_local_experts": 5, "num_experts_per_tok": 2}),
+    "olmoe": Tiny("olmoe", {"intermediate_size": 24, "num_experts": 6, "num_experts_per_tok": 3}),
+    "qwen2_moe": Tiny("qwen2_moe", {**_MOE, "shared_expert_intermediate_size": 20, "mlp_only_layers": [0]}),
+    "qwen3_moe": Tiny("qwen3_moe", {**_MOE, "head_dim": 16, "norm_topk_prob": True}),
+}
+_LATENT: dict[str, Any] = {
+    "num_key_value_heads": 4, "kv_lora_rank": 16, "qk_nope_head_dim": 8, "qk_rope_head_dim": 4, "v_head_dim": 6,
+    "n_routed_experts": 8, "n_shared_experts": 2, "num_experts_per_tok": 3, "moe_intermediate_size": 12,
+    "n_group": 4, "topk_group": 2, "first_k_dense_replace": 1,
+}  # fmt: skip
+TINY |= {
+    "deepseek_v2": Tiny("deepseek_v2", {**_LATENT, "q_lora_rank": None}),
+    "deepseek_v2_groups": Tiny("deepseek_v2", {**_LATENT, "q_lora_rank": 12, "topk_method": "group_limited_greedy"}),
+    "deepseek_v3": Tiny("deepseek_v3", {**_LATENT, "q_lora_rank": 12}),
+    "gpt_oss": Tiny(
+        "gpt_oss",
+        {"head_dim": 16, "intermediate_size": 24, "num_local_experts": 6, "num_experts_per_tok": 2,
+         "rope_parameters": {"rope_type": "default", "rope_theta": 1e4}, **_WINDOWS},
+    ),
+    "llama4_text": Tiny(
+        "llama4_text",
+        {"head_dim": 8, "intermediate_size": 24, "intermediate_size_mlp": 40, "num_local_experts": 5,
+         "num_experts_per_tok": 2, "moe_layers": [0, 2], "no_rope_layers": [1, 0, 1], "attention_chunk_size": 7,
+         "floor_scale": 4},
+    ),
+}  # fmt: skip
+EXPERTS = [name for name, row in TINY.items() if FAMILIES[row.model_type].experts is not None]
+LATENT = ("q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj")
 FUSED = ("qkv_proj", "query_key_value", "c_attn")
 
 
@@ -111,7 +143,7 @@ def _roughen_(model: PreTrainedModel, sharpness: float) -> None:
             parameter.add_(0.5 + 0.1 * torch.randn_like(parameter))
         elif parameter.dim() == 1:
             parameter.copy_(0.3 * torch.randn_like(parameter) + (0 if stores_offset else 1))
-        elif owner in ("q_proj", "k_proj", *FUSED):
+        elif owner in ("q_proj", "k_proj", *LATENT, *FUSED):
             parameter.mul_(sharpness)
         else:
             parameter.mul_(4)

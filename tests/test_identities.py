@@ -7,7 +7,7 @@ autograd; equation (11) on synthetic draws whose covariances are known.
 import pytest
 import torch
 from reference import Layer, measure
-from reference.models import LLAMAS, STRUCTURES, tiny, tokens
+from reference.models import LLAMAS, MIXTURES, STRUCTURES, tiny, tokens
 from torch import Tensor
 
 import sinkscope
@@ -173,7 +173,8 @@ def test_slope_finds_the_power_of_the_mass_and_its_interval_covers_it(power: flo
 
 
 @pytest.mark.parametrize(
-    ("family", "seed"), [*((name, seed) for name in LLAMAS for seed in range(4)), *((name, 1) for name in STRUCTURES)]
+    ("family", "seed"),
+    [*((name, seed) for name in LLAMAS for seed in range(4)), *((name, 1) for name in STRUCTURES + MIXTURES)],
 )
 def test_no_bound_is_violated_on_random_models(family: str, seed: int) -> None:
     """Equations (12) and (13) at every position of every sequence."""

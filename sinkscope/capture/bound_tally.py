@@ -54,11 +54,12 @@ class BoundTally(Statistic):
         """
         ratio = measured_over_bound(measured, bound)
         known = ~ratio.isnan()
-        self.checked += int(known.sum())
-        self.total += float(ratio.nansum())
-        self.violations += int((ratio > 1 + self.tolerance).sum())
-        if bool(known.any()):
-            self.largest = max(self.largest, float(ratio[known].max()))
+        found = (known.sum(), ratio.nansum(), ratio.nan_to_num(0.0).max(), (ratio > 1 + self.tolerance).sum())
+        checked, total, largest, violations = torch.stack([x.double() for x in found]).tolist()  # one wait for a GPU
+        self.checked += int(checked)
+        self.total += total
+        self.largest = max(self.largest, largest)
+        self.violations += int(violations)
         if first < SAMPLED_SEQUENCES:
             self._sample(first, positions, measured, bound)
 

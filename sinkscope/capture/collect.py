@@ -12,6 +12,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from sinkscope.capture.experts_tables import experts_tables
+from sinkscope.capture.modalities_tables import modalities_tables
 from sinkscope.capture.recorder import MASSIVE_SITES, Recorder
 from sinkscope.capture.site_statistics import SiteStatistics, ValueStatistics
 from sinkscope.metrics.gradients import gradient_sink_ratio
@@ -54,6 +56,9 @@ class Collected:
 def tables(run: Collected) -> dict[str, pd.DataFrame]:
     """Every table of an analysis that applies to the model."""
     vscale = {"vscale": _vscale(run)} if run.valves else {}
+    massive = _massive(run)
+    tokens = _sequence_tokens(run)
+    experts = experts_tables(run.recorder, massive, lambda sequence, at: run.token(tokens[sequence][at]))
     return {
         "heads": _heads(run),
         "layers": _layers(run),
@@ -61,7 +66,7 @@ def tables(run: Collected) -> dict[str, pd.DataFrame]:
         "positions": _positions(run),
         "branches": _branches(run),
         "bounds": _bounds(run),
-        "massive": _massive(run),
+        "massive": massive,
         "values": _values(run),
         **vscale,
         "sequences": _sequences(run),
@@ -69,6 +74,9 @@ def tables(run: Collected) -> dict[str, pd.DataFrame]:
         "sinks": _sinks(run),
         "maps": _maps(run),
         "scatter": _scatter(run),
+        **experts,
+        **modalities_tables(run.recorder, tokens),
+        **({"learned_sinks": _learned_sinks(run)} if run.recorder.learned_sinks else {}),
     }
 
 
@@ -111,7 +119,15 @@ def _layers(run: Collected) -> pd.DataFrame:
 def _layer_sites(run: Collected) -> list[tuple[int, Site]]:
     last = run.recorder.layers - 1
     sites = [site for site in Site if site not in run.recorder.layout.absent]
-    return [(layer, site) for layer in range(last + 1) for site in sites if site is not Site.FINAL_IN or layer == last]
+    listed = [
+        (layer, site) for layer in range(last + 1) for site in sites if site is not Site.FINAL_IN or layer == last
+    ]
+    return [(layer, site) for layer, site in listed if _measured(run, layer, site)]
+
+
+def _measured(run: Collected, layer: int, site: Site) -> bool:
+    """Whether this layer has a site that others have: a mixture of experts has no down_in."""
+    return site is not Site.DOWN_IN or (layer, site) in run.recorder.sites
 
 
 def _sites(run: Collected) -> pd.DataFrame:
@@ -180,7 +196,9 @@ def _massive(run: Collected) -> pd.DataFrame:
     rows = Rows("massive")
     tokens = _sequence_tokens(run)
     for layer in range(run.recorder.layers):
-        for site in (site for site in MASSIVE_SITES if site not in run.recorder.layout.absent):
+        for site in MASSIVE_SITES:
+            if site in run.recorder.layout.absent or not _measured(run, layer, site):
+                continue
             statistics = run.recorder.sites[run.recorder.canonical(layer, site)]
             value, median = statistics.found.value.rows().cpu(), statistics.medians.rows().cpu()[:, None]
             massive = is_massive(value, median)
@@ -266,6 +284,22 @@ def _sinks(run: Collected) -> pd.DataFrame:
             position=position,
             token=[run.token(tokens[s][p]) for s, p in zip(sequence, position, strict=True)],
             alpha=heads.sink_alphas.rows().cpu().numpy(),
+        )
+    return rows.frame()
+
+
+def _learned_sinks(run: Collected) -> pd.DataFrame:
+    rows = Rows("learned_sinks")
+    for layer, sinks in sorted(run.recorder.learned_sinks.items()):
+        mass, early = (stack.rows().double().mean(0).cpu().numpy() for stack in (sinks.mass, sinks.early))
+        rows.add(
+            layer=layer,
+            head=np.arange(len(mass)),
+            logit=sinks.logits.cpu().numpy(),
+            mass=mass,
+            token_mass=1 - mass,
+            early_mass=early,
+            alpha=run.recorder.heads[layer].alpha.mean()[0].cpu().numpy(),
         )
     return rows.frame()
 

@@ -6,6 +6,7 @@ than a block of rows is held.
 Shapes: N sequences of T tokens each (no padding among them), H query heads, C columns.
 """
 
+import math
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,11 +14,14 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from sinkscope.metrics.sinks import defined_positions
 from sinkscope.models.attention import AttentionCall, scores
 
 _BLOCK_ELEMENTS = 2**21
+_BLOCK_ROWS = 64
+_CHUNK_ELEMENTS, _BAND_ROWS = 2**18, 32
 
 
 class ColumnSums(NamedTuple):
@@ -66,9 +70,16 @@ def alpha(call: AttentionCall, window: int) -> Tensor:
     Returns:
         alpha_s, float32 [N, H, S], S = max(T - T_eps + 1, 1).
     """
-    N, H, T, _ = call.q.shape
+    T = call.q.shape[2]
     if window > T:
         return weights(call, slice(0, T), slice(0, 1)).mean(2)
+    sums = _plain_band(call, window) if call.mask is None else _masked_band(call, window)
+    return sums[:, :, : defined_positions(T, window)] / window
+
+
+def _masked_band(call: AttentionCall, window: int) -> Tensor:
+    """Sums over the queries t of a[t, s], t - s < T_eps: float32 [N, H, T]."""
+    N, H, T, _ = call.q.shape
     sums = call.lse.new_zeros(N, H, T)
     position = torch.arange(T, device=call.q.device)
     block = max(window, 128)
@@ -78,7 +89,42 @@ def alpha(call: AttentionCall, window: int) -> Tensor:
         band = weights(call, rows, columns)
         outside = position[rows][:, None] - position[columns] >= window
         sums[:, :, columns] += band.masked_fill_(outside, 0.0).sum(2)
-    return sums[:, :, : defined_positions(T, window)] / window
+    return sums
+
+
+def _plain_band(call: AttentionCall, window: int) -> Tensor:
+    """The same under plain causality, as one batched product of many small blocks per diagonal of blocks.
+
+    Tokens are cut into blocks of r. Queries of block b reach into key blocks b, b-1, ..., of which only the first and
+    the last are partly outside the band. Zeros stand in for keys before the first one; what falls on them is dropped.
+    """
+    N, H, T, d = call.q.shape
+    K = call.k.shape[1]
+    r = min(max(_BAND_ROWS, window // 4), 256)
+    behind, count = -(-(window - 1) // r), -(-T // r)  # key blocks before a query's own, blocks of queries
+    q = functional.pad(call.q.float() * call.scale, (0, 0, 0, count * r - T))
+    q = q.view(N, K, H // K, count, r, d).transpose(2, 3)
+    k = functional.pad(call.k.float(), (0, 0, behind * r, count * r - T)).view(N, K, behind + count, r, d)
+    lse = functional.pad(call.lse, (0, count * r - T), value=math.inf)  # rows after the last have no weight
+    lse = lse.view(N, K, H // K, count, r, 1).transpose(2, 3)
+    sums = call.lse.new_zeros(N, K, behind + count, H // K, r)
+    within = torch.arange(r, device=q.device)
+    chunk = max(1, _CHUNK_ELEMENTS // (N * H * r * r))
+    for first in range(0, count, chunk):
+        blocks = slice(first, min(first + chunk, count))
+        rows = q[:, :, blocks].flatten(3, 4)
+        for back in range(behind + 1):
+            keys = slice(behind - back + blocks.start, behind - back + blocks.stop)
+            with torch.autocast(q.device.type, enabled=False):
+                a = (rows @ k[:, :, keys].transpose(-1, -2)).unflatten(3, (H // K, r))
+            if call.softcap is not None:
+                a.div_(call.softcap).tanh_().mul_(call.softcap)
+            a.sub_(lse[:, :, blocks]).exp_()
+            distance = back * r + within[:, None] - within
+            if back == 0 or back * r + r > window:
+                a.masked_fill_((distance < 0) | (distance >= window), 0.0)
+            sums[:, :, keys] += a.sum(-2)
+    return sums.transpose(2, 3).reshape(N, H, -1)[:, :, behind * r : behind * r + T]
 
 
 def column_sums(call: AttentionCall, columns: Tensor) -> ColumnSums:
@@ -122,8 +168,9 @@ def pooled_map(call: AttentionCall, cells: int, queries_per_cell: int) -> Tensor
     sampled = torch.linspace(0, T - 1, min(T, cells * queries_per_cell), device=call.q.device).round().long()
     row_cell = cell[sampled]
     pooled = call.lse.new_zeros(cells, cells)
-    for block in sampled.split(max(1, _BLOCK_ELEMENTS // T)):
-        keys = call.lse.new_zeros(len(block), cells).index_add_(1, cell, weights(call, block, slice(0, T))[0, 0])
+    for block in sampled.split(max(1, min(_BLOCK_ELEMENTS // T, _BLOCK_ROWS))):
+        seen = slice(0, int(block[-1]) + 1)
+        keys = call.lse.new_zeros(len(block), cells).index_add_(1, cell[seen], weights(call, block, seen)[0, 0])
         pooled.index_add_(0, cell[block], keys)
     return pooled / row_cell.bincount(minlength=cells).clamp_(min=1)[:, None]
 

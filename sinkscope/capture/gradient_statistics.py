@@ -25,8 +25,8 @@ class GradientSum(Statistic):
     total: Tensor = field(default_factory=lambda: torch.zeros(0))
 
     def update(self, grad: Tensor) -> None:
-        """Adds a gradient [N, T, D]."""
-        early = grad[:, : self.positions].sum(0, dtype=torch.float32)
+        """Adds a gradient [N, T, D], or [N, T, H, d] with D = H d."""
+        early = grad[:, : self.positions].sum(0, dtype=torch.float32).flatten(1)
         self.total = grown(self.total.to(grad.device), early.shape[0], early.shape[1:])
         self.total[: early.shape[0]] += early
 

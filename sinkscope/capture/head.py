@@ -20,8 +20,9 @@ from transformers import PreTrainedModel
 from transformers.utils.generic import ModelOutput
 
 from sinkscope.capture.passes import IGNORED, Batch
+from sinkscope.models.families import family_of
 
-_CHUNK = 2**23  # logits made at once
+CHUNK = 2**23  # logits made at once
 
 
 class HeadResult(NamedTuple):
@@ -50,17 +51,18 @@ def head_losses(model: PreTrainedModel, hidden: Tensor, batch: Batch, *, backwar
     targets = batch.targets.to(hidden.device)
     losses = torch.zeros(len(hidden), device=hidden.device)
     B, T, _ = hidden.shape
-    tokens = max(1, _CHUNK // (B * int(model.config.get_text_config().vocab_size)))
+    tokens = max(1, CHUNK // (B * int(model.config.get_text_config().vocab_size)))
     with _without_decoder(model) as decoder, torch.set_grad_enabled(backward):
         for start in range(0, T - 1, tokens):  # the last token predicts nothing
             stop = min(start + tokens, T - 1)
             chunk = hidden[:, start:stop].requires_grad_(backward)
             decoder.hidden = chunk
             logits = model(input_ids=batch.input_ids[:, start:stop].to(hidden.device), use_cache=False).logits
-            of_tokens = F.cross_entropy(
-                logits.transpose(1, 2).float(), targets[:, start + 1 : stop + 1], ignore_index=IGNORED, reduction="none"
+            wanted = targets[:, start + 1 : stop + 1]
+            of_tokens = F.cross_entropy(  # with the vocabulary last, where logits are contiguous
+                logits.flatten(0, 1).float(), wanted.flatten(), ignore_index=IGNORED, reduction="none"
             )
-            losses += of_tokens.detach().sum(1)
+            losses += of_tokens.detach().view(wanted.shape).sum(1)
             if gradient is not None:
                 gradient[:, start:stop] = torch.autograd.grad(of_tokens.sum(), chunk)[0]
     return HeadResult(losses, gradient)
@@ -89,7 +91,7 @@ class _Given(nn.Module):
 
 @contextmanager
 def _without_decoder(model: PreTrainedModel) -> Iterator[_Given]:
-    decoder = model.get_decoder()
+    decoder = family_of(model).decoder(model)
     name = next(name for name, module in model.named_modules() if module is decoder)
     parent, _, child = name.rpartition(".")
     modules = model.get_submodule(parent)._modules

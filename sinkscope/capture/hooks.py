@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sinkscope.capture.batches import MicroBatch, attended_spans
+from sinkscope.capture.experts_hooks import has_experts, recording_experts
 from sinkscope.capture.recorder import Recorder
 from sinkscope.errors import SinkscopeError
 from sinkscope.metrics.reshaping import NormAt
@@ -44,6 +45,7 @@ def recording(model: PreTrainedModel, family: Family, recorder: Recorder) -> "It
         stack.callback(hooks.remove)
         hooks.attach()
         stack.enter_context(tapped(model, hooks.observers))
+        stack.enter_context(recording_experts(model, family, recorder, hooks._current))
         yield hooks
 
 
@@ -66,14 +68,14 @@ class Hooks:
     def attach(self) -> None:
         """Puts the hooks on the model."""
         model, family = self.model, self.family
-        decoder = model.get_decoder()
+        decoder = family.decoder(model)
         self.handles.append(decoder.register_forward_pre_hook(self._begin, with_kwargs=True))
         self.handles.append(decoder.register_forward_hook(self._end))
         self.handles.append(model.get_input_embeddings().register_forward_hook(self._need_gradients))
         for layer, block in enumerate(family.decoder_layers(model)):
             self._attach_branches(block, layer)
             self._on_output(block.get_submodule(family.attention_added), layer, Site.R_ATTN, self.factor)
-            if family.down is not None:
+            if family.down is not None and not has_experts(family, block):
                 self._on_input(block.get_submodule(family.down), layer, Site.DOWN_IN)
             self._on_output(block.get_submodule(family.mlp_added), layer, Site.R_MLP, self.factor)
             self.observers[block.get_submodule(family.attention)] = self._observer(layer)
@@ -118,6 +120,8 @@ class Hooks:
                 "to 0"
             )
         input_ids = kwargs.get("input_ids", args[0] if args else None)
+        if input_ids is None and self.family.images:
+            raise SinkscopeError("image tokens are told apart by their ids: call the model with input_ids")
         shown = input_ids if input_ids is not None else kwargs["inputs_embeds"]
         self.batch = self.recorder.begin(shown.shape[0], input_ids, attended_spans(kwargs.get("attention_mask")))
 

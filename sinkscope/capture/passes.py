@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from sinkscope.errors import SinkscopeError
 from sinkscope.models.families import family_of
+from sinkscope.models.shape import context
 
 IGNORED = -100
 
@@ -55,10 +56,10 @@ def check_windows(model: PreTrainedModel, input_ids: Tensor, batch_size: int) ->
         raise SinkscopeError("--batch-size must be at least 1", exit_code=2)
     if input_ids.shape[1] < 2:
         raise SinkscopeError("a sequence needs at least 2 tokens, one to predict", exit_code=2)
-    context = getattr(model.config, "max_position_embeddings", None)
-    if context is not None and input_ids.shape[1] > context:
+    longest = context(model.config)
+    if longest is not None and input_ids.shape[1] > longest:
         raise SinkscopeError(
-            f"{input_ids.shape[1]} tokens exceed the model's context of {context}: use fewer --tokens", exit_code=2
+            f"{input_ids.shape[1]} tokens exceed the model's context of {longest}: use fewer --tokens", exit_code=2
         )
     vocabulary = len(_embedding(model).weight)
     if int(input_ids.max()) >= vocabulary or int(input_ids.min()) < 0:
@@ -84,13 +85,10 @@ def loss_sums(model: PreTrainedModel, batch: Batch) -> Tensor:
     device = input_device(model)
     positions = None if batch.positions is None else batch.positions.to(device)
     logits = model(input_ids=batch.input_ids.to(device), position_ids=positions, use_cache=False).logits
-    losses = F.cross_entropy(
-        logits[:, :-1].transpose(1, 2).float(),
-        batch.targets[:, 1:].to(logits.device),
-        ignore_index=IGNORED,
-        reduction="none",
-    )
-    return losses.sum(1)
+    # Targets move, logits stay: a slice or transpose of logits would be a copy, or a slow walk through memory.
+    targets = F.pad(batch.targets[:, 1:].to(logits.device), (0, 1), value=IGNORED)
+    losses = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="none")
+    return losses.view(targets.shape).sum(1)
 
 
 def target_counts(batch: Batch) -> Tensor:

@@ -14,14 +14,18 @@ from torch import Tensor
 from sinkscope.capture.batches import MicroBatch, Span
 from sinkscope.capture.bound_tally import BoundTally
 from sinkscope.capture.columns import cut
+from sinkscope.capture.experts import ExpertStatistics, Places, RoutingStatistics, groups
 from sinkscope.capture.gradient_statistics import GradientBlocks, GradientSum
 from sinkscope.capture.head_statistics import Covered, HeadStatistics
 from sinkscope.capture.layout import Layout
+from sinkscope.capture.learned_sinks import LearnedSinks
+from sinkscope.capture.modalities import Modalities, kinds
 from sinkscope.capture.site_statistics import PositionMean, SiteStatistics, ValueStatistics
 from sinkscope.metrics.bounds import TOLERANCE, ValueBounds, value_bounds
 from sinkscope.metrics.moments import token_norms
 from sinkscope.metrics.reshaping import NormAt, norm_bound, norm_vjp, ratio
 from sinkscope.models.attention import AttentionCall
+from sinkscope.models.routing import ExpertPart, Routing
 from sinkscope.settings import Settings
 from sinkscope.sites import Site
 
@@ -50,6 +54,12 @@ class Recorder:
         value_gradients: |dL/dv_s|^2 per kv head at the early positions, by layer.
         squared_masses: M_s^2 per kv head at the early positions, by layer.
         batches: the forward passes seen.
+        experts: the routed experts by layer, where there are some.
+        shared_experts: the shared experts by layer, as one expert.
+        routing: the routers by layer.
+        learned_sinks: learned sinks by layer, where heads have them.
+        image_ids: token ids that stand for image embeddings; empty where a model reads text alone.
+        modalities: the residual stream leaving a layer by kind of token, by layer, where there are image ids.
     """
 
     def __init__(self, settings: Settings, layers: int, layout: Layout | None = None) -> None:
@@ -69,6 +79,12 @@ class Recorder:
         self.value_gradients: dict[int, PositionMean] = {}
         self.squared_masses: dict[int, PositionMean] = {}
         self.batches: list[MicroBatch] = []
+        self.experts: dict[int, ExpertStatistics] = {}
+        self.shared_experts: dict[int, ExpertStatistics] = {}
+        self.routing: dict[int, RoutingStatistics] = {}
+        self.learned_sinks: dict[int, LearnedSinks] = {}
+        self.image_ids: tuple[int, ...] = ()
+        self.modalities: dict[int, Modalities] = {}
         massive = {self.canonical(layer, site) for layer in range(layers) for site in MASSIVE_SITES}
         self._keeps_entries = massive
 
@@ -139,13 +155,14 @@ class Recorder:
             site: where.
             batch: the forward pass.
             x: the tensor on the model's path, which is watched for its gradient.
-            rows: turns x, and its gradient, into [B, T, D].
+            rows: turns x, and its gradient, into [B, T, ...].
             factor: the site's tensor is `factor` times x, and its gradient that of x over `factor`.
         """
         key = self.canonical(layer, site)
         statistics = self.sites.setdefault(key, SiteStatistics(keeps_entries=key in self._keeps_entries))
         for _, piece in batch.pieces(rows(_times(x.detach(), factor))):
-            statistics.update(piece)
+            statistics.update(piece.flatten(2))
+        self._tell_kinds_apart(key, batch, rows(x.detach()))
 
         def sum_gradient(grad: Tensor) -> None:
             for _, piece in batch.pieces(rows(_times(grad, 1 / factor))):
@@ -197,7 +214,7 @@ class Recorder:
         projected = [(Site.V, call.v_raw)] if self.valved else []
         for site, x in ((Site.Q, call.q), (Site.K, call.k), *projected, (Site.V_SCALED, call.v)):
             self.activation(layer, site, batch, x, tokens_first)
-        self.activation(layer, Site.Y, batch, call.y, heads_merged)
+        self.activation(layer, Site.Y, batch, call.y)
         detached = detached_call(call)
         calls = [detached] if batch.spans is None else [cut(detached, *span) for span in batch.spans]
         values = self.values.setdefault(layer, ValueStatistics())
@@ -206,6 +223,8 @@ class Recorder:
             if self.valved:
                 raw = self.raw_values.setdefault(layer, ValueStatistics())
                 raw.update(token_norms(part.v_raw).transpose(1, 2))
+            if part.sink_logits is not None:
+                self.learned_sinks.setdefault(layer, LearnedSinks()).update(part, self.settings.sink_window)
         covered = self.heads.setdefault(layer, HeadStatistics(self.settings)).update(batch.first, calls)
         kv_heads = call.k.shape[1]
         bounds: list[ValueBounds] = []
@@ -224,6 +243,19 @@ class Recorder:
 
         self.watch(call.y, bound_values)
         self.watch(call.v, check_values)
+
+    def routed(self, layer: int, where: Places, routing: Routing, probabilities: Tensor) -> None:
+        """Reduces what a router decided; its layer's attention, which finds the sinks, comes before it."""
+        routers = self.routing.setdefault(layer, RoutingStatistics(probabilities.shape[1]))
+        routers.update(routing, probabilities, groups(where, self.heads[layer].sinks.rows()))
+
+    def expert(self, layer: int, where: Places, part: ExpertPart, experts: int) -> None:
+        """Reduces one routed expert's part of a forward pass."""
+        self.experts.setdefault(layer, ExpertStatistics(experts)).update(part, where)
+
+    def shared_expert(self, layer: int, where: Places, part: ExpertPart) -> None:
+        """Reduces the shared experts' part of a forward pass."""
+        self.shared_experts.setdefault(layer, ExpertStatistics(1)).update(part, where)
 
     def sink_positions(self) -> dict[int, Tensor]:
         """By layer, the positions where some head has a sink, int64 on the CPU, ascending."""
@@ -263,6 +295,15 @@ class Recorder:
         self.value_gradients.setdefault(layer, PositionMean()).update(measured[..., :early].square().transpose(1, 2))
         self.squared_masses.setdefault(layer, PositionMean()).update(mass.square().transpose(1, 2))
 
+    def _tell_kinds_apart(self, key: Key, batch: MicroBatch, x: Tensor) -> None:
+        """Reduces the residual stream by kind of token where a layer leaves it, in models that read images."""
+        left = (at for at in (key[0] - 1, key[0]) if at >= 0 and key == self.canonical(at, Site.H_OUT))
+        layer = next(left, None)
+        if not self.image_ids or layer is None or batch.input_ids is None:
+            return
+        for (_, piece), (_, ids) in zip(batch.pieces(x), batch.pieces(batch.input_ids), strict=True):
+            self.modalities.setdefault(layer, Modalities()).update(piece, kinds(ids, self.image_ids))
+
     def _gradient_sum(self, kept: dict[Key, GradientSum], key: Key) -> GradientSum:
         return kept.setdefault(key, GradientSum(self.settings.positions))
 
@@ -275,13 +316,8 @@ def _times(x: Tensor, factor: float) -> Tensor:
 
 
 def tokens_first(x: Tensor) -> Tensor:
-    """Heads concatenated: [B, H, T, d] -> [B, T, H * d]."""
-    return x.transpose(1, 2).flatten(2)
-
-
-def heads_merged(x: Tensor) -> Tensor:
-    """Heads concatenated: [B, T, H, d] -> [B, T, H * d]."""
-    return x.flatten(2)
+    """Heads side by side, without a copy: [B, H, T, d] -> [B, T, H, d]."""
+    return x.transpose(1, 2)
 
 
 def detached_call(call: AttentionCall) -> AttentionCall:

@@ -20,6 +20,7 @@ from sinkscope.capture.passes import Batch, input_device, shown, target_counts
 from sinkscope.capture.scope import Scope
 from sinkscope.interrupt import postponed_interrupts
 from sinkscope.models.attention import AttentionCall, Observer, tapped
+from sinkscope.models.families import family_of
 
 
 class Resident:
@@ -99,7 +100,7 @@ class Resident:
         device = input_device(self.model)
         positions = None if batch.positions is None else batch.positions.to(device)
         with torch.set_grad_enabled(backward):
-            decoded = self.model.get_decoder()(
+            decoded = family_of(self.model).decoder(self.model)(
                 input_ids=batch.input_ids.to(device), position_ids=positions, use_cache=False
             )
             hidden = decoded.last_hidden_state

@@ -81,6 +81,7 @@ class Scope:
         self.family = family_of(model)
         layers = len(self.family.decoder_layers(model))
         self.recorder = Recorder(self.settings, layers, layout_of(self.family))
+        self.recorder.image_ids = tuple(getattr(model.config, name) for name in self.family.images)
         self._stack = ExitStack()
         self._started = time.perf_counter()
 

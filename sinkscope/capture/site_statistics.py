@@ -13,7 +13,7 @@ from sinkscope.capture.stack import Stack
 from sinkscope.capture.statistic import Statistic, total
 from sinkscope.metrics.massive import Entries, largest_entries
 from sinkscope.metrics.moments import token_moments
-from sinkscope.metrics.order import lower_median
+from sinkscope.metrics.order import median_magnitude
 
 EARLY = slice(1, 16)  # the positions that token 0 is compared with, equation (3)
 LARGEST = 32
@@ -141,8 +141,7 @@ class SiteStatistics(Statistic):
         self.norm_max[:T] = torch.maximum(self.norm_max[:T], norms.amax(0))
         self.count += x.numel()
         self.power_sums = self.power_sums.to(x.device) + moments.power_sums
-        magnitude = x.abs().float()
-        self.medians.append(torch.stack([lower_median(sequence) for sequence in magnitude]))
+        self.medians.append(torch.stack([median_magnitude(sequence) for sequence in x]))
         self.maxima.append(moments.abs_max.amax(1))
         self.token_zero.append(norms[:, 0])
         self.early.append(norms[:, EARLY].mean(1))

@@ -66,7 +66,12 @@ Early = Annotated[int, _option("--early", _MEASURE, "Last position of the early 
 Positions = Annotated[int, _option("--positions", _MEASURE, "Early positions that get rows in the tables.")]
 Columns = Annotated[str, _option("--columns", _MEASURE, "Attention columns that get mass and bounds.", "early|all")]
 
-Stream = Annotated[bool, _option("--stream", _MODEL, "Hold one layer's weights in memory at a time.")]
+Stream = Annotated[
+    bool | None,
+    _option(
+        "--stream/--no-stream", _MODEL, "Hold one layer's weights in memory at a time; by default where it must be."
+    ),
+]
 LayerByLayer = Annotated[
     bool,
     _option("--gradient-checkpointing", _MEASURE, "Hold one layer's activations at a time, and compute them twice."),

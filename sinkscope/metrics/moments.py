@@ -31,18 +31,17 @@ def token_moments(x: Tensor) -> Moments:
     rows = x.flatten(0, -2)
     block = max(1, (_CPU_BLOCK if x.device.type == "cpu" else _GPU_BLOCK) // x.shape[-1])
     squared, largest, sums = zip(*(_block_moments(part) for part in rows.split(block)), strict=True)
-    return Moments(
-        torch.cat(squared).view(x.shape[:-1]), torch.cat(largest).view(x.shape[:-1]), torch.stack(sums).sum(0)
-    )
+    power_sums = torch.stack([power for block in sums for power in block]).double().view(-1, 4).sum(0)
+    return Moments(torch.cat(squared).view(x.shape[:-1]), torch.cat(largest).sqrt_().view(x.shape[:-1]), power_sums)
 
 
-def _block_moments(x: Tensor) -> Moments:
+def _block_moments(x: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+    """Per token the sum and the maximum of squares, and the four power sums as 0-d tensors."""
     x = x.float()
     square = x * x
     norms = square.sum(-1)
     flat, flat_square = x.flatten(), square.flatten()
-    sums = torch.stack([flat.sum(), norms.sum(), flat_square.dot(flat), flat_square.dot(flat_square)])
-    return Moments(norms, square.amax(-1).sqrt(), sums.double())
+    return norms, square.amax(-1), (flat.sum(), norms.sum(), flat_square.dot(flat), flat_square.dot(flat_square))
 
 
 def kurtosis(count: float, sums: Tensor) -> float:

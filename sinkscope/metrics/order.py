@@ -3,50 +3,58 @@
 The median of |x| is needed for every site of every layer and sequence, and selecting it with a sort or a plain
 quick-select would cost more than the forward pass it describes. Following Floyd and Rivest (1975), a strided sample
 brackets the median; one pass counts what lies below the bracket, and only the few elements inside it are selected
-from. Where the bracket misses, the plain selection runs: the result is exact either way. On a CPU numpy does the
-passes, since its comparisons and compressions are several times faster than torch's there.
+from. Where the bracket misses, the plain selection runs: the result is exact either way. On a CPU numpy does the pass,
+since its comparisons and compressions are several times faster than torch's there, and does it block by block, so that
+what it makes on the way stays in the cache.
 """
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-_SAMPLE = 4096
-_SIGMAS = 4.0
+SAMPLE = 2**14
+_SIGMAS = 3.0
+_BLOCK = 2**16
 
 
-def lower_median(x: Tensor) -> Tensor:
-    """Median of all elements, the lower of the two middle ones for an even count (`torch.median`'s convention).
+def median_magnitude(x: Tensor) -> Tensor:
+    """Median of |x| over all elements, the lower of the two middle ones for an even count (as `torch.median`).
 
     Args:
-        x: float32, any shape, at least one element, no NaN.
+        x: any shape, at least one element, no NaN.
 
     Returns:
-        A 0-d tensor.
+        A float32 0-d tensor.
     """
-    if x.numel() <= 8 * _SAMPLE or x.device.type != "cpu":
-        return x.median()
-    values = x.flatten().numpy()
-    found = _bracketed(values, (values.size - 1) // 2)
-    return x.median() if found is None else torch.tensor(found)
+    if x.numel() > 4 * SAMPLE and x.device.type == "cpu":
+        found = _bracketed(x.flatten(), (x.numel() - 1) // 2)
+        if found is not None:
+            return torch.tensor(found)
+    return x.abs().float().median()
 
 
-def _bracketed(values: "np.ndarray[Any, np.dtype[np.float32]]", rank: int) -> float | None:
-    """The element of the given rank near the middle, or None where the sample's bracket misses it."""
-    sample = np.sort(values[:: values.size // _SAMPLE | 1])
-    # The sample's quantile at 1/2 has a standard deviation of 1/(2 sqrt m): four of them on either side.
+def _bracketed(x: Tensor, rank: int) -> float | None:
+    """The magnitude of the given rank near the middle, or None where the sample's bracket misses it."""
+    sample = np.sort(np.abs(x[:: x.numel() // SAMPLE | 1].float().numpy()))
+    # The sample's quantile at 1/2 has a standard deviation of 1/(2 sqrt m): three of them on either side. A miss, once
+    # in 400 times, costs less than what a wider bracket would hold always.
     margin = math.ceil(_SIGMAS * math.sqrt(sample.size) / 2)
     low, high = sample[sample.size // 2 - margin], sample[sample.size // 2 + margin]
-    above = values >= low
-    below = values.size - np.count_nonzero(above)
-    # numpy takes a few indices much faster than it filters by a mask.
-    inside = values[np.flatnonzero(above & (values <= high))]
-    if not 0 <= rank - below < inside.size:
+    below, inside = 0, []
+    buffer = np.empty(_BLOCK, np.float32)
+    for part in x.split(_BLOCK):
+        values = np.abs(part.float().numpy(), out=buffer[: part.numel()])
+        kept = values >= low
+        below += values.size - np.count_nonzero(kept)
+        kept &= values <= high
+        # numpy takes a few indices much faster than it filters by a mask.
+        inside.append(values[np.flatnonzero(kept)])
+    candidates = np.concatenate(inside)
+    if not 0 <= rank - below < candidates.size:
         return None
-    return float(np.partition(inside, rank - below)[rank - below])
+    return float(np.partition(candidates, rank - below)[rank - below])
 
 
 def spearman(x: Tensor, y: Tensor) -> float:

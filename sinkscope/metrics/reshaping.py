@@ -46,7 +46,7 @@ def norm_vjp(grad: Tensor, x: Tensor, norm: NormAt) -> Tensor:
     inverse = torch.rsqrt(x.square().mean(-1, keepdim=True) + norm.eps)
     scaled = grad.float() * norm.gain
     along = (scaled * x).mean(-1, keepdim=True) * inverse.square()
-    return _projected(inverse * (scaled - along * x), norm)
+    return _projected(scaled.addcmul_(along, x, value=-1).mul_(inverse), norm)
 
 
 def norm_bound(x: Tensor, norm: NormAt) -> Tensor:

@@ -82,7 +82,9 @@ def tapped(model: PreTrainedModel, observers: dict[nn.Module, Observer]) -> Iter
         model: the model.
         observers: what to call for each attention module.
     """
-    before = model.config._attn_implementation
+    towers = {name: getattr(model.config, name) for name in model.config.sub_configs or ()}
+    before = {"": model.config._attn_implementation}
+    before |= {name: config._attn_implementation for name, config in towers.items() if config is not None}
     if model.config.model_type in FAMILIES and FAMILIES[model.config.model_type].intercepted:
         check_fused(model)
         kv_heads = shape_of(family_of(model), model.config).kv_heads

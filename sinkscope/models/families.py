@@ -5,10 +5,13 @@ attention branch's output in Gemma 2, so an architecture without a row is an err
 guess. `sinkscope.models.family` says what a row may say; docs/architectures.md how to add one.
 """
 
+from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sinkscope.errors import SinkscopeError
 from sinkscope.models.family import Case, Family, Feature, Norm
+from sinkscope.models.routing import Experts, scores_of_all, weighted_before
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -30,6 +33,12 @@ _OLMO_POST: dict[str, Any] = {
     "attention_post_norm": "post_attention_layernorm",
     "mlp_norm": None,
     "mlp_post_norm": "post_feedforward_layernorm",
+}
+
+_LATENT: dict[str, Any] = {
+    "head_dim": "v_head_dim",
+    "value_input": "kv_lora_rank",
+    "features": (Feature.EXPERTS, Feature.LATENT),
 }
 
 _ROWS = (
@@ -143,7 +152,65 @@ _ROWS = (
     ),
 )
 
-FAMILIES = {row.model_type: row for row in _ROWS}
+_MOE_ROWS = (
+    Family("mixtral", experts=Experts(), features=(Feature.EXPERTS, Feature.SLIDING)),
+    Family("olmoe", experts=Experts(), features=(Feature.EXPERTS, Feature.QK_NORM)),
+    Family(
+        "qwen2_moe",
+        experts=Experts(shared="mlp.shared_expert.down_proj"),
+        features=(Feature.EXPERTS, Feature.SLIDING),
+    ),
+    Family("qwen3_moe", experts=Experts(), features=(Feature.EXPERTS, Feature.QK_NORM, Feature.SLIDING)),
+    Family(
+        "deepseek_v2",
+        experts=Experts(shared="mlp.shared_experts.down_proj"),
+        notes="values of a head are kv_b_proj's; the first layers may be dense",
+        **_LATENT,
+    ),
+    Family(
+        "deepseek_v3",
+        experts=Experts(shared="mlp.shared_experts.down_proj", scoring="sigmoid"),
+        notes="as DeepSeek-V2",
+        **_LATENT,
+    ),
+    Family(
+        "gpt_oss",
+        experts=Experts(router="mlp.router"),
+        features=(Feature.EXPERTS, Feature.SINKS, Feature.SLIDING),
+    ),
+    Family(
+        "llama4_text",
+        mlp="feed_forward",
+        down="feed_forward.down_proj",
+        norm=Norm(epsilon="eps"),
+        experts=Experts(
+            module="feed_forward.experts",
+            router="feed_forward.router",
+            shared="feed_forward.shared_expert.down_proj",
+            scoring="sigmoid",
+            read=scores_of_all,
+            rerun=weighted_before,
+        ),
+        features=(Feature.EXPERTS, Feature.QK_NORM, Feature.CHUNKED, Feature.NOPE),
+        notes="experts get each token times its router weight; queries of layers without rotary embedding grow with "
+        "position",
+    ),
+)
+
+_VISION_ROWS = (
+    Family(
+        "qwen2_5_vl",
+        layers="model.language_model.layers",
+        reader="model",
+        final_norm="model.language_model.norm",
+        images=("image_token_id", "video_token_id"),
+        isolates=False,
+        features=(Feature.IMAGES, Feature.SLIDING),
+        notes="the text tower of Qwen2.5-VL; image embeddings stand among its tokens",
+    ),
+)
+
+FAMILIES = {row.model_type: row for row in (*_ROWS, *_MOE_ROWS, *_VISION_ROWS)}
 
 
 def family_of(model: "PreTrainedModel") -> Family:
@@ -154,8 +221,29 @@ def family_of(model: "PreTrainedModel") -> Family:
             one that is not supported.
     """
     model_type = model.config.model_type
+    check_multimodal(model.config)
     if model_type not in FAMILIES:
         raise SinkscopeError(
             f"architecture `{model_type}` is not supported; known: {', '.join(sorted(FAMILIES))}", exit_code=2
         )
     return FAMILIES[model_type].resolved(model.config)
+
+
+def check_multimodal(config: Any) -> None:
+    """Refuses models with towers for images or sound that have no row.
+
+    Args:
+        config: the configuration, as an object or a parsed config.json.
+
+    Raises:
+        SinkscopeError: for such a model, naming it and those whose text tower is measured.
+    """
+    get: Any = config.get if isinstance(config, Mapping) else partial(getattr, config)
+    model_type = get("model_type", None)
+    if model_type in FAMILIES or not any(get(tower, None) for tower in ("vision_config", "audio_config")):
+        return
+    measured = ", ".join(f"`{row.model_type}`" for row in FAMILIES.values() if row.images)
+    raise SinkscopeError(
+        f"`{model_type}` reads more than text, and of such models only the text tower of {measured} is measured",
+        exit_code=2,
+    )

@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, cast
 
 from sinkscope.errors import SinkscopeError
+from sinkscope.models.routing import Experts
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -48,6 +49,7 @@ class Feature(StrEnum):
 
     QK_NORM = "q/k norms"
     SLIDING = "sliding layers"
+    CHUNKED = "chunked layers"
     SOFTCAP = "softcap"
     NOPE = "layers without rotary embedding"
     LEARNED_POSITIONS = "learned positions"
@@ -56,6 +58,7 @@ class Feature(StrEnum):
     SINKS = "learned sinks"
     LATENT = "latent attention"
     EXPERTS = "experts"
+    IMAGES = "image tokens"
 
 
 @dataclass(frozen=True)
@@ -82,11 +85,13 @@ class Case:
 class Family:
     """One architecture. The defaults are Llama's.
 
-    Paths of `layers`, `final_norm` and `projection` count from the causal LM, all others from a decoder layer.
+    Paths of `layers`, `reader`, `final_norm` and `projection` count from the causal LM, all others from a decoder
+    layer.
 
     Attributes:
         model_type: `config.model_type` of transformers.
         layers: the list of decoder layers.
+        reader: the decoder, as the head calls it, which is given token ids; None for the parent of `layers`.
         final_norm: the norm before the output head; None where there is none.
         projection: module between that norm, or the last layer, and the output head, where a model has one.
         attention_norm: norm that the attention branch reads the stream through; None where it reads the stream itself.
@@ -99,12 +104,18 @@ class Family:
         mlp: module whose output is the MLP's.
         mlp_post_norm: norm of the MLP's output before it is added.
         mlp_dropout: as `attention_dropout`.
-        down: down projection of the MLP; its input is down_in. None where no module is it.
+        down: down projection of the MLP; its input is down_in. None where no module is it, and without effect in a
+            layer whose MLP is a mixture of experts.
+        experts: where mixture-of-experts layers keep their parts; None for dense families.
         parallel: both branches read the stream that enters the block.
         stream_normed: a norm stands on the stream itself, after each addition.
         residual_multiplier: configuration value that multiplies branch outputs before they are added.
         norm: how the norms compute.
+        images: configuration values with the token ids that embeddings of images are put in place of; empty for models
+            of text alone. Such a model is loaded with all its towers, and its text tower measured.
         kv_heads: configuration value that gives the number of key/value heads, or that number.
+        head_dim: configuration value that gives the channels of a value head; hidden size over heads where it is unset.
+        value_input: configuration value that gives the channels that a value is projected from.
         initializer: configuration value that gives the initializer's standard deviation.
         loose_dropouts: configuration values of dropouts that no module applies; training with them cannot be measured.
         isolates: whether documents of one window are kept apart by restarting position ids.
@@ -117,6 +128,7 @@ class Family:
 
     model_type: str
     layers: str = "model.layers"
+    reader: str | None = None
     final_norm: str | None = "model.norm"
     projection: str | None = None
     attention_norm: str | None = "input_layernorm"
@@ -129,11 +141,15 @@ class Family:
     mlp_post_norm: str | None = None
     mlp_dropout: str | None = None
     down: str | None = "mlp.down_proj"
+    experts: Experts | None = None
     parallel: bool = False
     stream_normed: bool = False
     residual_multiplier: str | None = None
     norm: Norm = Norm()
+    images: tuple[str, ...] = ()
     kv_heads: str | int = "num_key_value_heads"
+    head_dim: str = "head_dim"
+    value_input: str = "hidden_size"
     initializer: str = "initializer_range"
     loose_dropouts: tuple[str, ...] = ()
     isolates: bool = True
@@ -208,6 +224,10 @@ class Family:
             module = getattr(model.get_submodule(owner), name) if path is not None else None
             found += [module] if module is not None else []
         return found
+
+    def decoder(self, model: "nn.Module") -> "nn.Module":
+        """What a model's head calls: the module that reads token ids and returns the last hidden states."""
+        return model.get_submodule(self.reader or self.layers.rpartition(".")[0])
 
     def gain(self, norm: "nn.Module") -> "Tensor":
         """Effective gain gamma of one of the family's norms, float32 [D], or [1] where it has no weight."""

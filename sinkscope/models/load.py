@@ -16,16 +16,20 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import (
     AutoModelForCausalLM,
+    AutoModelForImageTextToText,
     AutoTokenizer,
     BitsAndBytesConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+)
 
 from sinkscope.errors import SinkscopeError
 from sinkscope.hub import looks_like_a_path
-from sinkscope.models.families import FAMILIES
+from sinkscope.models.families import FAMILIES, check_multimodal
 from sinkscope.models.folder import CONFIG, read_config, weight_files, weights_sha256
 from sinkscope.models.hub import pin
 from sinkscope.models.nf4 import repair_
@@ -159,7 +163,7 @@ def load_model(
         if quantize:  # the argument, even if None, would replace the configuration of a quantized checkpoint
             arguments["quantization_config"] = _quantizer(quantize, _compute_dtype(dtype, source.config))
         with postponed_loading(wanted=stream) as postponed:
-            model = _load_weights(source.location, name, arguments)
+            model = _load_weights(source, name, arguments)
     weights = StreamedWeights(postponed[0], placement[""]) if stream else None
     if not stream and (quantize == "nf4" or checkpoint_quantization == "bitsandbytes"):
         repair_(model)
@@ -225,13 +229,14 @@ def check_architecture(config: dict[str, Any], name: str) -> None:
         name: the model as the user named it.
 
     Raises:
-        SinkscopeError: for an encoder, an encoder-decoder, an architecture that `models.families` does not list, or a
-            configuration of one that is not supported.
+        SinkscopeError: for an encoder, an encoder-decoder, a multimodal model without a row, an architecture that
+            `models.families` does not list, or a configuration of one that is not supported.
     """
     model_type = config["model_type"]
     if model_type in FAMILIES:
         FAMILIES[model_type].check(config)
         return
+    check_multimodal(config)
     known = ", ".join(sorted(FAMILIES))
     masked = model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not config.get("is_decoder")
     if masked or config.get("is_encoder_decoder"):
@@ -296,10 +301,11 @@ def _load_tokenizer(location: str, name: str, arguments: dict[str, Any]) -> PreT
     return tokenizer
 
 
-def _load_weights(location: str, name: str, arguments: dict[str, Any]) -> PreTrainedModel:
+def _load_weights(source: _Source, name: str, arguments: dict[str, Any]) -> PreTrainedModel:
+    reads_images = FAMILIES[source.config["model_type"]].images
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            location,
+        loaded: Any = (AutoModelForImageTextToText if reads_images else AutoModelForCausalLM).from_pretrained(
+            source.location,
             use_safetensors=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # so that mismatches are reported by name, and refused below

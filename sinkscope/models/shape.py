@@ -13,6 +13,7 @@ class Shape(NamedTuple):
         kv_heads: key/value heads.
         hidden_size: channels of the residual stream.
         head_dim: channels of a value head.
+        value_input: channels that a value is projected from.
         sigma: standard deviation of the initializer.
     """
 
@@ -20,21 +21,28 @@ class Shape(NamedTuple):
     kv_heads: int
     hidden_size: int
     head_dim: int
+    value_input: int
     sigma: float
 
 
 def shape_of(family: Family, config: Any) -> Shape:
     """The sizes of a model of `family`, resolved for `config`."""
+    config = config.get_text_config()
     heads = int(config.num_attention_heads)
     named = family.kv_heads
     kv_heads = named if isinstance(named, int) else getattr(config, named, None) or heads
-    head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
+    head_dim = getattr(config, family.head_dim, None) or config.hidden_size // heads
     return Shape(
-        heads, int(kv_heads), int(config.hidden_size), int(head_dim), float(getattr(config, family.initializer))
+        heads,
+        int(kv_heads),
+        int(config.hidden_size),
+        int(head_dim),
+        int(getattr(config, family.value_input)),
+        float(getattr(config, family.initializer)),
     )
 
 
 def context(config: Any) -> int | None:
     """The longest sequence that a model can read; None where its configuration names none."""
-    longest = getattr(config, "max_position_embeddings", None)
+    longest = getattr(config.get_text_config(), "max_position_embeddings", None)
     return int(longest) if longest else None

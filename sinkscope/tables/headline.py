@@ -30,6 +30,9 @@ def headline(tables: dict[str, pd.DataFrame], epsilon: float) -> dict[str, Any]:
         "bound_violations": int(tables["bounds"]["violations"].sum()),
         **_mass_slope(tables["scatter"]),
         "alpha_norm_correlation_median": tables["layers"]["alpha_norm_correlation"].median(),
+        **_experts(tables),
+        **_learned_sinks(tables),
+        **_modalities(tables),
     }
     return {name: _plain(value) for name, value in numbers.items()}
 
@@ -119,6 +122,29 @@ def _mass_slope(scatter: pd.DataFrame) -> dict[str, Any]:
     (slope, _), covariance = np.polyfit(x, y, 1, cov=True)
     error = 1.96 * math.sqrt(covariance[0, 0])
     return dict(zip(names, (slope, slope - error, slope + error), strict=True))
+
+
+def _experts(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    """Super experts, and how far the tokens of later sinks, and the others, share position 0's experts."""
+    names = ("experts_total", "super_experts", "sink_routing_overlap", "other_routing_overlap")
+    if "experts" not in tables:
+        return dict.fromkeys(names)
+    routed = tables["experts"][tables["experts"]["kind"] == "routed"]
+    overlap = tables["routing"].set_index("group")["overlap_first"]
+    means = (overlap[overlap.index == group].mean() for group in ("sink", "other"))
+    return dict(zip(names, (len(routed), int(routed["is_super"].sum()), *means), strict=True))
+
+
+def _learned_sinks(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    mass = tables["learned_sinks"]["mass"] if "learned_sinks" in tables else pd.Series(dtype=float)
+    return {"learned_sink_mass_mean": mass.mean(), "learned_sink_mass_max": mass.max()}
+
+
+def _modalities(tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    if "modalities" not in tables:
+        return dict.fromkeys(("image_sink_share", "text_sink_share"))
+    shares = tables["modalities"].set_index("kind")["sink_share"]
+    return {f"{kind}_sink_share": shares[shares.index == kind].mean() for kind in ("image", "text")}
 
 
 def _plain(value: Any) -> Any:

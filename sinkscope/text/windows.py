@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from sinkscope.errors import SinkscopeError
 from sinkscope.text.documents import Document
@@ -54,7 +54,12 @@ def pack_for(
 
 def context_of(model: PreTrainedModel) -> int:
     """The longest window that a model can read; `LONGEST_DEFAULT` where its configuration names none."""
-    return int(getattr(model.config, "max_position_embeddings", None) or LONGEST_DEFAULT)
+    return context_in(model.config)
+
+
+def context_in(config: PretrainedConfig) -> int:
+    """The same from a configuration."""
+    return int(getattr(config.get_text_config(), "max_position_embeddings", None) or LONGEST_DEFAULT)
 
 
 def default_tokens(model: PreTrainedModel) -> int:

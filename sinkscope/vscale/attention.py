@@ -38,7 +38,7 @@ def _valved(
     """Attention over valved values; transformers' attention interface.
 
     Args:
-        module: the attention module, which has the valve as its child `vscale`.
+        module: the attention module, which has the valve as its child `vscale`; without one its values stay.
         query: [B, H, T, d].
         key: [B, K, T, d].
         value: raw values [B, K, T, d].
@@ -46,8 +46,9 @@ def _valved(
         plain: the implementation that computes the attention.
         **options: handed on.
     """
-    valve = cast("nn.Module", module.vscale)
-    return _plain_attention(module, plain)(module, query, key, valve(value), *rest, **options)
+    valve = cast("nn.Module | None", getattr(module, "vscale", None))  # a vision tower beside has none
+    values = value if valve is None else valve(value)
+    return _plain_attention(module, plain)(module, query, key, values, *rest, **options)
 
 
 def valved_fused(

@@ -99,15 +99,16 @@ def attached(model: PreTrainedModel) -> list[VScale]:
 
 
 def paper_scale(model: PreTrainedModel) -> list[Tensor]:
-    """C at theta = 0 from the initializer, equation (15) of docs/definitions.md: hidden_size * head_dim * sigma^2.
+    """C at theta = 0 from the initializer, equation (15) of docs/definitions.md: d_in * head_dim * sigma^2.
 
-    About E|v|^2 of a freshly initialized model, whose normalized inputs have unit variance per channel.
+    About E|v|^2 of a freshly initialized model, whose normalized inputs have unit variance per channel. d_in, the
+    channels that a value is projected from, is the hidden size, or the rank of a latent.
 
     Returns:
         A float32 [K] per layer.
     """
     shape = shape_of(family_of(model), model.config)
-    c = shape.hidden_size * shape.head_dim * shape.sigma**2
+    c = shape.value_input * shape.head_dim * shape.sigma**2
     return [torch.full((shape.kv_heads,), c) for _ in attention_modules(model)]
 
 

@@ -20,6 +20,11 @@ KEYS = {
     "gradient_blocks": ["layer", "position", "block_i", "block_j"],
     "sinks": ["layer", "head", "sequence", "position"],
     "maps": ["layer", "head", "kind", "row", "column"],
+    "experts": ["layer", "kind", "expert"],
+    "router": ["layer", "expert", "group"],
+    "routing": ["layer", "group"],
+    "learned_sinks": ["layer", "head"],
+    "modalities": ["layer", "kind"],
 }
 PAIR_KEYS = ["layer", "kind", "kv_head", "sequence", "position"]
 

@@ -108,6 +108,19 @@ def opt(b: Any, x: Tensor, attend: Attend, keep: Keep) -> Tensor:
     return out
 
 
+def gpt_oss(b: Any, x: Tensor, attend: Attend, keep: Keep) -> Tensor:
+    """Pre-norm; the MLP returns its router's scores too."""
+    h = keep("h_half", x + keep("r_attn", attend(keep("hn", b.input_layernorm(x)))))
+    return h + keep("r_mlp", b.mlp(keep("hn2", b.post_attention_layernorm(h)))[0])
+
+
+def llama4(b: Any, x: Tensor, attend: Attend, keep: Keep) -> Tensor:
+    """Pre-norm; a mixture of experts returns a flattened batch, and its router's logits."""
+    h = keep("h_half", x + keep("r_attn", attend(keep("hn", b.input_layernorm(x)))))
+    out = b.feed_forward(keep("hn2", b.post_attention_layernorm(h)))
+    return h + keep("r_mlp", out[0].view(h.shape) if b.is_moe_layer else out)
+
+
 def falcon(b: Any, x: Tensor, attend: Attend, keep: Keep) -> Tensor:
     """Sequential, parallel with one norm (computed once per branch), or parallel with two."""
     if not b.config.parallel_attn and not b.config.new_decoder_architecture:
@@ -167,6 +180,15 @@ _BY_CLASS = {
     "GraniteDecoderLayer": Block(granite),
     "SmolLM3DecoderLayer": Block(pre_norm),
     "StableLmDecoderLayer": Block(stablelm),
+    "MixtralDecoderLayer": Block(pre_norm),
+    "OlmoeDecoderLayer": Block(pre_norm),
+    "Qwen2MoeDecoderLayer": Block(pre_norm),
+    "Qwen3MoeDecoderLayer": Block(pre_norm),
+    "DeepseekV2DecoderLayer": Block(pre_norm),
+    "DeepseekV3DecoderLayer": Block(pre_norm),
+    "GptOssDecoderLayer": Block(gpt_oss),
+    "Qwen2_5_VLDecoderLayer": Block(pre_norm),
+    "Llama4TextDecoderLayer": Block(llama4, down="feed_forward.down_proj"),
     "GPT2Block": Block(
         gpt2,
         "attn",
@@ -196,6 +218,7 @@ def final_norm_of(model: Any) -> nn.Module | None:
     paths = {
         "GPTNeoXForCausalLM": "gpt_neox.final_layer_norm",
         "GPT2LMHeadModel": "transformer.ln_f",
+        "Qwen2_5_VLForConditionalGeneration": "model.language_model.norm",
         "FalconForCausalLM": "transformer.ln_f",
         "OPTForCausalLM": "model.decoder.final_layer_norm",
     }
@@ -221,5 +244,5 @@ def root_of(norm: Any, x: Tensor) -> Tensor:
         return (x.var(-1, correction=0) + 1e-5).sqrt()
     if name == "LayerNorm":
         return (x.var(-1, correction=0) + norm.eps).sqrt()
-    epsilon = norm.eps if name.startswith("Gemma") else norm.variance_epsilon
+    epsilon = norm.eps if name.startswith(("Gemma", "Llama4")) else norm.variance_epsilon
     return (x.square().mean(-1) + epsilon).sqrt()

@@ -82,6 +82,7 @@ def measure(
     attention_mask: Tensor | None = None,
     batch_size: int | None = None,
     document_ids: Tensor | None = None,
+    **images: Tensor,
 ) -> Measured:
     """Runs `model` on `input_ids` [N, T], forward and backward of the mean loss over all targets of the run.
 
@@ -92,6 +93,7 @@ def measure(
         batch_size: sequences per forward pass; all at once by default.
         document_ids: documents [N, T] that do not see each other, whose rotary positions start anew and whose first
             tokens are no targets.
+        images: what else the model reads, where all sequences are one batch.
     """
     model = copy.deepcopy(model).eval()
     model.set_attn_implementation("eager")
@@ -108,7 +110,7 @@ def measure(
         chosen = slice(int(some[0]), int(some[-1]) + 1)
         ids = input_ids[chosen]
         options = {"attention_mask": mask, "position_ids": positions}
-        given = {name: whole[chosen] for name, whole in options.items() if whole is not None}
+        given = {name: whole[chosen] for name, whole in options.items() if whole is not None} | images
         keeping = Keeping(model)
         with keeping as kept:
             logits = model(input_ids=ids, use_cache=False, **given).logits
@@ -226,7 +228,9 @@ class Keeping:
             attention = block.get_submodule(kind.attention)
             if hasattr(attention, "v_proj"):
                 self._output(attention.v_proj, i, "v")
-            self._input(block.get_submodule(kind.down), i, "down_in")
+            mlp = getattr(block, "mlp", getattr(block, "feed_forward", None))
+            if not hasattr(mlp, "experts"):  # experts have no common down projection
+                self._input(block.get_submodule(kind.down), i, "down_in")
         final = final_norm_of(self.model)
         if final is not None:
             self._input(final, len(self.blocks) - 1, "final_in")
@@ -292,6 +296,8 @@ class Keeping:
     def _attention(
         self, inner: Any, module: Any, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any
     ) -> Any:
+        if not hasattr(module, "layer_idx"):  # of a vision tower
+            return inner(module, query, key, value, *args, **kwargs)
         for site, tensor in (("q", query), ("k", key), ("v_scaled", value)):
             self._keep(module.layer_idx, site, tensor)
         self.scale = kwargs["scaling"]

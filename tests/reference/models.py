@@ -13,6 +13,7 @@ BOS = 3
 FAMILIES = list(families.TINY)
 LLAMAS = ["llama_mha", "llama_gqa", "mistral_window", "qwen2", "qwen3"]  # one structure, whose attention differs
 STRUCTURES = ["gemma3_text", "olmo2", "granite", "stablelm_parallel", "gpt_neox", "gpt2", "opt", "opt_stream_norm"]
+MIXTURES = ["mixtral", "deepseek_v3", "gpt_oss", "llama4_text"]
 
 
 def tiny(family: str, seed: int = 0, *, massive: bool = False, sharpness: float = 12.0) -> PreTrainedModel:

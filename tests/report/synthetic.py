@@ -44,13 +44,23 @@ class Shape:
     massive: bool = True
     backward: bool = True
     vscale: bool = False
+    experts: int = 0
+    learned_sinks: bool = False
+    images: bool = False
     seed: int = 0
+
+    def lacks(self, table: str) -> bool:
+        """Whether a model of this shape has no such table."""
+        optional = {"vscale": self.vscale, "learned_sinks": self.learned_sinks}
+        optional |= dict.fromkeys(("experts", "router", "routing"), self.experts > 0)
+        optional |= dict.fromkeys(("token_kinds", "modalities"), self.images)
+        return not optional.get(table, True)
 
 
 def synthetic(shape: Shape, **info: Any) -> Run:
     """A run; `info` replaces entries of run.info, `name` the model's name."""
     make = _Maker(shape)
-    tables = {name: getattr(make, name)() for name in NAMES if name != "vscale" or shape.vscale}
+    tables = {name: getattr(make, name)() for name in NAMES if not shape.lacks(name)}
     name = info.pop("name", "example/model-1B")
     run = Run(_info(shape, tables, name), tables)
     return Run({**run.info, **info}, tables)
@@ -181,6 +191,75 @@ class _Maker:
         layer, head = np.indices((self.shape.layers, self.shape.kv_heads)).reshape(2, -1)
         theta = 1 - 2 * self.depth[layer] + self.random.normal(0, 0.1, len(layer))
         return frame("vscale", {"layer": layer, "kv_head": head, "theta": theta, "C": np.exp(theta)})
+
+    def experts(self) -> pd.DataFrame:
+        rows = Rows("experts")
+        E = self.shape.experts
+        for layer in range(1, self.shape.layers):  # the first one is dense
+            peak = 20 * self.noise(E)
+            if self.shape.massive and layer == 2:
+                peak[E // 2] = 3000.0
+            unused = np.arange(E) == (E - 1 if E > 1 else -1)
+            rows.add(layer=layer, kind="routed", expert=np.arange(E), tokens=np.where(unused, 0, 30), share=1 / E,
+                     abs_max=np.where(unused, np.nan, 9 * self.noise(E)), abs_median=0.1, kurtosis=30.0, massive=0,
+                     output_abs_max=np.where(unused, np.nan, peak), output_position=0, output_token=WORDS[0],
+                     output_channel=7, is_super=peak > 1000)  # fmt: skip
+            rows.add(layer=layer, kind="shared", expert=0, tokens=200, share=1.0, abs_max=9.0, abs_median=0.1,
+                     kurtosis=30.0, massive=0, output_abs_max=20.0, output_position=3, output_token=WORDS[1],
+                     output_channel=1, is_super=False)  # fmt: skip
+        return rows.frame()
+
+    def _groups(self) -> list[str]:
+        return ["first", "sink", "other"] if self.shape.sinks else ["first", "other"]
+
+    def router(self) -> pd.DataFrame:
+        rows = Rows("router")
+        E = self.shape.experts
+        for layer in range(1, self.shape.layers):
+            for group in self._groups():
+                share = self.random.dirichlet(np.full(E, 0.2 if group == "first" else 2.0)) * min(2, E)
+                rows.add(layer=layer, expert=np.arange(E), group=group, tokens=np.round(100 * share).astype(int),
+                         share=share, weight=0.5)  # fmt: skip
+        return rows.frame()
+
+    def routing(self) -> pd.DataFrame:
+        rows = Rows("routing")
+        for layer in range(1, self.shape.layers):
+            for group in self._groups():
+                overlap = dict(zip(("first", "sink", "other"), self.random.uniform(0.1, 1, 3), strict=True))
+                rows.add(layer=layer, group=group, tokens=100, entropy=1.5,
+                         **{f"overlap_{name}": value for name, value in overlap.items()})  # fmt: skip
+        return rows.frame()
+
+    def learned_sinks(self) -> pd.DataFrame:
+        rows = Rows("learned_sinks")
+        for layer in range(self.shape.layers):
+            mass = self.random.uniform(0, 1, self.shape.heads)
+            rows.add(layer=layer, head=np.arange(self.shape.heads), logit=0.3, mass=mass, token_mass=1 - mass,
+                     early_mass=mass, alpha=self.alpha[layer] * (1 - mass))  # fmt: skip
+        return rows.frame()
+
+    def _image(self) -> tuple[int, int]:
+        return 1, max(self.shape.tokens // 2, 2)
+
+    def token_kinds(self) -> pd.DataFrame:
+        rows = Rows("token_kinds")
+        start, stop = self._image()
+        for sequence in range(self.shape.sequences):
+            for first, end, kind in ((0, start, "text"), (start, stop, "image"), (stop, self.shape.tokens, "text")):
+                if end > first:
+                    rows.add(sequence=sequence, start=first, stop=end, kind=kind)
+        return rows.frame()
+
+    def modalities(self) -> pd.DataFrame:
+        rows = Rows("modalities")
+        for layer in range(self.shape.layers):
+            for kind in ("first", "text", "image"):
+                share = self.random.uniform(0, 1) if kind == "first" else 0.05 * self.random.uniform(0, 1)
+                size = 900.0 if kind == "first" else 20.0
+                rows.add(layer=layer, kind=kind, tokens=100, judged=90, sinks=round(90 * share), sink_share=share,
+                         norm=size * self.noise(1)[0], norm_max=2 * size, abs_max=size)  # fmt: skip
+        return rows.frame()
 
     def sequences(self) -> pd.DataFrame:
         rows = Rows("sequences")

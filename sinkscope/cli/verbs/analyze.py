@@ -32,7 +32,7 @@ def analyze(
     early: options.Early = Settings.early,
     positions: options.Positions = Settings.positions,
     columns: options.Columns = Settings.columns,
-    stream: options.Stream = False,
+    stream: options.Stream = None,
     gradient_checkpointing: options.LayerByLayer = False,
     spill: options.Spill = None,
     out: options.Out = None,

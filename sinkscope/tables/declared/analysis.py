@@ -8,6 +8,8 @@ _KV_HEAD = ints("kv_head", "key/value head")
 _POSITION = ints("position", "token position in its sequence")
 _SEQUENCE = ints("sequence", "sequence of the run")
 _SITE = texts("site", "measured site")
+_EXPERT = ints("expert", "expert of its kind")
+_GROUP = texts("group", "first (position 0), sink (other positions where a head of the layer has a sink) or other")
 _TOKEN = texts("token", "the token that stands there")
 
 TABLES = (
@@ -181,6 +183,99 @@ TABLES = (
             _POSITION,
             floats("x", "the bound or the predictor"),
             floats("y", "the measured quantity"),
+        ),
+    ),
+    Table(
+        "experts",
+        "A layer and an expert of a mixture of experts; absent for dense models.",
+        (
+            _LAYER,
+            texts("kind", "routed, or shared (sees every token; all shared experts of a layer as one)"),
+            _EXPERT,
+            ints("tokens", "tokens given to the expert"),
+            floats("share", "its share of the layer's pairs of a token and an expert"),
+            floats("abs_max", "largest |x| at the input of its down projection (down_in); null without tokens"),
+            floats("abs_median", "median over sequences of the median |x| there of the sequence's tokens"),
+            floats("kurtosis", "Pearson's kurtosis there (normal distribution: 3), population moments"),
+            ints("massive", "entries there with |x| > 100 and 1000 times the median of the sequence's tokens there"),
+            floats("output_abs_max", "largest |x| of its output, before the router weight"),
+            ints("output_position", "position of that entry; -1 without tokens"),
+            texts("output_token", "the token that stands there"),
+            ints("output_channel", "its channel; -1 without tokens"),
+            Column(
+                "is_super",
+                "bool",
+                "",
+                "a super expert: output_abs_max above the 99.5th percentile of all routed experts' and above a "
+                "tenth of the largest, in a layer that forms massive activations",
+            ),
+        ),
+    ),
+    Table(
+        "router",
+        "A layer, a routed expert and a group of tokens that has some; absent for dense models.",
+        (
+            _LAYER,
+            _EXPERT,
+            _GROUP,
+            ints("tokens", "tokens of the group that were given to the expert"),
+            floats("share", "their share of the group's tokens; over experts it sums to the experts per token"),
+            floats("weight", "mean router weight of these tokens at the expert; null without tokens"),
+        ),
+    ),
+    Table(
+        "routing",
+        "A layer and a group of tokens that has some: how its tokens are routed; absent for dense models.",
+        (
+            _LAYER,
+            _GROUP,
+            ints("tokens", "tokens of the group"),
+            floats("entropy", "mean over them of the entropy of the router's scores over all experts", "nats"),
+            floats(
+                "overlap_first",
+                "share of its experts that a token of the group has in common with another at position 0, mean "
+                "over pairs",
+            ),
+            floats("overlap_sink", "the same with other sinks of the layer"),
+            floats("overlap_other", "the same with the remaining tokens"),
+        ),
+    ),
+    Table(
+        "learned_sinks",
+        "A layer and a query head with a learned sink logit; absent for models without.",
+        (
+            _LAYER,
+            _HEAD,
+            floats("logit", "the learned logit"),
+            floats("mass", "weight of the learned sink, mean over the queries of a sequence, then over sequences"),
+            floats("token_mass", "weight of all tokens together, 1 - mass: the rows of the attention sum to it"),
+            floats("early_mass", "mass over the queries that alpha_0 averages over"),
+            floats("alpha", "alpha of token 0 over these same queries, equation (1), mean over sequences"),
+        ),
+    ),
+    Table(
+        "token_kinds",
+        "A stretch of tokens of one kind in a sequence; absent for models of text alone.",
+        (
+            _SEQUENCE,
+            ints("start", "position of its first token"),
+            ints("stop", "position after its last token"),
+            texts("kind", "text, or image (positions that image embeddings are put in place of)"),
+        ),
+    ),
+    Table(
+        "modalities",
+        "A layer and a kind of token that there is; absent for models of text alone.",
+        (
+            _LAYER,
+            texts("kind", "first (position 0, whichever it is), text or image"),
+            ints("tokens", "tokens of the kind"),
+            ints("judged", "those at a position where alpha is defined"),
+            ints("sinks", "those where some head of the layer has a sink"),
+            floats("sink_share", "sinks over judged; null where none is judged"),
+            floats("norm", "mean |h_out| over the tokens"),
+            floats("norm_max", "largest |h_out|"),
+            floats("abs_max", "largest entry of h_out"),
         ),
     ),
 )

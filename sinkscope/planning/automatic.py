@@ -1,0 +1,79 @@
+"""The driver of an analysis where the user leaves it open: the resident one while it fits; another is announced."""
+
+import logging
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sinkscope.planning.choose import choose_driver
+from sinkscope.planning.machine import this_machine
+from sinkscope.planning.source import describe_model
+from sinkscope.settings import Settings
+from sinkscope.text.windows import LONGEST_DEFAULT, context_in
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Drive:
+    """How an analysis makes its passes.
+
+    Attributes:
+        stream: one layer's weights in memory at a time.
+        layerwise: one layer's activations in memory at a time; part of `stream`.
+    """
+
+    stream: bool
+    layerwise: bool
+
+
+def automatic_drive(
+    name: str,
+    *,
+    tokens: int | None,
+    sequences: int,
+    batch_size: int,
+    settings: Settings,
+    layerwise: bool,
+    spill: Path | None,
+    revision: str | None = None,
+    dtype: str = "auto",
+    device: str = "auto",
+    quantize: str | None = None,
+) -> Drive:
+    """Chooses by what the model needs and the machine has free; anything but the resident driver is logged.
+
+    Args:
+        name: of the model.
+        tokens: T; by default the model's context, at most 2048.
+        sequences: N.
+        batch_size: sequences per forward pass.
+        settings: what is measured.
+        layerwise: whether one layer's activations at a time are wanted anyway.
+        spill: a folder where boundary states may go.
+        revision: of a Hub model.
+        dtype: one of `models.load.DTYPES`.
+        device: where the model computes.
+        quantize: one of `models.load.QUANTIZATIONS`, or None.
+    """
+    described = describe_model(name, revision)
+    if described.unsupported is not None or described.quantization is not None:
+        return Drive(False, layerwise)  # loading says what is wrong; stored quantized weights cannot be streamed
+    machine = this_machine(spill)
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes that share this machine's memory
+    choice = choose_driver(
+        described.config,
+        tokens=tokens or min(context_in(described.config), LONGEST_DEFAULT),
+        sequences=sequences,
+        batch_size=batch_size,
+        dtype=dtype,
+        quantize=quantize,
+        device=device,
+        settings=settings,
+        spill=spill,
+        machine=replace(machine, memory=machine.memory // here),
+    )
+    stream, layers = choice.driver == "streamed", choice.driver != "resident"
+    if stream or (layers and not layerwise) or not choice.fits:
+        _log.warning("%s: %s", name, choice.reason)
+    return Drive(stream, layerwise or layers)

@@ -1,0 +1,49 @@
+"""What analyze does by itself where a model would not fit: it says so, and goes on with a driver that does."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import tiny
+from reference.models import tokens
+
+import sinkscope
+from sinkscope.planning import automatic
+from sinkscope.planning.machine import Machine, this_machine
+from sinkscope.settings import Settings
+
+
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The machine's free memory, to be set by a test."""
+    free = [2**34]
+
+    def machine(folder: Path | None) -> Machine:
+        return replace(this_machine(folder), memory=free[0], gpus=())
+
+    monkeypatch.setattr(automatic, "this_machine", machine)
+    return free
+
+
+@pytest.mark.parametrize("driver", ["resident", "layerwise", "streamed", None])
+def test_the_driver_follows_the_memory(
+    driver: str | None, memory: list[int], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shape = {"num_hidden_layers": 24, "hidden_size": 64, "intermediate_size": 512, "max_position_embeddings": 512}
+    model, ids = tiny.build("llama_gqa", **shape), tokens(1, 400)
+    folder = tiny.save(model, tmp_path)
+    needs = automatic.choose_driver(model.config, tokens=400, sequences=1).bytes
+    assert needs["resident"] > needs["layerwise"] > needs["streamed"]
+    memory[0] = int(1.02 * needs[driver] / 0.9) if driver else needs["streamed"] // 2
+    with caplog.at_level(logging.WARNING):
+        run = sinkscope.analyze(folder, input_ids=ids, settings=Settings(backward=True)).run
+    assert run.info["driver"] == {"layerwise": "layer by layer", None: "streamed"}.get(driver, driver)
+    assert bool(caplog.records) == (driver != "resident")
+    assert ("nothing fits" in caplog.text) == (driver is None)
+
+
+def test_the_choice_can_be_overruled(memory: list[int], tmp_path: Path) -> None:
+    memory[0] = 1
+    folder = tiny.save(tiny.build("llama_gqa"), tmp_path)
+    assert sinkscope.analyze(folder, input_ids=tokens(1, 30), stream=False).run.info["driver"] == "resident"
