@@ -176,6 +176,7 @@ _MOE_ROWS = (
     Family(
         "gpt_oss",
         experts=Experts(router="mlp.router"),
+        isolates=False,
         features=(Feature.EXPERTS, Feature.SINKS, Feature.SLIDING),
     ),
     Family(

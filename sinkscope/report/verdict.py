@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sinkscope.report.applicability import reason
 from sinkscope.report.published import PAPER, TRAINED, TYPICAL_GRADIENT_SINK, published_for
 from sinkscope.report.text import NOT_MEASURED, counted, number, printable
+from sinkscope.tables.applicability import reason
 from sinkscope.tables.store import Run
 
 _BASELINE, _VSCALE = "0.3B baseline", "0.3B V-scale"
