@@ -27,9 +27,9 @@ from sinkscope.settings import Settings
 
 DRIVERS = ("resident", "layerwise", "streamed")
 
-# Set so that measured peaks of small models lie below the estimate, by a tenth to a half.
-_SCRATCH = 56 * 2**20  # blocks of attention weights and of moments, whose size does not depend on the model
-_FRAGMENTED = 1.25  # freed memory that the allocator cannot hand out again
+# Set so that measured peaks of small models lie below the estimate, by less than a half.
+_SCRATCH = 40 * 2**20  # blocks of attention weights and of moments, whose size does not depend on the model
+_FRAGMENTED = 1.5  # freed memory that the allocator cannot hand out again
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,8 @@ def needs(traced: Trace, parameters: Parameters, model: PreTrainedModel, work: W
         2 * traced.state if model.dtype.itemsize == 2 else 0
     )  # inputs that the norms' hooks hold beside float32 ones
     logits = B * T * vocabulary
-    # The loss over transposed logits makes them contiguous inside its kernel, unseen by the trace.
-    whole = max(traced.peak + 4 * logits, traced.saved + taking) + parameters.layers * norms
-    chunk = min(logits, CHUNK) * (5 * 4 + model.dtype.itemsize)
+    chunk = min(logits, CHUNK) * (4 * 4 + model.dtype.itemsize) + 3 * traced.state
+    whole = max(traced.peak, traced.saved + max(taking, chunk)) + parameters.layers * norms
     one_layer = max(traced.layer_peak + taking + norms, chunk) + 2 * traced.state + parameters.largest
     batches = -(-work.sequences // B)
     states = parameters.layers + 1 if work.settings.backward else 2
@@ -124,11 +123,13 @@ def _held(part: Count) -> int:
     return part.bytes + (part.stored if part.stored != part.bytes else 0)
 
 
-def activations(model: PreTrainedModel, layers: list[nn.Module], work: Work) -> tuple[Trace, str | None]:
+def activations(
+    model: PreTrainedModel, decoder: nn.Module, layers: list[nn.Module], work: Work
+) -> tuple[Trace, str | None]:
     """The activations of one micro-batch, and a warning where they could only be bounded from the weights' shapes."""
     B, T = work.micro_batch, work.tokens
     try:
-        return trace(model, layers, B, T, backward=work.settings.backward), None
+        return trace(model, decoder, layers, B, T, backward=work.settings.backward), None
     except Exception as error:  # an architecture's own code, which may look at contents that are not there
         why = first_line(error)
         return bounded(model, layers, work), f"activations are a rough bound from the weights' shapes ({why})"
@@ -145,11 +146,10 @@ def bounded(model: PreTrainedModel, layers: list[nn.Module], work: Work) -> Trac
     size, D = model.dtype.itemsize, int(config.hidden_size)
     outputs = [[m.out_features for m in layer.modules() if isinstance(m, nn.Linear)] for layer in layers]
     of_layers = [B * T * (3 * size * sum(widths) + 12 * 4 * D) for widths in outputs]
-    logits = B * T * int(config.vocab_size) * (size + 12)
     state = B * T * D * size
     return Trace(
         saved=sum(of_layers),
-        peak=sum(of_layers) + logits,
+        peak=sum(of_layers) + max(of_layers),
         layer_peak=2 * max(of_layers),
         state=state,
         arguments=4 * state,
