@@ -147,7 +147,7 @@ def _particular(head: dict[str, Any]) -> list[Row]:
         found.append(Row("Super experts", experts, "-", "-", "whose output makes massive activations"))
         names = ("sink_routing_overlap", "other_routing_overlap")
         shares = " / ".join("none" if head.get(name) is None else number(head[name]) for name in names)
-        found.append(Row("Experts shared with token 0: sinks / others", shares, "-", "-", "share of a token's experts"))
+        found.append(Row("Experts shared with token 0: sinks / others", shares, "-", "-", "share of all"))
     if head.get("image_sink_share") is not None:
         shares = " / ".join(number(head.get(name)) for name in ("image_sink_share", "text_sink_share"))
         found.append(Row("Positions with a sink: image / text", shares, "-", "-", "mean over layers, position 0 apart"))
