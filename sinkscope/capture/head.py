@@ -22,7 +22,7 @@ from transformers.utils.generic import ModelOutput
 from sinkscope.capture.passes import IGNORED, Batch
 from sinkscope.models.families import family_of
 
-_CHUNK = 2**23  # logits made at once
+CHUNK = 2**23  # logits made at once
 
 
 class HeadResult(NamedTuple):
@@ -51,7 +51,7 @@ def head_losses(model: PreTrainedModel, hidden: Tensor, batch: Batch, *, backwar
     targets = batch.targets.to(hidden.device)
     losses = torch.zeros(len(hidden), device=hidden.device)
     B, T, _ = hidden.shape
-    tokens = max(1, _CHUNK // (B * int(model.config.get_text_config().vocab_size)))
+    tokens = max(1, CHUNK // (B * int(model.config.get_text_config().vocab_size)))
     with _without_decoder(model) as decoder, torch.set_grad_enabled(backward):
         for start in range(0, T - 1, tokens):  # the last token predicts nothing
             stop = min(start + tokens, T - 1)

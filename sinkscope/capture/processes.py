@@ -1,8 +1,8 @@
 """One analysis by several processes: each measures a share of the windows, and their recorders are merged.
 
 Sequences are independent of each other, so processes need each other twice only: after their passes they tell where
-they found sinks, since the column sums at a sink cover all sequences; and at the end all recorders go to the first process,
-one after another, over the CPU. Launched by `accelerate launch` or `torch.distributed.run`.
+they found sinks, since the column sums at a sink cover all sequences; and at the end all recorders go to the first
+process, one after another, over the CPU. Launched by `accelerate launch` or `torch.distributed.run`.
 
 A process that fails says so in the launcher's key-value store and waits until the first process has told the user. A
 thread of every other one looks there and ends its process, wherever the main thread is: in a pass that would last
@@ -30,7 +30,8 @@ from sinkscope.errors import SinkscopeError
 T = TypeVar("T")
 
 _PATIENCE = datetime.timedelta(hours=24)  # between the first process that is done with its share and the last
-_LOOK_EVERY, _GRACE, _LAST_WORDS = 0.2, 1.0, 20.0  # seconds
+_LAST_WORDS = datetime.timedelta(seconds=20)  # for the first process to tell the user
+_LOOK_EVERY, _GRACE = 0.2, 1.0  # seconds
 _FAILED, _TOLD = "sinkscope/failed", "sinkscope/told"
 
 
@@ -85,7 +86,8 @@ class Processes:
     def exchange(self, value: T) -> list[T]:
         """Every process's value, by rank."""
         values: list[Any] = [None] * self.count
-        dist.all_gather_object(values, value)
+        with _in_touch():
+            dist.all_gather_object(values, value)
         return values
 
     def agree(self, value: Any, complaint: str) -> None:
@@ -107,23 +109,24 @@ class Processes:
 
     def merge(self, recorder: Recorder) -> None:
         """Makes the first process's recorder that of the whole run, on the CPU."""
+        content = _packed(recorder)
+        sizes = self.exchange(len(content))
         if not self.main:
-            content = _packed(recorder)
-            dist.send(torch.tensor([len(content)]), dst=0)
-            dist.send(content, dst=0)
+            with _in_touch():
+                dist.send(content, dst=0)
             return
-        recorder.restore(_unpacked(_packed(recorder)))
+        recorder.restore(_unpacked(content))
         for rank in range(1, self.count):
-            size = torch.zeros(1, dtype=torch.long)
-            dist.recv(size, src=rank)
-            content = torch.empty(int(size), dtype=torch.uint8)
-            dist.recv(content, src=rank)
+            content = torch.empty(sizes[rank], dtype=torch.uint8)
+            with _in_touch():
+                dist.recv(content, src=rank)
             recorder.merge(_unpacked(content))
 
     def of_main(self, make: Callable[[], T]) -> T:
         """What the first process makes, in all of them."""
         made: list[Any] = [make() if self.main else None]
-        dist.broadcast_object_list(made, src=0)
+        with _in_touch():
+            dist.broadcast_object_list(made, src=0)
         result: T = made[0]
         return result
 
@@ -139,11 +142,11 @@ def together() -> Iterator[Processes]:
         SinkscopeError: if they cannot find each other.
     """
     try:
-        store, rank, count = next(dist.rendezvous("env://"))
+        store, rank, count = next(dist.rendezvous("env://"))  # type: ignore[attr-defined]
         dist.init_process_group("gloo", store=store, rank=rank, world_size=count, timeout=_PATIENCE)
     except (RuntimeError, ValueError) as error:
         raise SinkscopeError(f"the processes cannot find each other: {str(error).partition(chr(10))[0]}") from error
-    store = dist.PrefixStore("sinkscope", store)
+    store = dist.PrefixStore("sinkscope", store)  # type: ignore[attr-defined]
     done = threading.Event()
     threading.Thread(target=_watch, args=(store, rank, done), daemon=True).start()
     try:
@@ -156,7 +159,16 @@ def together() -> Iterator[Processes]:
     dist.destroy_process_group()
 
 
-def _tell(store: dist.Store, rank: int, error: BaseException) -> None:
+@contextmanager
+def _in_touch() -> Iterator[None]:
+    """Around what all processes do together."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise SinkscopeError("another process ended, and this one with it: its own messages say why") from error
+
+
+def _tell(store: Any, rank: int, error: BaseException) -> None:
     """Makes an error known, and waits until the first process has told the user.
 
     Raises:
@@ -167,17 +179,18 @@ def _tell(store: dist.Store, rank: int, error: BaseException) -> None:
     if not expected:
         said = f"{type(error).__name__}: {error}"
     code = getattr(error, "exit_code", 1)
-    if store.add(f"{_FAILED}/first", 1) == 1:
-        store.set(_FAILED, json.dumps({"rank": rank, "message": said, "code": code}))
+    with suppress(RuntimeError):  # the store may be gone, and with it those who would read
+        if store.add(f"{_FAILED}/first", 1) == 1:
+            store.set(_FAILED, json.dumps({"rank": rank, "message": said, "code": code}))
+        if rank:
+            store.wait([_TOLD], _LAST_WORDS)
     if rank == 0:
-        atexit.register(store.set, _TOLD, "")  # at exit the line is on the screen
-        return
-    _await_told(store)
-    if expected:
+        atexit.register(_told, store)  # at exit the line is on the screen
+    elif expected:
         raise SystemExit(code) from error
 
 
-def _watch(store: dist.Store, rank: int, done: threading.Event) -> None:
+def _watch(store: Any, rank: int, done: threading.Event) -> None:
     """Ends the process once another one has failed."""
     while not done.wait(_LOOK_EVERY):
         try:
@@ -193,15 +206,16 @@ def _watch(store: dist.Store, rank: int, done: threading.Event) -> None:
                 return
             message = " ".join(f"sinkscope: {failed['message']} (process {failed['rank']})".split())
             os.write(2, f"{message}\n".encode())
-            store.set(_TOLD, "")
+            _told(store)
         else:
-            _await_told(store)
+            with suppress(RuntimeError):
+                store.wait([_TOLD], _LAST_WORDS)
         os._exit(failed["code"])
 
 
-def _await_told(store: dist.Store) -> None:
-    with suppress(RuntimeError):  # the first process has gone without a word
-        store.wait([_TOLD], datetime.timedelta(seconds=_LAST_WORDS))
+def _told(store: Any) -> None:
+    with suppress(RuntimeError):
+        store.set(_TOLD, "")
 
 
 def _packed(recorder: Recorder) -> Tensor:

@@ -19,6 +19,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from sinkscope.capture.gradient_statistics import MAX_BLOCKS
+from sinkscope.capture.head import CHUNK
 from sinkscope.errors import first_line
 from sinkscope.planning.parameters import Count, Parameters
 from sinkscope.planning.trace import Trace, trace
@@ -26,7 +27,6 @@ from sinkscope.settings import Settings
 
 DRIVERS = ("resident", "layerwise", "streamed")
 
-_HEAD_CHUNK = 2**24  # logits that the layer-by-layer head makes at once
 # Set so that measured peaks of small models lie below the estimate, by a tenth to a half.
 _SCRATCH = 56 * 2**20  # blocks of attention weights and of moments, whose size does not depend on the model
 _FRAGMENTED = 1.25  # freed memory that the allocator cannot hand out again
@@ -102,7 +102,7 @@ def needs(traced: Trace, parameters: Parameters, model: PreTrainedModel, work: W
     logits = B * T * vocabulary
     # The loss over transposed logits makes them contiguous inside its kernel, unseen by the trace.
     whole = max(traced.peak + 4 * logits, traced.saved + taking) + parameters.layers * norms
-    chunk = min(logits, _HEAD_CHUNK) * (5 * 4 + model.dtype.itemsize)
+    chunk = min(logits, CHUNK) * (5 * 4 + model.dtype.itemsize)
     one_layer = max(traced.layer_peak + taking + norms, chunk) + 2 * traced.state + parameters.largest
     batches = -(-work.sequences // B)
     states = parameters.layers + 1 if work.settings.backward else 2

@@ -2,8 +2,8 @@
 
 Peak memory is the rise of the kernel's high-water mark of resident memory above what the process held before (the
 counter behind `ru_maxrss`), reset first through `/proc/self/clear_refs` (Linux): imports do not count, and nor does
-what an earlier, larger moment needed. Pages of memory-mapped files count while they are resident, although the kernel may
-drop them at any time; the peak of anonymous memory alone, which it cannot, is sampled beside.
+what an earlier, larger moment needed. Pages of memory-mapped files count while they are resident, although the kernel
+may drop them at any time; the peak of anonymous memory alone, which it cannot, is sampled beside.
 """
 
 import ctypes
