@@ -140,8 +140,8 @@ def _particular(head: dict[str, Any]) -> list[Row]:
     """What only some models have: learned sinks, experts, image tokens."""
     found = []
     if head.get("learned_sink_mass_mean") is not None:
-        found.append(_row("Weight of learned sinks, mean (max)", head, "learned_sink_mass_mean", "learned_sink_mass_max",
-                          remark="attention that no token gets"))  # fmt: skip
+        means = "learned_sink_mass_mean", "learned_sink_mass_max"
+        found.append(_row("Weight of learned sinks, mean (max)", head, *means, remark="attention that no token gets"))
     if head.get("experts_total") is not None:
         experts = f"{number(head['super_experts'])} of {counted(head['experts_total'], 'expert')}"
         found.append(Row("Super experts", experts, "-", "-", "whose output makes massive activations"))
