@@ -14,6 +14,8 @@ from reference.models import padded, tiny, tokens
 import sinkscope
 from sinkscope import Scope, Settings
 from sinkscope.capture.hooks import recording
+from sinkscope.capture.layerwise import Layerwise
+from sinkscope.capture.run import measure
 from sinkscope.capture.statistic import reading
 from sinkscope.metrics.experts import forming_layers, super_experts
 from sinkscope.tables.store import Run
@@ -136,6 +138,18 @@ def test_a_stored_state_and_two_merged_ones_give_the_same_tables(family: str) ->
     merged = scopes[0].run()
     for name in {"experts", "router", "routing", "learned_sinks"} & set(whole.tables):
         pd.testing.assert_frame_equal(merged[name], whole[name], rtol=1e-5, obj=name)
+
+
+@pytest.mark.parametrize("family", ["deepseek_v3", "llama4_text"])
+def test_bfloat16_routes_alike_layer_by_layer(family: str) -> None:
+    """Passes that rounded otherwise would route some tokens elsewhere."""
+    model, ids = tiny(family).bfloat16(), tokens(4, LENGTH)
+    whole, layerwise = (
+        measure(model, ids, settings=SETTINGS, batch_size=2, driver=driver) for driver in (None, Layerwise(model))
+    )
+    for name, table in whole.tables.items():
+        pd.testing.assert_frame_equal(layerwise[name], table, rtol=1e-5, atol=1e-7, obj=name)
+    assert whole.info["headline"]["bound_violations"] == 0
 
 
 def test_without_gradients() -> None:
