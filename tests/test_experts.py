@@ -10,6 +10,7 @@ from families import EXPERTS as MOE
 from reference import experts as slow
 from reference.agree import assert_table
 from reference.models import padded, tiny, tokens
+from torch import nn
 
 import sinkscope
 from sinkscope import Scope, Settings
@@ -17,6 +18,7 @@ from sinkscope.capture.hooks import recording
 from sinkscope.capture.layerwise import Layerwise
 from sinkscope.capture.run import measure
 from sinkscope.capture.statistic import reading
+from sinkscope.errors import SinkscopeError
 from sinkscope.metrics.experts import forming_layers, super_experts
 from sinkscope.tables.store import Run
 
@@ -112,6 +114,20 @@ def test_the_experts_implementation_is_restored_also_after_an_exception() -> Non
         pass
     assert model.config._experts_implementation == before
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize("replaced", [nn.Identity(), None], ids=["another module", "codes"])
+def test_quantized_experts_are_refused(replaced: nn.Module | None) -> None:
+    model = tiny("qwen3_moe")
+    mlp = model.model.layers[1].mlp
+    if replaced is None:
+        mlp.experts.down_proj = nn.Parameter(torch.zeros(6, 32, 24, dtype=torch.int8), requires_grad=False)
+    else:
+        replaced.num_experts = 6
+        mlp.experts = replaced
+    with pytest.raises(SinkscopeError, match="in 16 or 32 bit"), Scope(model, SETTINGS):
+        pass
+    assert model.config._experts_implementation != "sinkscope_experts"
 
 
 def test_micro_batches_add_up() -> None:

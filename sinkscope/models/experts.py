@@ -48,10 +48,10 @@ def tapped_experts(observers: Mapping[nn.Module, Observer | None]) -> Iterator[N
         yield
         return
     for module in observers:
-        if not hasattr(module, "_is_expert_parallel"):
+        if not hasattr(module, "_is_expert_parallel") or not _full_precision(module):
             raise SinkscopeError(
-                f"{type(module).__name__} does not use transformers' experts interface, so its experts cannot be "
-                "measured: load the model without quantized experts"
+                f"experts of the kind {type(module).__name__} cannot be measured: load the model with its experts in "
+                "16 or 32 bit"
             )
         if module._is_expert_parallel:
             raise SinkscopeError("experts that are split over processes cannot be measured")
@@ -124,6 +124,12 @@ def _project(x: Tensor, weight: Tensor, bias: Tensor | None, expert: int, *, tra
         return nn.functional.linear(x, weight[expert], None if bias is None else bias[expert])
     out = x @ weight[expert]
     return out if bias is None else out + bias[expert]
+
+
+def _full_precision(module: nn.Module) -> bool:
+    """Whether the experts' weights are numbers as they stand, not codes of quantized ones."""
+    weight = getattr(module, "down_proj", None)
+    return isinstance(weight, Tensor) and weight.is_floating_point() and weight.element_size() > 1
 
 
 def find(layer: nn.Module, path: str | None) -> nn.Module | None:
