@@ -192,6 +192,7 @@ _MOE_ROWS = (
             read=scores_of_all,
             rerun=weighted_before,
         ),
+        isolates=False,
         features=(Feature.EXPERTS, Feature.QK_NORM, Feature.CHUNKED, Feature.NOPE),
         notes="experts get each token times its router weight; queries of layers without rotary embedding grow with "
         "position",
