@@ -16,10 +16,15 @@ def is_main_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def process_count() -> int:
+    """How many processes were launched together; 1 where this one is alone."""
+    return int(os.environ["WORLD_SIZE"]) if all(name in os.environ for name in _TOLD) else 1
+
+
 @contextmanager
 def launched_together() -> "Iterator[Processes | None]":
     """The processes that were launched together; None where this one is alone."""
-    if not all(name in os.environ for name in _TOLD) or int(os.environ["WORLD_SIZE"]) < 2:
+    if process_count() < 2:
         yield None
         return
     from sinkscope.capture.processes import together

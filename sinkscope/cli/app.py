@@ -12,10 +12,10 @@ import typer
 import typer.core
 
 import sinkscope
-from sinkscope.cli.verbs import VERBS
+from sinkscope.cli.verbs import SHARED, VERBS
 from sinkscope.errors import SinkscopeError
 from sinkscope.interrupt import insistent_interrupts
-from sinkscope.launched import is_main_process
+from sinkscope.launched import is_main_process, process_count
 
 _MOMENT = 1.0  # seconds
 
@@ -117,6 +117,8 @@ def _root(
 ) -> None:
     """Measure attention sinks, gradient sinks and massive activations of causal language models."""
     _print_help(context, context.invoked_subcommand is None)
+    if process_count() > 1 and context.invoked_subcommand not in SHARED:
+        raise _UsageError(f"{context.invoked_subcommand} runs in one process; several share {', '.join(SHARED)}")
 
 
 for _verb in VERBS:

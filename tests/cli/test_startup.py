@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import sinkscope
+from sinkscope.cli import main
 
 HEAVY = ("torch", "transformers", "pandas", "matplotlib", "numpy", "pyarrow", "rich", "pydantic", "huggingface_hub")
 ROOT = str(Path(sinkscope.__file__).parents[1])
@@ -45,3 +46,14 @@ def test_runs_as_a_module() -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_verbs_that_processes_do_not_share_are_refused_under_a_launcher(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert main(["compare", "demo", "demo-vscale", "--out", "nowhere"]) == 2
+    assert capsys.readouterr().err == (
+        "sinkscope: compare runs in one process; several share analyze, finetune, pretrain (--help shows how)\n"
+    )

@@ -26,3 +26,6 @@ VERBS: tuple[Callable[..., Any], ...] = (
     report,
     track,
 )
+
+# Those that several launched processes work on together.
+SHARED = ("analyze", "finetune", "pretrain")
