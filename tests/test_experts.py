@@ -10,11 +10,15 @@ from families import EXPERTS as MOE
 from reference import experts as slow
 from reference.agree import assert_table
 from reference.models import padded, tiny, tokens
+from torch import nn
 
 import sinkscope
 from sinkscope import Scope, Settings
 from sinkscope.capture.hooks import recording
+from sinkscope.capture.layerwise import Layerwise
+from sinkscope.capture.run import measure
 from sinkscope.capture.statistic import reading
+from sinkscope.errors import SinkscopeError
 from sinkscope.metrics.experts import forming_layers, super_experts
 from sinkscope.tables.store import Run
 
@@ -112,6 +116,20 @@ def test_the_experts_implementation_is_restored_also_after_an_exception() -> Non
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
+@pytest.mark.parametrize("replaced", [nn.Identity(), None], ids=["another module", "codes"])
+def test_quantized_experts_are_refused(replaced: nn.Module | None) -> None:
+    model = tiny("qwen3_moe")
+    mlp = model.model.layers[1].mlp
+    if replaced is None:
+        mlp.experts.down_proj = nn.Parameter(torch.zeros(6, 32, 24, dtype=torch.int8), requires_grad=False)
+    else:
+        replaced.num_experts = 6
+        mlp.experts = replaced
+    with pytest.raises(SinkscopeError, match="in 16 or 32 bit"), Scope(model, SETTINGS):
+        pass
+    assert model.config._experts_implementation != "sinkscope_experts"
+
+
 def test_micro_batches_add_up() -> None:
     model, ids = tiny("olmoe"), tokens(5, LENGTH)
     runs = [sinkscope.analyze(model, input_ids=ids, batch_size=b, settings=SETTINGS).run for b in (1, 5)]
@@ -136,6 +154,18 @@ def test_a_stored_state_and_two_merged_ones_give_the_same_tables(family: str) ->
     merged = scopes[0].run()
     for name in {"experts", "router", "routing", "learned_sinks"} & set(whole.tables):
         pd.testing.assert_frame_equal(merged[name], whole[name], rtol=1e-5, obj=name)
+
+
+@pytest.mark.parametrize("family", ["deepseek_v3", "llama4_text"])
+def test_bfloat16_routes_alike_layer_by_layer(family: str) -> None:
+    """Passes that rounded otherwise would route some tokens elsewhere."""
+    model, ids = tiny(family).bfloat16(), tokens(4, LENGTH)
+    whole, layerwise = (
+        measure(model, ids, settings=SETTINGS, batch_size=2, driver=driver) for driver in (None, Layerwise(model))
+    )
+    for name, table in whole.tables.items():
+        pd.testing.assert_frame_equal(layerwise[name], table, rtol=1e-5, atol=1e-7, obj=name)
+    assert whole.info["headline"]["bound_violations"] == 0
 
 
 def test_without_gradients() -> None:

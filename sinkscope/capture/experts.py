@@ -206,6 +206,7 @@ def groups(where: Places, sinks: Tensor) -> Tensor:
         sinks: sequence, head and position of the layer's sinks, int64 [F, 3].
     """
     group = torch.full_like(where.sequence, 2)
+    sinks = sinks[sinks[:, 0] >= where.sequence[where.sequence >= 0].min()]  # of this pass
     length = int(where.position.max()) + 1
     of_sinks = sinks[:, 0] * length + sinks[:, 2]
     group[torch.isin(where.sequence * length + where.position, of_sinks)] = 1

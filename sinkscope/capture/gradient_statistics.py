@@ -1,7 +1,9 @@
 """Streaming sums of activation gradients.
 
 An optimizer step sees the gradient summed over its batch, so vectors are summed over sequences first and turned into
-norms at the very end (arXiv:2603.17771, section 4). Only the early positions need whole vectors.
+norms at the very end (arXiv:2603.17771, section 4). Only the early positions need whole vectors. Where the end is
+known, as for a layer that a layer-by-layer analysis has done, `settle` keeps the few numbers and lets the vectors go:
+those of a model of hundreds of billions of parameters would take more memory than a layer of it.
 
 Shapes: N sequences of T tokens, P early positions, D channels.
 """
@@ -19,10 +21,17 @@ MAX_BLOCKS = 32
 
 @dataclass
 class GradientSum(Statistic):
-    """Sum over sequences of a gradient at the first `positions` positions, float32 [P, D]."""
+    """Sum over sequences of a gradient at the first `positions` positions.
+
+    Attributes:
+        positions: P.
+        total: the sum, float32 [P, D]; empty once it is settled.
+        settled: its norms, float64 [P], once it is.
+    """
 
     positions: int
     total: Tensor = field(default_factory=lambda: torch.zeros(0))
+    settled: Tensor | None = None
 
     def update(self, grad: Tensor) -> None:
         """Adds a gradient [N, T, D], or [N, T, H, d] with D = H d."""
@@ -36,8 +45,14 @@ class GradientSum(Statistic):
 
     def norms(self) -> Tensor:
         """Token-wise l2 norms, float64 [P]."""
+        if self.settled is not None:
+            return self.settled
         norms: Tensor = torch.linalg.vector_norm(self.total, dim=-1, dtype=torch.float64)
         return norms
+
+    def settle(self) -> None:
+        """Keeps the norms alone; nothing may be added afterwards."""
+        self.settled, self.total = self.norms().cpu(), torch.zeros(0)
 
 
 @dataclass
@@ -46,12 +61,20 @@ class GradientBlocks(Statistic):
 
     Block b holds sequences b * size .. (b + 1) * size - 1. The size starts at 1 and doubles whenever a sequence would
     open a 33rd block, so that the number of sequences need not be known in advance.
+
+    Attributes:
+        positions: P.
+        size: sequences per block.
+        length: positions that exist.
+        sums: by block and position, float32 [blocks, P, D]; empty once they are settled.
+        settled: their inner products, once they are.
     """
 
     positions: int
     size: int = 1
     length: int = 0
     sums: Tensor = field(default_factory=lambda: torch.zeros(0))
+    settled: Tensor | None = None
 
     def update(self, first: int, grad: Tensor) -> None:
         """Adds a gradient [N, T, D] of sequences first..first+N-1."""
@@ -81,5 +104,11 @@ class GradientBlocks(Statistic):
 
     def inner_products(self) -> Tensor:
         """Inner products of every two blocks at each position that exists: float64 [P, blocks, blocks]."""
+        if self.settled is not None:
+            return self.settled
         vectors = self.sums[:, : self.length].double().transpose(0, 1)
         return vectors @ vectors.transpose(1, 2)
+
+    def settle(self) -> None:
+        """Keeps the inner products alone; nothing may be added afterwards."""
+        self.settled, self.sums = self.inner_products().cpu(), torch.zeros(0)

@@ -152,7 +152,7 @@ class Hooks:
 
         def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
             x, batch = _first(args, kwargs), self._current()
-            for site, tensor in zip(reversed(sites), (output, x), strict=False):
+            for site, tensor in zip(sites, (x, output)[-len(sites) :], strict=True):
                 self.recorder.activation(layer, site, batch, tensor, _rows(batch))
             self.recorder.norm(layer, branch, batch, x, output, self._norm_at(norm), _rows(batch))
 

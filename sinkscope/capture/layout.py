@@ -84,6 +84,8 @@ def not_applicable(family: Family) -> dict[str, str]:
         reasons["h_half"] = "both branches read h_in, so no residual stream lies between them"
     if family.down is None:
         reasons["down_in"] = "no module of its own is the down projection"
+    if family.experts is not None:
+        reasons["down_in"] = "layers with experts have one down_in per expert (table experts)"
     if family.final_norm is None:
         reasons["final_in"] = "no norm stands between the last block and the output head"
     return reasons

@@ -47,6 +47,7 @@ class Recorder:
         values: norms of the values as attention sees them per kv head, by layer.
         raw_values: the same of the projected values; only where V-scale stands between.
         first: number of the first sequence in the run; what comes before it is measured elsewhere.
+        shared: whether recorders of other processes will be merged in.
         valved: whether V-scale stands between projection and attention.
         blocks: gradient blocks at hn by layer.
         reshaped: sums of the norms' vector-Jacobian products by (layer, branch).
@@ -66,6 +67,7 @@ class Recorder:
         self.settings = settings
         self.layers = layers
         self.first = 0
+        self.shared = False
         self.layout = layout or Layout()
         self.valved = False
         self.sites: dict[Key, SiteStatistics] = {}
@@ -130,6 +132,17 @@ class Recorder:
         ids = None if input_ids is None else input_ids.detach().cpu()
         self.batches.append(MicroBatch(first, size, ids, spans))
         return self.batches[-1]
+
+    def settle(self, layer: int) -> None:
+        """Reduces the gradients of a layer that is done to what the tables need, unless others are to be merged in."""
+        if self.shared:
+            return
+        for kept in (self.gradients, self.reshaped):
+            for key, gradient in kept.items():
+                if key[0] == layer and gradient.settled is None:
+                    gradient.settle()
+        if layer in self.blocks:
+            self.blocks[layer].settle()
 
     def in_order(self) -> None:
         """Sorts what was recorded by layer, whatever the order in which a driver went through them."""

@@ -23,6 +23,7 @@ from sinkscope.capture.passes import (
 from sinkscope.capture.processes import Processes
 from sinkscope.capture.resident import Resident
 from sinkscope.capture.scope import Scope, peak_memory
+from sinkscope.models.experts import computed_alike
 from sinkscope.settings import Settings
 from sinkscope.tables.store import Run
 from sinkscope.text.packing import windows_sha256
@@ -92,8 +93,8 @@ def measure(
     batches = batches_of(input_ids[share], documents, batch_size)
     driver = driver or Resident(model, progress=progress)
     scope = Scope(model, settings, tokenizer, driver.device)
-    scope.recorder.first = share.start or 0
-    with frozen(model), memory_told(batch_size):
+    scope.recorder.first, scope.recorder.shared = share.start or 0, processes is not None
+    with frozen(model), memory_told(batch_size), computed_alike(model):
         losses = driver.sweep(scope, batches, journal)
         elsewhere = {} if processes is None else processes.sinks(scope.recorder)
         missing = scope.recorder.incomplete(elsewhere)

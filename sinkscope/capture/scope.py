@@ -139,7 +139,7 @@ class Scope:
                 "no gradient arrived: call loss.backward() inside the Scope, or use Settings(backward=False)"
             )
         for (layer, site), gradient in self.recorder.gradients.items():
-            if not bool(gradient.total.isfinite().all()):
+            if not bool(gradient.norms().isfinite().all()):
                 raise SinkscopeError(f"non-finite gradients in layer {layer} at site {site}: try float32 or bfloat16")
 
     def _token(self, token_id: int) -> str:

@@ -35,7 +35,7 @@ def stored(value: type[T]) -> type[T]:
 
 def reading() -> AbstractContextManager[None]:
     """Inside, `torch.load(weights_only=True)` knows the classes that may be stored, and still no others."""
-    allowed: Any = torch.serialization.safe_globals([*_subclasses(Statistic), *_VALUES])
+    allowed: Any = torch.serialization.safe_globals([*every_statistic(), *_VALUES])
     return allowed  # type: ignore[no-any-return]
 
 
@@ -50,7 +50,8 @@ def total(mine: Tensor, others: Tensor) -> Tensor:
     return out
 
 
-def _subclasses(base: type[Any]) -> Iterator[type[Any]]:
+def every_statistic(base: type[Statistic] = Statistic) -> Iterator[type[Statistic]]:
+    """All classes of statistics that were imported."""
     for kind in base.__subclasses__():
         yield kind
-        yield from _subclasses(kind)
+        yield from every_statistic(kind)

@@ -29,6 +29,7 @@ from sinkscope.comparison.sample import Resampled, Sample
 from sinkscope.comparison.stacked import stacked, stacked_quantization
 from sinkscope.comparison.verdicts import MARGIN, NOT_JUDGED, NOT_MEASURED, REFERENCE, verdict
 from sinkscope.errors import SinkscopeError
+from sinkscope.tables.applicability import sentences
 from sinkscope.tables.rows import Rows
 from sinkscope.tables.store import Run
 
@@ -116,7 +117,7 @@ def compare_runs(
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "reference": names[0],
         "runs": [_provenance(name, runs, names) for name in groups],
-        "notes": list(notes),
+        "notes": [*notes, *_absences(runs, names)],
         "mismatches": differing,
         "paired": paired,
         "layers_differ": len(layers) > 1,
@@ -132,6 +133,12 @@ def compare_runs(
         "headline": _headline(table),
     }
     return Run(info, {"comparison": table, **stacked(runs, names, seeds), **stacked_quantization(quantized)})
+
+
+def _absences(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
+    """What does not apply to the architectures of the runs, in sentences."""
+    found = [f"{name}: {sentence}" for name, run in zip(names, runs, strict=True) for sentence in sentences(run)]
+    return list(dict.fromkeys(found))  # once for all seeds
 
 
 def _measure(run: Run, draws: int, seed: int, stream: int) -> dict[str, _Measured]:

@@ -11,31 +11,34 @@ row computes each expert's part once more, for the routed tokens alone and witho
 Shapes as in `sinkscope.models.routing`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
 from sinkscope.errors import SinkscopeError
+from sinkscope.models.families import family_of
 from sinkscope.models.routing import ExpertPart
 
 TAP = "sinkscope_experts"
 
 
 Observer = Callable[[ExpertPart], None]
-_observers: "WeakKeyDictionary[nn.Module, Observer]" = WeakKeyDictionary()
+_observers: "WeakKeyDictionary[nn.Module, Observer | None]" = WeakKeyDictionary()
 
 
 @contextmanager
-def tapped_experts(observers: dict[nn.Module, Observer]) -> Iterator[None]:
+def tapped_experts(observers: Mapping[nn.Module, Observer | None]) -> Iterator[None]:
     """Routes the routed experts of a model through the tap, and back on exit.
 
     Args:
-        observers: what to call for each experts module; nothing is changed where there is none.
+        observers: what to call for each experts module, or None to compute it alone; nothing is changed where there are
+            no modules.
 
     Raises:
         SinkscopeError: if the experts do not use transformers' experts interface (as most quantized ones do not), or
@@ -45,10 +48,10 @@ def tapped_experts(observers: dict[nn.Module, Observer]) -> Iterator[None]:
         yield
         return
     for module in observers:
-        if not hasattr(module, "_is_expert_parallel"):
+        if not hasattr(module, "_is_expert_parallel") or not _full_precision(module):
             raise SinkscopeError(
-                f"{type(module).__name__} does not use transformers' experts interface, so its experts cannot be "
-                "measured: load the model without quantized experts"
+                f"experts of the kind {type(module).__name__} cannot be measured: load the model with its experts in "
+                "16 or 32 bit"
             )
         if module._is_expert_parallel:
             raise SinkscopeError("experts that are split over processes cannot be measured")
@@ -64,6 +67,23 @@ def tapped_experts(observers: dict[nn.Module, Observer]) -> Iterator[None]:
             _observers.pop(module, None)
         for key, config in configs.items():
             config._experts_implementation_internal = before[key]
+
+
+@contextmanager
+def computed_alike(model: PreTrainedModel) -> Iterator[None]:
+    """Computes a model's experts as the tap does wherever it runs, observed or not; nothing for dense models.
+
+    Grouped products round otherwise, and in 16 bit that can route a token elsewhere: passes that belong to one analysis
+    would be passes of different models.
+    """
+    family = family_of(model)
+    where = family.experts
+    if where is None or where.rerun is not None:
+        yield
+        return
+    found = [find(layer, where.module) for layer in family.decoder_layers(model)]
+    with tapped_experts({module: None for module in found if module is not None}):
+        yield
 
 
 def tapped_forward(module: Any, hidden_states: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
@@ -104,6 +124,12 @@ def _project(x: Tensor, weight: Tensor, bias: Tensor | None, expert: int, *, tra
         return nn.functional.linear(x, weight[expert], None if bias is None else bias[expert])
     out = x @ weight[expert]
     return out if bias is None else out + bias[expert]
+
+
+def _full_precision(module: nn.Module) -> bool:
+    """Whether the experts' weights are numbers as they stand, not codes of quantized ones."""
+    weight = getattr(module, "down_proj", None)
+    return isinstance(weight, Tensor) and weight.is_floating_point() and weight.element_size() > 1
 
 
 def find(layer: nn.Module, path: str | None) -> nn.Module | None:

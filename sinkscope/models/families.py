@@ -176,6 +176,7 @@ _MOE_ROWS = (
     Family(
         "gpt_oss",
         experts=Experts(router="mlp.router"),
+        isolates=False,
         features=(Feature.EXPERTS, Feature.SINKS, Feature.SLIDING),
     ),
     Family(
@@ -191,6 +192,7 @@ _MOE_ROWS = (
             read=scores_of_all,
             rerun=weighted_before,
         ),
+        isolates=False,
         features=(Feature.EXPERTS, Feature.QK_NORM, Feature.CHUNKED, Feature.NOPE),
         notes="experts get each token times its router weight; queries of layers without rotary embedding grow with "
         "position",

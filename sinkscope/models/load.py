@@ -27,7 +27,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
 )
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import SinkscopeError, first_line
 from sinkscope.hub import looks_like_a_path
 from sinkscope.models.families import FAMILIES, check_multimodal
 from sinkscope.models.folder import CONFIG, read_config, weight_files, weights_sha256
@@ -294,7 +294,7 @@ def _load_tokenizer(location: str, name: str, arguments: dict[str, Any]) -> PreT
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(location, **arguments)
     except Exception as error:  # the tokenizers library knows no narrower class: it raises bare Exception
-        raise SinkscopeError(f"{missing} ({_first_line(error)})") from error
+        raise SinkscopeError(f"{missing} ({first_line(error)})") from error
     # Without vocabulary files some tokenizer classes come back empty instead of failing.
     if not tokenizer("attention", add_special_tokens=False)["input_ids"]:
         raise SinkscopeError(missing)
@@ -312,7 +312,7 @@ def _load_weights(source: _Source, name: str, arguments: dict[str, Any]) -> PreT
             **arguments,
         )
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError, StrictDataclassError) as error:
-        raise SinkscopeError(f"cannot load {name}: {_first_line(error)}") from error
+        raise SinkscopeError(f"cannot load {name}: {first_line(error)}") from error
     model, report = loaded
     if report["mismatched_keys"]:
         key, stored, expected = min(report["mismatched_keys"])
@@ -355,7 +355,7 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise SinkscopeError(f"--device {name} cannot be used: {_first_line(error)}", exit_code=2) from error
+        raise SinkscopeError(f"--device {name} cannot be used: {first_line(error)}", exit_code=2) from error
     return device
 
 
@@ -363,9 +363,3 @@ def _one_of(option: str, value: str | None, choices: tuple[str | None, ...]) -> 
     if value not in choices:
         named = ", ".join(choice for choice in choices if choice is not None)
         raise SinkscopeError(f"{option} is one of {named}, not {value}", exit_code=2)
-
-
-def _first_line(error: BaseException) -> str:
-    """The first line of a message, with the next where the first only announces it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]

@@ -16,7 +16,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from sinkscope.errors import SinkscopeError
 from sinkscope.planning.estimate import Need, Work, activations, dtype_of, needs
 from sinkscope.planning.machine import Machine, this_machine
-from sinkscope.planning.parameters import Parameters, count, decoder_layers, skeleton
+from sinkscope.planning.parameters import Parameters, count, decoder_of, skeleton
 from sinkscope.planning.trace import Trace
 from sinkscope.settings import Settings
 
@@ -98,9 +98,9 @@ def choose_driver(
     free = machine.free_on(place)
     run_dtype = dtype_of(dtype, config)
     planned = skeleton(config, run_dtype)
-    layers = decoder_layers(planned)
+    decoder, layers = decoder_of(planned)
     parameters = count(planned, layers, quantize)
-    traced, warning = activations(planned, layers, work)
+    traced, warning = activations(planned, decoder, layers, work)
     needed = needs(traced, parameters, planned, work)
     driver, spilled, fits, reason = _decide(needed, place, free, machine)
     warnings = (warning,) if warning else ()

@@ -27,9 +27,9 @@ from sinkscope.settings import Settings
 
 DRIVERS = ("resident", "layerwise", "streamed")
 
-# Set so that measured peaks of small models lie below the estimate, by a tenth to a half.
-_SCRATCH = 56 * 2**20  # blocks of attention weights and of moments, whose size does not depend on the model
-_FRAGMENTED = 1.25  # freed memory that the allocator cannot hand out again
+# Set so that measured peaks of small models lie below the estimate, by less than a half.
+_SCRATCH = 40 * 2**20  # blocks of attention weights and of moments, whose size does not depend on the model
+_FRAGMENTED = 1.5  # freed memory that the allocator cannot hand out again
 
 
 @dataclass(frozen=True)
@@ -94,15 +94,15 @@ def needs(traced: Trace, parameters: Parameters, model: PreTrainedModel, work: W
     """
     B, T = work.micro_batch, work.tokens
     vocabulary = int(model.config.get_text_config().vocab_size)
-    kept = _statistics(model, parameters.layers, work)
+    vectors, numbers = _statistics(model, work)
+    at_once = {"resident": parameters.layers, "layerwise": 1, "streamed": 1}  # layers whose gradient vectors are held
     taking = B * T * traced.widest * (8 + model.dtype.itemsize)  # |x| and its float32 copy, and what the median selects
     norms = (
         2 * traced.state if model.dtype.itemsize == 2 else 0
     )  # inputs that the norms' hooks hold beside float32 ones
     logits = B * T * vocabulary
-    # The loss over transposed logits makes them contiguous inside its kernel, unseen by the trace.
-    whole = max(traced.peak + 4 * logits, traced.saved + taking) + parameters.layers * norms
-    chunk = min(logits, CHUNK) * (5 * 4 + model.dtype.itemsize)
+    chunk = min(logits, CHUNK) * (4 * 4 + model.dtype.itemsize) + 3 * traced.state
+    whole = max(traced.peak, traced.saved + max(taking, chunk)) + parameters.layers * norms
     one_layer = max(traced.layer_peak + taking + norms, chunk) + 2 * traced.state + parameters.largest
     batches = -(-work.sequences // B)
     states = parameters.layers + 1 if work.settings.backward else 2
@@ -114,7 +114,13 @@ def needs(traced: Trace, parameters: Parameters, model: PreTrainedModel, work: W
         "streamed": (part, one_layer, boundary),
     }
     return {
-        driver: Need(weights, int(activations * _FRAGMENTED), kept, states, _SCRATCH)
+        driver: Need(
+            weights,
+            int(activations * _FRAGMENTED),
+            at_once[driver] * vectors + parameters.layers * numbers,
+            states,
+            _SCRATCH,
+        )
         for driver, (weights, activations, states) in rows.items()
     }
 
@@ -124,11 +130,13 @@ def _held(part: Count) -> int:
     return part.bytes + (part.stored if part.stored != part.bytes else 0)
 
 
-def activations(model: PreTrainedModel, layers: list[nn.Module], work: Work) -> tuple[Trace, str | None]:
+def activations(
+    model: PreTrainedModel, decoder: nn.Module, layers: list[nn.Module], work: Work
+) -> tuple[Trace, str | None]:
     """The activations of one micro-batch, and a warning where they could only be bounded from the weights' shapes."""
     B, T = work.micro_batch, work.tokens
     try:
-        return trace(model, layers, B, T, backward=work.settings.backward), None
+        return trace(model, decoder, layers, B, T, backward=work.settings.backward), None
     except Exception as error:  # an architecture's own code, which may look at contents that are not there
         why = first_line(error)
         return bounded(model, layers, work), f"activations are a rough bound from the weights' shapes ({why})"
@@ -145,11 +153,10 @@ def bounded(model: PreTrainedModel, layers: list[nn.Module], work: Work) -> Trac
     size, D = model.dtype.itemsize, int(config.hidden_size)
     outputs = [[m.out_features for m in layer.modules() if isinstance(m, nn.Linear)] for layer in layers]
     of_layers = [B * T * (3 * size * sum(widths) + 12 * 4 * D) for widths in outputs]
-    logits = B * T * int(config.vocab_size) * (size + 12)
     state = B * T * D * size
     return Trace(
         saved=sum(of_layers),
-        peak=sum(of_layers) + logits,
+        peak=sum(of_layers) + max(of_layers),
         layer_peak=2 * max(of_layers),
         state=state,
         arguments=4 * state,
@@ -158,8 +165,8 @@ def bounded(model: PreTrainedModel, layers: list[nn.Module], work: Work) -> Trac
     )
 
 
-def _statistics(model: PreTrainedModel, layers: int, work: Work) -> int:
-    """Bytes of a run's reductions: gradient sums, gradient blocks, and what every head has per position."""
+def _statistics(model: PreTrainedModel, work: Work) -> tuple[int, int]:
+    """Bytes of a layer's reductions: of its gradient sums and blocks, and of what every head has per position."""
     config: Any = model.config.get_text_config()
     settings, T = work.settings, work.tokens
     D, heads = int(config.hidden_size), int(getattr(config, "num_attention_heads", None) or 1)
@@ -167,7 +174,7 @@ def _statistics(model: PreTrainedModel, layers: int, work: Work) -> int:
     positions, early = min(settings.positions, T), min(settings.early + 1, T)
     gradients = 4 * positions * (12 * D + inner) + 4 * min(MAX_BLOCKS, work.sequences) * early * D
     per_position = 8 * T * (6 * heads + 60)
-    return layers * ((gradients if settings.backward else 0) + per_position)
+    return gradients if settings.backward else 0, per_position
 
 
 def dtype_of(name: str, config: Any) -> torch.dtype:

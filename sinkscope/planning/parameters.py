@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PretrainedConfig, PreTrainedModel
 
 from sinkscope.errors import SinkscopeError, first_line
 from sinkscope.models.families import FAMILIES
@@ -65,11 +65,13 @@ def skeleton(config: PretrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
     """
     name = config.model_type
     with quiet(), shapes_only():
+        family = FAMILIES.get(name)
+        auto: Any = AutoModelForImageTextToText if family is not None and family.images else AutoModelForCausalLM
         try:
-            model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=PLANNED)
+            model = auto.from_config(config, dtype=dtype, attn_implementation=PLANNED)
         except Exception as first:  # an architecture that does not use the attention interface, or a broken config
             try:
-                model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+                model = auto.from_config(config, dtype=dtype, attn_implementation="sdpa")
             except Exception:
                 raise SinkscopeError(
                     f"transformers makes no causal LM of this `{name}`: {first_line(first)}"
@@ -78,20 +80,21 @@ def skeleton(config: PretrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
     return result
 
 
-def decoder_layers(model: PreTrainedModel) -> list[nn.Module]:
-    """The decoder layers of any causal LM: its family's, or the longest list of modules in its decoder.
+def decoder_of(model: PreTrainedModel) -> tuple[nn.Module, list[nn.Module]]:
+    """The decoder of any causal LM and its layers: as its family says, else the longest list of modules in it.
 
     Raises:
         SinkscopeError: if it has none.
     """
-    family = FAMILIES.get(model.config.model_type)
-    if family is not None:
-        return family.decoder_layers(model)
-    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList) and len(module)]
+    if model.config.model_type in FAMILIES:
+        family = FAMILIES[model.config.model_type]
+        return family.decoder(model), family.decoder_layers(model)
+    decoder: nn.Module = model.get_decoder() if hasattr(model, "get_decoder") else model.base_model
+    lists = [module for module in decoder.modules() if isinstance(module, nn.ModuleList) and len(module)]
     if not lists:
         raise SinkscopeError(f"no decoder layers found in architecture `{model.config.model_type}`")
     longest: nn.ModuleList = max(lists, key=lambda modules: len(modules))
-    return list(longest)
+    return decoder, list(longest)
 
 
 def count(model: PreTrainedModel, layers: list[nn.Module], quantize: str | None) -> Parameters:

@@ -3,7 +3,7 @@
 A formula for saved activations has to know every architecture; autograd knows them already. So the model is built on
 the meta device, where tensors have shapes and no contents, one micro-batch runs through it forward and backward, and a
 dispatch mode follows every storage from its birth to its release. The count is that of the model's own code: its norms'
-float32 copies, its experts, its logits.
+float32 copies, its experts, its rotary embeddings. The head is not run: its logits are made a chunk at a time.
 
 Attention runs as the fused operator that the attention tap uses, which saves q, k, v, its output and one number per
 row, and never a T x T tensor.
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
@@ -30,8 +31,8 @@ class Trace:
     """Bytes of activations of one micro-batch.
 
     Attributes:
-        saved: what autograd keeps of all layers together, from the embedding to the final norm.
-        peak: the most that is alive at any time, from the embedding to the end of the backward pass.
+        saved: what is alive between the passes, from the embedding to the final norm.
+        peak: the most that is alive at any time of both.
         layer_peak: the same for the layer that needs most, run on its own forward and backward.
         state: one hidden state [B, T, D].
         arguments: what layers are handed beside the hidden state, as rotary embeddings, once for all layers.
@@ -48,11 +49,20 @@ class Trace:
     attention_pairs: int
 
 
-def trace(model: PreTrainedModel, layers: list[nn.Module], batch_size: int, tokens: int, *, backward: bool) -> Trace:
-    """Follows one micro-batch through a model.
+def trace(
+    model: PreTrainedModel,
+    decoder: nn.Module,
+    layers: list[nn.Module],
+    batch_size: int,
+    tokens: int,
+    *,
+    backward: bool,
+) -> Trace:
+    """Follows one micro-batch through a model's decoder, forward and backward; the head is not run.
 
     Args:
         model: on the meta device, frozen, made with the attention implementation `PLANNED`.
+        decoder: the module that reads token ids and returns the last hidden states.
         layers: its decoder layers.
         batch_size: sequences of the micro-batch.
         tokens: tokens of each.
@@ -63,31 +73,26 @@ def trace(model: PreTrainedModel, layers: list[nn.Module], batch_size: int, toke
     """
     ids = torch.zeros(batch_size, tokens, dtype=torch.long, device="meta")
     calls: dict[nn.Module, tuple[tuple[Any, ...], dict[str, Any]]] = {}
-    ends: list[int] = []
     widths: set[int] = set()
     live = _LiveBytes(model)
     handles = [model.get_input_embeddings().register_forward_hook(_needs_gradient(backward))]
     for layer in layers:
         handles.append(layer.register_forward_pre_hook(_noting(calls), with_kwargs=True))
-        handles.append(layer.register_forward_hook(lambda *_: ends.append(live.now)))
         handles += [part.register_forward_hook(_widening(widths)) for part in layer.modules()]
     try:
-        with live, torch.set_grad_enabled(backward):
-            logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
-            losses = F.cross_entropy(logits[:, :-1].transpose(1, 2).float(), ids[:, 1:], reduction="none")
+        with live, _fused_everywhere(), torch.set_grad_enabled(backward):
+            hidden = decoder(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)[0]
+            saved = live.now
             if backward:
-                del logits  # as a caller that keeps the losses alone lets go of them
-                losses.sum().backward()
+                hidden.backward(torch.empty_like(hidden))
     finally:
         for handle in handles:
             handle.remove()
-    hidden = {layer: _hidden(*call) for layer, call in calls.items()}
-    first = hidden[layers[0]]
-    unique = {id(layer): layer for layer in _different(layers)}
+    first = _hidden(*calls[layers[0]])
     return Trace(
-        saved=max(ends),
+        saved=saved,
         peak=live.peak,
-        layer_peak=max(_layer_peak(layer, *calls[layer], backward=backward) for layer in unique.values()),
+        layer_peak=max(_layer_peak(layer, *calls[layer], backward=backward) for layer in _different(layers)),
         state=first.numel() * first.element_size(),
         arguments=_arguments(calls),
         widest=max(widths),
@@ -140,7 +145,7 @@ def _layer_peak(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any],
     for tensor in tree_leaves((args, kwargs)):
         if isinstance(tensor, Tensor):
             live._alive[tensor.untyped_storage()._cdata] = None
-    with live, torch.set_grad_enabled(backward):
+    with live, _fused_everywhere(), torch.set_grad_enabled(backward):
         output = layer(*args, **kwargs)
         output = output[0] if isinstance(output, tuple) else output
         if backward:
@@ -211,10 +216,17 @@ def _attention(
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Attention as the tap computes it, for shapes only; transformers' attention interface."""
-    output, _ = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-        query, key, value, 0.0, True, attn_mask=None, scale=scaling
-    )
-    return output.transpose(1, 2).contiguous(), None
+    return _fused(query, key, value, scale=scaling).transpose(1, 2).contiguous(), None
+
+
+def _fused(query: Tensor, key: Tensor, value: Tensor, *_: Any, scale: float | None = None, **__: Any) -> Tensor:
+    """The fused operator's output [B, H, T, e]; it wants one head dimension, as the tap gives it by padding."""
+    d, e = query.shape[-1], value.shape[-1]
+    size = max(d, e)
+    query, key, value = (F.pad(x, (0, size - x.shape[-1])) if x.shape[-1] < size else x for x in (query, key, value))
+    output, _ = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, key, value, 0.0, True, scale=scale)
+    result: Tensor = output[..., :e]
+    return result
 
 
 @contextmanager
@@ -222,6 +234,11 @@ def shapes_only() -> Iterator[None]:
     """Builds models whose tensors have no contents."""
     with torch.device("meta"):
         yield
+
+
+def _fused_everywhere() -> Any:
+    """Architectures that call torch's attention themselves get the fused operator too."""
+    return mock.patch.object(F, "scaled_dot_product_attention", _fused)
 
 
 AttentionInterface.register(PLANNED, _attention)

@@ -6,9 +6,9 @@ a finished model cannot say what caused what, so no sentence does.
 
 from typing import Any
 
-from sinkscope.report.applicability import reason
 from sinkscope.report.published import TYPICAL_GRADIENT_SINK
 from sinkscope.report.text import counted, number, quoted
+from sinkscope.tables.applicability import reason
 from sinkscope.tables.store import Run
 from sinkscope.tables.thresholds import GRADIENT_SINK, LARGE_RATIO
 

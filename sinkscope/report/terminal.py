@@ -6,10 +6,10 @@ from rich.console import Console, ConsoleOptions, Group, JustifyMethod, RenderRe
 from rich.table import Table
 from rich.text import Text
 
-from sinkscope.report.applicability import sentences
 from sinkscope.report.findings import findings
 from sinkscope.report.plain import Plain
 from sinkscope.report.verdict import HEADER, data_line, model_line, public_rows, rows
+from sinkscope.tables.applicability import sentences
 from sinkscope.tables.store import Run
 
 _SIDES: tuple[JustifyMethod, ...] = ("left", "right", "right", "right", "left")

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sinkscope.report.applicability import reason
 from sinkscope.report.published import PAPER, TRAINED, TYPICAL_GRADIENT_SINK, published_for
 from sinkscope.report.text import NOT_MEASURED, counted, number, printable
+from sinkscope.tables.applicability import reason
 from sinkscope.tables.store import Run
 
 _BASELINE, _VSCALE = "0.3B baseline", "0.3B V-scale"
@@ -59,6 +59,7 @@ def rows(run: Run) -> list[Row]:
         _row("Massive activations (5), entries", head, "massive_count", remark=_massive(head)),
         _row("Rank correlation of alpha and norm", head, "alpha_norm_correlation_median", remark="median over layers"),
     ]  # fmt: skip
+    forward += _particular(head)
     return forward + (_backward(run, head) if run.backward else [])
 
 
@@ -117,7 +118,7 @@ def _backward(run: Run, head: dict[str, Any]) -> list[Row]:
         quartiles = NOT_APPLICABLE
     return [
         Row("Gradient-sink ratio (6), median (quartiles)", quartiles, *_references("gradient_sink_median"), others),
-        Row("Gradient at token 0 by q / k / v (7)", _shares(shares), "-", "-", "causal softmax: none by q"),
+        Row("Gradient at token 0 by q / k / v (7)", _shares(shares), "-", "-", _first_query(head)),
         Row("Slope of gradient on mass (11), 95 % interval", slope, "-", "-", "1: gradients add up coherently"),
         Row(
             "Bounds (12), (13): violations of checks",
@@ -127,6 +128,30 @@ def _backward(run: Run, head: dict[str, Any]) -> list[Row]:
             "anything but 0 is a wrong measurement",
         ),
     ]
+
+
+def _first_query(head: dict[str, Any]) -> str:
+    if head.get("learned_sink_mass_mean") is None:
+        return "causal softmax: none by q"
+    return "with learned sinks q may have some"
+
+
+def _particular(head: dict[str, Any]) -> list[Row]:
+    """What only some models have: learned sinks, experts, image tokens."""
+    found = []
+    if head.get("learned_sink_mass_mean") is not None:
+        means = "learned_sink_mass_mean", "learned_sink_mass_max"
+        found.append(_row("Weight of learned sinks, mean (max)", head, *means, remark="attention that no token gets"))
+    if head.get("experts_total") is not None:
+        experts = f"{number(head['super_experts'])} of {counted(head['experts_total'], 'expert')}"
+        found.append(Row("Super experts", experts, "-", "-", "whose output makes massive activations"))
+        names = ("sink_routing_overlap", "other_routing_overlap")
+        shares = " / ".join("none" if head.get(name) is None else number(head[name]) for name in names)
+        found.append(Row("Experts shared with token 0: sinks / others", shares, "-", "-", "share of all"))
+    if head.get("image_sink_share") is not None:
+        shares = " / ".join(number(head.get(name)) for name in ("image_sink_share", "text_sink_share"))
+        found.append(Row("Positions with a sink: image / text", shares, "-", "-", "mean over layers, position 0 apart"))
+    return found
 
 
 def _row(

@@ -3,6 +3,8 @@
 Run as a script: reads launches as JSON from stdin, and writes what came of each as JSON.
 """
 
+import atexit
+import gc
 import json
 import os
 import signal
@@ -92,7 +94,10 @@ def _run(one: Launch, rank: int, port: int) -> None:
     defaults["every"] = 0.0
     _happens(one, rank)
     sys.argv = ["sinkscope", *one.arguments]
-    sys.exit(main(one.arguments))
+    code = main(one.arguments)
+    sys.stdout.flush()
+    atexit._run_exitfuncs()
+    os._exit(code)  # without taking everything apart that the forks share
 
 
 def _launched(one: Launch, folder: Path) -> Ended:
@@ -121,6 +126,7 @@ if __name__ == "__main__":
     from sinkscope.models.load import load
 
     load("demo")  # once for all forks: what loading itself loads
+    gc.freeze()
     sinkscope.report.render.render = lambda *_: None  # type: ignore[assignment]  # for time
     ended = [_launched(Launch(**one), Path(sys.argv[1])) for one in json.load(sys.stdin)]
     print(json.dumps([asdict(one) for one in ended]))

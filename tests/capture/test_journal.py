@@ -5,21 +5,24 @@ import random
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import families
 import pandas as pd
 import pytest
 import tiny
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from sinkscope import api
 from sinkscope.capture.journal import Journal, restore
 from sinkscope.capture.recorder import Recorder
 from sinkscope.capture.resident import Resident
 from sinkscope.capture.run import measure
-from sinkscope.capture.statistic import Statistic
+from sinkscope.capture.statistic import Statistic, every_statistic
 from sinkscope.cli import main
 from sinkscope.errors import SinkscopeError
 from sinkscope.settings import Settings
@@ -31,6 +34,10 @@ ROOT = Path(__file__).parents[2]
 SEQUENCES = 7
 SETTINGS = Settings(sink_epsilon=0.04, sink_window=8, early=7, positions=16)
 IDS = torch.randint(2, 258, (SEQUENCES, 24), generator=torch.Generator().manual_seed(0))
+MODELS: dict[str, Callable[[], PreTrainedModel]] = {
+    "valved": lambda: attach_(tiny.build("llama_gqa")),
+    "experts": lambda: families.tiny("gpt_oss"),  # and learned sinks
+}
 REQUEST: dict[str, Any] = {"model": {"name": "x", "dtype": "float32"}, "batch_size": 1}
 
 # Analyzes again and again in children of one process, each of which kills itself at a save: `during` it, with half of
@@ -59,11 +66,12 @@ def child(out, mode, at, resume):
     journal.replace = strikes
     journal.Journal.__init__.__kwdefaults__["every"] = 0.0
     settings = Settings(sink_epsilon=0.04, sink_window=8, early=7, positions=16)
-    analysis = api.analyze(sys.argv[1], sequences=7, tokens=24, settings=settings, out=out, resume=resume)
+    options = {"data": sys.argv[2], "sequences": 7, "tokens": 24, "settings": settings}
+    analysis = api.analyze(sys.argv[1], **options, out=out, resume=resume)
     write_run(analysis.run, Path(out))
     analysis.journal.discard()
 
-for attempt in sys.argv[2:]:
+for attempt in sys.argv[3:]:
     out, mode, at, resume = attempt.split(",")
     number = os.fork()
     if not number:
@@ -73,9 +81,9 @@ for attempt in sys.argv[2:]:
 """
 
 
-def attempts(model: Path, *these: tuple[Path, str, int, str]) -> list[int]:
+def attempts(model: Path, text: Path, *these: tuple[Path, str, int, str]) -> list[int]:
     """Analyzes, saving after every micro-batch; says which signal ended each attempt, negative, or 0."""
-    command = [sys.executable, "-c", DIES, str(model), *(",".join(map(str, attempt)) for attempt in these)]
+    command = [sys.executable, "-c", DIES, str(model), str(text), *(",".join(map(str, attempt)) for attempt in these)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -88,16 +96,15 @@ def same(one: Run, other: Run) -> None:
         pd.testing.assert_frame_equal(table, other[name], check_exact=True)
 
 
-def measured(journal: Journal | None = None, driver: Resident | None = None) -> Run:
-    driver = driver or Stops(-1)
+def measured(driver: Resident, journal: Journal | None = None) -> Run:
     return measure(driver.model, IDS, settings=SETTINGS, batch_size=2, journal=journal, driver=driver)
 
 
 class Stops(Resident):
     """Fails at a micro-batch, after its forward and backward pass."""
 
-    def __init__(self, at: int) -> None:
-        super().__init__(attach_(tiny.build("llama_gqa")))
+    def __init__(self, name: str, at: int) -> None:
+        super().__init__(MODELS[name]())
         self.left = at
 
     def _forward_backward(self, *arguments: Any) -> list[float]:
@@ -108,12 +115,16 @@ class Stops(Resident):
         return losses
 
 
+@pytest.mark.slow
 def test_kills_change_nothing(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
     whole, cut, torn = tmp_path / "whole", tmp_path / "cut", tmp_path / "torn"
+    text = tmp_path / "text.txt"
+    text.write_text("".join(f"line {n} of {n * n}, " for n in range(40)))
     chance = random.Random(1)
     kills = [(cut, chance.choice(["during", "after"]), chance.randint(1, 2), "resume") for _ in range(5)]
     ended = attempts(
         tiny_folders["llama_gqa"],
+        text,
         (whole, "never", 0, ""),
         *kills,
         (cut, "never", 0, "resume"),
@@ -121,7 +132,7 @@ def test_kills_change_nothing(tiny_folders: dict[str, Path], tmp_path: Path) -> 
     )
     assert ended == [0, *[-signal.SIGKILL] * 5, 0, -signal.SIGKILL]
     same(read_run(whole), read_run(cut))
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".torn.analysis", "cut", "whole"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".torn.analysis", "cut", "text.txt", "whole"]
 
     folder = tmp_path / ".torn.analysis"
     assert len(list(folder.glob(".state-0.pt.*"))) == 1  # the half of the third state
@@ -132,26 +143,27 @@ def test_kills_change_nothing(tiny_folders: dict[str, Path], tmp_path: Path) -> 
     assert not list(folder.glob(".state-0.pt.*"))
 
 
-@pytest.mark.parametrize("at", [1, 2, 4])
-def test_every_statistic_comes_back_exactly(tmp_path: Path, at: int) -> None:
+@pytest.mark.parametrize(("name", "at"), [("valved", 1), ("valved", 4), ("experts", 2)])
+def test_every_statistic_comes_back_exactly(tmp_path: Path, name: str, at: int) -> None:
     with pytest.raises(RuntimeError, match="stopped"):
-        measured(Journal(tmp_path / "run", REQUEST, resume=False, force=False, every=0), Stops(at))
+        measured(Stops(name, at), Journal(tmp_path / "run", REQUEST, resume=False, force=False, every=0))
     journal = Journal(tmp_path / "run", REQUEST, resume=True, force=False, every=0)
     assert journal.begun == (at > 1)
-    resumed = Stops(-1)
-    same(measured(), measured(journal, resumed))
+    resumed = Stops(name, -1)
+    same(measured(Stops(name, -1)), measured(resumed, journal))
     assert resumed.left == -1 - (5 - at)  # what was saved was not run again
     journal.discard()
     assert not list(tmp_path.iterdir())
 
 
-def test_everything_a_recorder_holds_is_a_statistic_that_merges(tmp_path: Path) -> None:
-    driver = Stops(0)
+@pytest.mark.parametrize("name", MODELS)
+def test_everything_a_recorder_holds_is_a_statistic_that_merges(tmp_path: Path, name: str) -> None:
+    driver = Stops(name, 0)
     journal = Journal(tmp_path / "run", REQUEST, resume=False, force=False, every=0)
-    measured(journal, driver)
+    measured(driver, journal)
     saved = journal.load()
     assert saved is not None
-    recorder = Recorder(SETTINGS, 2)
+    recorder = Recorder(SETTINGS, 3)
     restore(recorder, saved)
     kept = [kept for kept in vars(recorder).values() if isinstance(kept, dict)]
     statistics = [statistic for of_kind in kept for statistic in of_kind.values()]
@@ -160,7 +172,7 @@ def test_everything_a_recorder_holds_is_a_statistic_that_merges(tmp_path: Path) 
 
 
 def test_nothing_is_written_before_it_is_time(tmp_path: Path) -> None:
-    measured(Journal(tmp_path / "run", REQUEST, resume=False, force=False))
+    measured(Stops("valved", 0), Journal(tmp_path / "run", REQUEST, resume=False, force=False))
     assert not list(tmp_path.iterdir())
 
 
@@ -239,3 +251,9 @@ class Runs:
 def test_a_loaded_model_keeps_no_state(tmp_path: Path) -> None:
     with pytest.raises(SinkscopeError, match="name its folder"):
         api.analyze(tiny.build("llama_gqa"), input_ids=IDS, out=tmp_path / "run")
+
+
+def test_every_kind_of_statistic_merges() -> None:
+    kinds = list(every_statistic())
+    assert len(kinds) > 10
+    assert [kind.__name__ for kind in kinds if kind.merge is Statistic.merge] == []

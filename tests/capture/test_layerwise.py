@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 import sinkscope
 from sinkscope.capture.layerwise import Layerwise
+from sinkscope.capture.recorder import Recorder
 from sinkscope.capture.run import measure
 from sinkscope.errors import SinkscopeError
 from sinkscope.models.load import Loaded, load_model
@@ -146,3 +147,18 @@ def test_through_the_front_door(tmp_path: Path) -> None:
         sinkscope.analyze(folder, input_ids=ids, spill=tmp_path / "spill")
     with pytest.raises(SinkscopeError, match="in memory already"):
         sinkscope.analyze(tiny.build("llama_gqa"), input_ids=ids, stream=True)
+
+
+def test_gradient_vectors_are_let_go_layer_by_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, held = sinking("llama_gqa"), []
+    settle = Recorder.settle
+
+    def watched(recorder: Recorder, layer: int) -> None:
+        settle(recorder, layer)
+        vectors = [(key[0], total.total.numel()) for key, total in {**recorder.gradients, **recorder.reshaped}.items()]
+        vectors += [(layer, blocks.sums.numel()) for layer, blocks in recorder.blocks.items()]
+        held.append(sum(numel for at, numel in vectors if at >= layer))
+
+    monkeypatch.setattr(Recorder, "settle", watched)
+    measure(model, tokens(3, 40), settings=SETTINGS, batch_size=1, driver=Layerwise(model))
+    assert held == [0, 0, 0]

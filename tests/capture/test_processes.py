@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import families
 import numpy as np
 import pandas as pd
 import pytest
@@ -71,6 +72,7 @@ def lonely_sinks(model: Path, text: Path) -> float:
     return float(run["sinks"].query(f"position > {EARLY}")["alpha"].nlargest(2).mean())
 
 
+@pytest.mark.slow
 def test_two_processes_measure_what_one_does(
     tiny_folders: dict[str, Path], text: Path, command: Command, tmp_path: Path
 ) -> None:
@@ -80,8 +82,8 @@ def test_two_processes_measure_what_one_does(
     epsilon = lonely_sinks(model, text)
     cases: dict[str, tuple[Path, list[str], float, int]] = {
         "uneven": (model, [], epsilon, 5),
-        "apart": (model, ["--isolate-documents", "--batch-size", "2"], 0.04, 5),
-        "valved": (valved, ["--columns", "all", "--gradient-checkpointing"], 0.3, 9),
+        "apart": (valved, ["--isolate-documents", "--batch-size", "2", "--columns", "all"], 0.04, 9),
+        "experts": (families.saved("gpt_oss", tmp_path / "experts"), [], 0.3, 5),
         "forward": (model, ["--no-backward", "--gradient-checkpointing"], epsilon, 5),
     }
     launches = [
@@ -102,15 +104,15 @@ def test_two_processes_measure_what_one_does(
     assert len(list(tmp_path.glob(".*"))) == 0
 
 
+@pytest.mark.slow
 def test_errors_end_all_processes_with_one_line(
     tiny_folders: dict[str, Path], command: Command, tmp_path: Path
 ) -> None:
     arguments = command(tiny_folders["llama_gqa"], tmp_path / "run", "--force")
-    refused, crashed, killed, too_many, map_, missing, main_fails, typo = launch(
+    refused, crashed, killed, map_, missing, main_fails, typo = launch(
         Launch(arguments, at=2, how="refuse", others_endless=True),
         Launch(arguments, at=1, how="crash", others_endless=True),
         Launch(arguments, at=2, how="kill"),
-        Launch(command(tiny_folders["llama_gqa"], tmp_path / "none", sequences=2), processes=3),
         Launch([*arguments, "--device-map", "auto"]),
         Launch(command(tmp_path / "nowhere", tmp_path / "none")),
         Launch(arguments, rank=0, at=1, how="refuse", others_endless=True),
@@ -130,21 +132,21 @@ def test_errors_end_all_processes_with_one_line(
     assert "Traceback" in crashed.err[1]
     assert killed.codes == [1, -signal.SIGKILL]
     assert "another process ended" in line(killed.err[0])
-    assert too_many.codes == [2] * 3
-    assert "3 processes cannot share 2 sequences: launch fewer" in line(too_many.err[0])
     assert map_.codes == [2, 2]
     assert "--device-map spreads one model over all GPUs: it goes with one process" in line(map_.err[0])
     assert missing.codes == [1, 1]
     assert "there is no folder" in line(missing.err[0])
-    assert main_fails.codes == [2, 2]
+    assert main_fails.codes[0] == 2
+    assert main_fails.codes[1] in (1, 2)  # 1 where the first process, which holds the store here, was gone too soon
     assert line(main_fails.err[0]) == "sinkscope: it is broken"
     assert typo.codes == [2, 2]
     assert "--sequences" in line(typo.err[0])
-    for ended in (too_many, map_, missing, main_fails, typo):
+    for ended in (map_, missing, main_fails, typo):
         assert not any([*ended.err[1:], *ended.out])
     assert not list(tmp_path.glob("[!.]*"))
 
 
+@pytest.mark.slow
 def test_killed_processes_resume_to_the_same_tables(
     tiny_folders: dict[str, Path], command: Command, tmp_path: Path
 ) -> None:
@@ -165,18 +167,30 @@ def test_killed_processes_resume_to_the_same_tables(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cut", "whole"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["torch.distributed.run", "accelerate.commands.launch"])
-def test_launchers(launcher: str, tiny_folders: dict[str, Path], command: Command, tmp_path: Path) -> None:
-    multi = ["--multi_gpu"] if "accelerate" in launcher else []
-    count = "--num_processes" if multi else "--nproc-per-node"
-    arguments = command(tiny_folders["llama_gqa"], tmp_path / "run", "--json")
-    started = [sys.executable, "-m", launcher, *multi, count, "2", "-m", "sinkscope", *arguments]
+def launched(launcher: list[str], arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    started = [sys.executable, "-m", *launcher, "-m", "sinkscope", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(started, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(started, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_torchrun_launches(tiny_folders: dict[str, Path], command: Command, tmp_path: Path) -> None:
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = launched(launcher, command(tiny_folders["llama_gqa"], tmp_path / "run", "--json"))
     assert done.returncode == 0, done.stderr
     info = json.loads(done.stdout)  # of one process, and nothing else
     assert (info["processes"], info["data"]["sequences"]) == (2, 5)
+
+
+@pytest.mark.slow
+def test_accelerate_launches(tiny_folders: dict[str, Path], command: Command, tmp_path: Path) -> None:
+    launcher = ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", "0"]
+    done = launched(launcher, command(tiny_folders["llama_gqa"], tmp_path / "run", sequences=1))
+    assert done.returncode == 1
+    said = [line for line in done.stderr.splitlines() if line.startswith("sinkscope:")]
+    assert said == ["sinkscope: 2 processes cannot share 1 sequences: launch fewer, or use more --sequences"]
+    assert done.stdout == ""
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("sequences", "count"), [(5, 2), (7, 3), (4, 4), (33, 8)])

@@ -21,6 +21,7 @@ from transformers import BertConfig
 import sinkscope
 from sinkscope.cli import main
 from sinkscope.interrupt import insistent_interrupts
+from sinkscope.models.families import FAMILIES
 
 SMALL = ["--sequences", "2", "--tokens", "32", "--positions", "32", "--early", "15", "--device", "cpu"]
 
@@ -84,7 +85,7 @@ def test_encoder_and_unknown_architecture(refused: Callable[..., str], tmp_path:
     BertConfig().save_pretrained(tmp_path)
     assert "not a causal language model" in refused(tmp_path, code=2)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "mamba"}))
-    assert "known: llama, mistral" in refused(tmp_path, code=2)
+    assert f"known: {', '.join(sorted(FAMILIES))}" in refused(tmp_path, code=2)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,8 @@ def logits(model: PreTrainedModel) -> torch.Tensor:
 
 
 def test_every_row_has_a_tiny_model_and_every_case_one_too() -> None:
-    assert {row.model_type for row in families.TINY.values()} >= set(FAMILIES)
+    of_text = {row.model_type for row in FAMILIES.values() if not row.images}  # the others have tests of their own
+    assert {row.model_type for row in families.TINY.values()} == of_text
     resolved = [family_of(families.tiny(name)) for name in families.TINY]
     for family in FAMILIES.values():
         for case in family.cases:
@@ -157,13 +158,16 @@ def test_documents_that_would_attend_across_are_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name, row in families.TINY.items() if FAMILIES[row.model_type].isolates])
 def test_other_documents_change_nothing_where_documents_are_kept_apart(name: str) -> None:
-    """What `Family.isolates` says, held on every row: the logits of a document are those it has alone."""
+    """What `Family.isolates` says, held on every row."""
     model = families.tiny(name)
     positions = torch.cat([torch.arange(10), torch.arange(10)])[None]
+    same_second = torch.cat([IDS[1:, :10], IDS[:1, 10:]], dim=1)
     with torch.no_grad():
-        packed = model(input_ids=IDS[:1], position_ids=positions, use_cache=False).logits[:, 10:]
-        alone = model(input_ids=IDS[:1, 10:], use_cache=False).logits
-    torch.testing.assert_close(packed, alone, rtol=1e-3, atol=1e-4)
+        one, other = (
+            model(input_ids=ids, position_ids=positions, use_cache=False).logits for ids in (IDS[:1], same_second)
+        )
+    assert not torch.allclose(one[:, :10], other[:, :10], atol=1e-2)
+    torch.testing.assert_close(one[:, 10:], other[:, 10:], rtol=1e-4, atol=1e-5)
 
 
 def test_dropout_that_no_module_applies_is_refused_in_training() -> None:

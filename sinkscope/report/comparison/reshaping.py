@@ -31,6 +31,8 @@ def _draw(branch: str) -> Callable[[Run], Page]:
             for row, ratio in enumerate(_RATIOS):
                 axes = grid[row, column]
                 axes.axhline(0, color=style.BLACK, linewidth=0.8)
+                if rows.empty:
+                    axes.text(0.5, 0.6, "not applicable", ha="center", transform=axes.transAxes, color=style.GREY)
                 for first, last, colour, shape in GROUPS:
                     group = rows[rows["position"].between(first, last)]
                     x, y = np.log10(positive(group["input_norm"])), np.log10(positive(group[ratio]))
@@ -40,7 +42,7 @@ def _draw(branch: str) -> Callable[[Run], Page]:
         for row, ratio in enumerate(_RATIOS):
             grid[row, 0].set_ylabel(f"log10 {ratio.capitalize()}")
         for column in range(len(shown)):
-            grid[-1, column].set_xlabel("log10 of the input's norm")
+            grid[-1, column].set_xlabel("log10 |input|")
         last = int(run["compared_branches"]["position"].max())
         handles = [
             Line2D([], [], linestyle="", marker=shape, color=colour, label=f"{a}" if a == b else f"{a}-{min(b, last)}")

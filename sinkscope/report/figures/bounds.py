@@ -7,11 +7,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from sinkscope.report import style
-from sinkscope.report.applicability import reason
 from sinkscope.report.axes import layer_axis, log_axis, marker, positive, say
 from sinkscope.report.figures.entry import Entry
 from sinkscope.report.page import Page
 from sinkscope.report.text import number
+from sinkscope.tables.applicability import reason
 from sinkscope.tables.store import Run
 
 _BOUNDS = {

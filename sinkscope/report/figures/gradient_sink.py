@@ -7,11 +7,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from sinkscope.report import style
-from sinkscope.report.applicability import reason
 from sinkscope.report.axes import layer_axis, log_axis, marker, positive, say
 from sinkscope.report.figures.entry import Entry
 from sinkscope.report.page import Page
 from sinkscope.report.text import number
+from sinkscope.tables.applicability import reason
 from sinkscope.tables.store import Run
 
 _GROUPS = ((0, 0), (1, 1), (2, 2), (3, 3), (4, 7), (8, 15), (16, 31))

@@ -6,10 +6,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from sinkscope.report import style
-from sinkscope.report.applicability import reason
 from sinkscope.report.axes import positive, say
 from sinkscope.report.figures.entry import Entry
 from sinkscope.report.page import Page
+from sinkscope.tables.applicability import reason
 from sinkscope.tables.store import Run
 
 GROUPS = (  # first and last position, colour, marker; the rarest is drawn last, on top

@@ -4,11 +4,11 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from sinkscope.report import style
-from sinkscope.report.applicability import reason
 from sinkscope.report.axes import layer_axis, log_axis, marker, positive, say
 from sinkscope.report.figures.entry import Entry
 from sinkscope.report.page import Page
 from sinkscope.sites import Site
+from sinkscope.tables.applicability import reason
 from sinkscope.tables.headline import token_zero_and_early
 from sinkscope.tables.store import Run
 

@@ -1,11 +1,11 @@
 """The first page: what a busy reader needs to act, with published values beside it."""
 
 from sinkscope.report import style
-from sinkscope.report.applicability import sentences
 from sinkscope.report.figures.entry import Entry
 from sinkscope.report.findings import findings
 from sinkscope.report.page import LEFT, Page, paragraph, table, write
 from sinkscope.report.verdict import HEADER, PUBLIC_NOTE, REFERENCE_NOTE, data_line, model_line, public_rows, rows
+from sinkscope.tables.applicability import sentences
 from sinkscope.tables.store import Run
 
 _GAP = 0.014
