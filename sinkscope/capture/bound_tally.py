@@ -75,9 +75,8 @@ class BoundTally(Statistic):
         sparse = (positions & (positions - 1)) == 0  # 0, 1, 2, 4, 8, ...
         keep = (bound > 0) & sparse
         keep[SAMPLED_SEQUENCES - first :] = False
-        for index in torch.nonzero(keep).tolist():
-            where = tuple(index)
+        where = torch.nonzero(keep)
+        found = (where.tolist(), positions[where[:, -1]].tolist(), bound[keep].tolist(), measured[keep].tolist())
+        for index, position, limit, value in zip(*found, strict=True):
             head = index[1] if len(index) == 3 else None
-            self.sampled.append(
-                Pair(head, first + index[0], int(positions[index[-1]]), float(bound[where]), float(measured[where]))
-            )
+            self.sampled.append(Pair(head, first + index[0], position, limit, value))

@@ -265,10 +265,9 @@ def _gradient_blocks(run: Collected) -> pd.DataFrame:
     for layer, blocks in sorted(run.recorder.blocks.items()):
         dots = blocks.inner_products().cpu() / run.divisor**2
         i, j = torch.triu_indices(dots.shape[1], dots.shape[1])
-        for position in range(dots.shape[0]):
-            rows.add(
-                layer=layer, position=position, block_i=i.numpy(), block_j=j.numpy(), dot=dots[position, i, j].numpy()
-            )
+        position = np.repeat(np.arange(dots.shape[0]), len(i))
+        pairs = {name: np.tile(index.numpy(), dots.shape[0]) for name, index in (("block_i", i), ("block_j", j))}
+        rows.add(layer=layer, position=position, **pairs, dot=dots[:, i, j].flatten().numpy())
     return rows.frame()
 
 

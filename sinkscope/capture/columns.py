@@ -21,7 +21,7 @@ from sinkscope.models.attention import AttentionCall, scores
 
 _BLOCK_ELEMENTS = 2**21
 _BLOCK_ROWS = 64
-_CHUNK_ELEMENTS, _BAND_ROWS = 2**18, 32
+_CHUNK_ELEMENTS, _BAND_ROWS = 2**17, 32
 
 
 class ColumnSums(NamedTuple):
@@ -104,27 +104,28 @@ def _plain_band(call: AttentionCall, window: int) -> Tensor:
     behind, count = -(-(window - 1) // r), -(-T // r)  # key blocks before a query's own, blocks of queries
     missing = count * r - T
     # Blocks come first, so that any range of them is one piece of memory.
-    q = functional.pad(call.q.float(), (0, 0, 0, missing)).view(N, K, G, count, r, d)
-    q = q.permute(3, 0, 1, 2, 4, 5).flatten(3, 4).contiguous()
-    k = functional.pad(call.k.float(), (0, 0, behind * r, missing)).view(N, K, behind + count, r, d)
-    k = k.permute(2, 0, 1, 4, 3).mul(call.scale).contiguous()
+    padded_q, padded_k = (functional.pad(x, (0, 0, 0, missing)) if missing else x for x in (call.q, call.k))
+    by_block = padded_q.float().unflatten(2, (count, r)).unflatten(1, (K, G)).permute(3, 0, 1, 2, 4, 5)
+    q = torch.mul(by_block, call.scale, out=call.lse.new_empty(by_block.shape)).flatten(3, 4)
+    k = call.lse.new_zeros(behind + count, N, K, r, d)
+    k[behind:] = padded_k.unflatten(2, (count, r)).permute(2, 0, 1, 3, 4)
     lse = functional.pad(call.lse, (0, missing), value=math.inf)  # rows after the last have no weight
     lse = lse.view(N, K, G, count, r).permute(3, 0, 1, 2, 4).contiguous()[..., None]
     sums = call.lse.new_zeros(behind + count, N, K, G, r)
-    within = torch.arange(r, device=q.device)
     chunk = max(1, _CHUNK_ELEMENTS // (N * H * r * r))
     for first in range(0, count, chunk):
         blocks = slice(first, min(first + chunk, count))
         for back in range(behind + 1):
             keys = slice(behind - back + blocks.start, behind - back + blocks.stop)
             with torch.autocast(q.device.type, enabled=False):
-                a = (q[blocks] @ k[keys]).unflatten(3, (G, r))
+                a = (q[blocks] @ k[keys].transpose(-1, -2)).unflatten(3, (G, r))
             if call.softcap is not None:
                 a.div_(call.softcap).tanh_().mul_(call.softcap)
             a.sub_(lse[blocks]).exp_()
-            if back == 0 or back * r + r > window:
-                distance = back * r + within[:, None] - within
-                a.masked_fill_((distance < 0) | (distance >= window), 0.0)
+            if back == 0:
+                a.tril_()  # no later key
+            if back * r + r > window:
+                a.triu_(back * r - window + 1)  # none at a distance of T_eps or more
             sums[keys] += a.sum(-2)
     return sums.permute(1, 2, 3, 0, 4).reshape(N, H, -1)[:, :, behind * r : behind * r + T]
 
