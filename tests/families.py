@@ -72,6 +72,9 @@ TINY: dict[str, Tiny] = {
     "gpt_neox_sequential": Tiny("gpt_neox", {"use_parallel_residual": False}),
     "falcon_sequential": Tiny("falcon", {"parallel_attn": False, "multi_query": False, "bias": True}),
     "falcon_one_norm": Tiny("falcon", {"parallel_attn": True, "multi_query": True}),
+    "falcon_new_one_norm": Tiny(
+        "falcon", {"new_decoder_architecture": True, "num_kv_heads": 2, "num_ln_in_parallel_attn": 1}
+    ),
     "falcon_two_norms": Tiny("falcon", {"new_decoder_architecture": True, "num_kv_heads": 2}),
     "gpt2": Tiny("gpt2", {"scale_attn_by_inverse_layer_idx": True}),
     "opt": Tiny("opt", {"ffn_dim": 48, "word_embed_proj_dim": 32}),
