@@ -68,6 +68,13 @@ TINY: dict[str, Tiny] = {
     "smollm3": Tiny("smollm3", {"no_rope_layers": [1, 0, 1]}),
     "stablelm": Tiny("stablelm", {"use_qkv_bias": True}),
     "stablelm_parallel": Tiny("stablelm", {"use_parallel_residual": True, "qk_layernorm": True}),
+    "seed_oss": Tiny("seed_oss", {"head_dim": 16}),
+    "exaone4": Tiny("exaone4", _WINDOWS),
+    "nemotron": Tiny("nemotron", {"head_dim": 16}),
+    "starcoder2": Tiny("starcoder2", {"sliding_window": 6}),
+    "phi": Tiny("phi", {"qk_layernorm": True}),
+    "cohere": Tiny("cohere", {"use_qk_norm": True}),
+    "cohere2": Tiny("cohere2", _WINDOWS),
     "gpt_neox": Tiny("gpt_neox", {}),
     "gpt_neox_sequential": Tiny("gpt_neox", {"use_parallel_residual": False}),
     "falcon_sequential": Tiny("falcon", {"parallel_attn": False, "multi_query": False, "bias": True}),
@@ -137,12 +144,12 @@ def saved(name: str, folder: Path, **changes: Any) -> Path:
 
 @torch.no_grad()
 def _roughen_(model: PreTrainedModel, sharpness: float) -> None:
-    stores_offset = model.config.model_type.startswith("gemma")
+    stores_offset = model.config.model_type.startswith(("gemma", "nemotron"))
     for name, parameter in model.named_parameters():
         *_, owner, kind = name.split(".")
         if kind == "bias":
             parameter.normal_(0, 0.1)
-        elif parameter.dim() == 1 and any(part in name for part in ("q_norm", "k_norm", "q_layernorm", "k_layernorm")):
+        elif any(part in name for part in ("q_norm", "k_norm", "q_layernorm", "k_layernorm")):
             parameter.add_(0.5 + 0.1 * torch.randn_like(parameter))
         elif parameter.dim() == 1:
             parameter.copy_(0.3 * torch.randn_like(parameter) + (0 if stores_offset else 1))
