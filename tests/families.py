@@ -70,7 +70,7 @@ TINY: dict[str, Tiny] = {
     "stablelm_parallel": Tiny("stablelm", {"use_parallel_residual": True, "qk_layernorm": True}),
     "seed_oss": Tiny("seed_oss", {"head_dim": 16}),
     "exaone4": Tiny("exaone4", _WINDOWS),
-    "nemotron": Tiny("nemotron", {"head_dim": 16}),
+    "nemotron": Tiny("nemotron", {"head_dim": 16, "initializer_range": 0.02}),
     "starcoder2": Tiny("starcoder2", {"sliding_window": 6}),
     "phi": Tiny("phi", {"qk_layernorm": True}),
     "cohere": Tiny("cohere", {"use_qk_norm": True}),
