@@ -94,17 +94,18 @@ class Layerwise:
             SinkscopeError: if something is not finite, or the model's layers cannot be called one by one.
         """
         kept = self._boundary(None if journal is None else f"sinkscope-{journal.digest}-{journal.part}")
-        done = False
+        interrupted = False
         try:
             pass_ = _Pass(self.model, self.weights, scope, batches, kept, self.progress)
             with postponed_interrupts("layer") if journal else nullcontext() as interrupts:
                 log = _Log(journal, interrupts, scope.recorder)
-                losses = pass_.forward_backward(log) if scope.settings.backward else pass_.forward(log)
-            done = True
+                return pass_.forward_backward(log) if scope.settings.backward else pass_.forward(log)
+        except KeyboardInterrupt:
+            interrupted = True
+            raise
         finally:
-            if done or journal is None:
+            if journal is None or not interrupted:  # what was spilled is left for whoever resumes
                 kept.close()
-        return losses
 
     def complete(self, scope: Scope, batches: list[Batch], missing: dict[int, Tensor]) -> None:
         """Takes column sums in one more forward sweep, as far as the last layer that lacks some.
