@@ -68,10 +68,20 @@ TINY: dict[str, Tiny] = {
     "smollm3": Tiny("smollm3", {"no_rope_layers": [1, 0, 1]}),
     "stablelm": Tiny("stablelm", {"use_qkv_bias": True}),
     "stablelm_parallel": Tiny("stablelm", {"use_parallel_residual": True, "qk_layernorm": True}),
+    "seed_oss": Tiny("seed_oss", {"head_dim": 16}),
+    "exaone4": Tiny("exaone4", _WINDOWS),
+    "nemotron": Tiny("nemotron", {"head_dim": 16, "initializer_range": 0.02}),
+    "starcoder2": Tiny("starcoder2", {"sliding_window": 6}),
+    "phi": Tiny("phi", {"qk_layernorm": True}),
+    "cohere": Tiny("cohere", {"use_qk_norm": True}),
+    "cohere2": Tiny("cohere2", _WINDOWS),
     "gpt_neox": Tiny("gpt_neox", {}),
     "gpt_neox_sequential": Tiny("gpt_neox", {"use_parallel_residual": False}),
     "falcon_sequential": Tiny("falcon", {"parallel_attn": False, "multi_query": False, "bias": True}),
     "falcon_one_norm": Tiny("falcon", {"parallel_attn": True, "multi_query": True}),
+    "falcon_new_one_norm": Tiny(
+        "falcon", {"new_decoder_architecture": True, "num_kv_heads": 2, "num_ln_in_parallel_attn": 1}
+    ),
     "falcon_two_norms": Tiny("falcon", {"new_decoder_architecture": True, "num_kv_heads": 2}),
     "gpt2": Tiny("gpt2", {"scale_attn_by_inverse_layer_idx": True}),
     "opt": Tiny("opt", {"ffn_dim": 48, "word_embed_proj_dim": 32}),
@@ -134,12 +144,12 @@ def saved(name: str, folder: Path, **changes: Any) -> Path:
 
 @torch.no_grad()
 def _roughen_(model: PreTrainedModel, sharpness: float) -> None:
-    stores_offset = model.config.model_type.startswith("gemma")
+    stores_offset = model.config.model_type.startswith(("gemma", "nemotron"))
     for name, parameter in model.named_parameters():
         *_, owner, kind = name.split(".")
         if kind == "bias":
             parameter.normal_(0, 0.1)
-        elif parameter.dim() == 1 and any(part in name for part in ("q_norm", "k_norm", "q_layernorm", "k_layernorm")):
+        elif any(part in name for part in ("q_norm", "k_norm", "q_layernorm", "k_layernorm")):
             parameter.add_(0.5 + 0.1 * torch.randn_like(parameter))
         elif parameter.dim() == 1:
             parameter.copy_(0.3 * torch.randn_like(parameter) + (0 if stores_offset else 1))

@@ -54,6 +54,7 @@ class Feature(StrEnum):
     NOPE = "layers without rotary embedding"
     LEARNED_POSITIONS = "learned positions"
     FUSED_QKV = "fused qkv"
+    FUSED_GATE = "fused gate and up"
     MULTI_QUERY = "multi-query"
     SINKS = "learned sinks"
     LATENT = "latent attention"

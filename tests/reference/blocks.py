@@ -77,9 +77,12 @@ def post_norm(b: Any, x: Tensor, attend: Attend, keep: Keep) -> Tensor:
 
 
 def stablelm(b: Any, x: Tensor, attend: Attend, keep: Keep) -> Tensor:
-    """Sequential, or parallel with one norm. The norm is computed once per branch, so that their gradients part."""
-    if not b.use_parallel_residual:
-        return pre_norm(b, x, attend, keep)
+    """Sequential, or parallel with one norm."""
+    return one_norm(b, x, attend, keep) if b.use_parallel_residual else pre_norm(b, x, attend, keep)
+
+
+def one_norm(b: Any, x: Tensor, attend: Attend, keep: Keep) -> Tensor:
+    """Phi and Cohere: both branches read the stream through the same norm, computed here once for each."""
     r_attn = keep("r_attn", attend(keep("hn", b.input_layernorm(x))))
     return x + r_attn + keep("r_mlp", b.mlp(keep("hn2", b.input_layernorm(x))))
 
@@ -161,7 +164,15 @@ def block_of(layer: nn.Module) -> Block:
     return _BY_CLASS[name]
 
 
+_ONE_NORM = {"attn": "input_layernorm", "mlp": "input_layernorm"}
 _BY_CLASS = {
+    "SeedOssDecoderLayer": Block(pre_norm),
+    "Exaone4DecoderLayer": _POST,
+    "NemotronDecoderLayer": Block(pre_norm),
+    "Starcoder2DecoderLayer": Block(pre_norm, down="mlp.c_proj"),
+    "PhiDecoderLayer": Block(one_norm, down="mlp.fc2", norms=_ONE_NORM, streams=PARALLEL),
+    "CohereDecoderLayer": Block(one_norm, norms=_ONE_NORM, streams=PARALLEL),
+    "Cohere2DecoderLayer": Block(one_norm, norms=_ONE_NORM, streams=PARALLEL),
     "LlamaDecoderLayer": Block(pre_norm),
     "MistralDecoderLayer": Block(pre_norm),
     "MinistralDecoderLayer": Block(pre_norm),
@@ -216,6 +227,7 @@ def repeats_of(layer: nn.Module) -> int:
 def final_norm_of(model: Any) -> nn.Module | None:
     """The norm before the output head; None where there is none."""
     paths = {
+        "PhiForCausalLM": "model.final_layernorm",
         "GPTNeoXForCausalLM": "gpt_neox.final_layer_norm",
         "GPT2LMHeadModel": "transformer.ln_f",
         "Qwen2_5_VLForConditionalGeneration": "model.language_model.norm",
@@ -233,7 +245,7 @@ def gain_of(norm: Any) -> float:
     weight = None if name == "OlmoLayerNorm" else norm.weight
     if weight is None:
         return 1.0
-    gamma = weight.detach().double() + (1 if name.startswith("Gemma") else 0)
+    gamma = weight.detach().double() + (1 if name.startswith(("Gemma", "Nemotron")) else 0)
     return float(gamma.abs().max())
 
 
@@ -242,7 +254,9 @@ def root_of(norm: Any, x: Tensor) -> Tensor:
     name = type(norm).__name__
     if name == "OlmoLayerNorm":
         return (x.var(-1, correction=0) + 1e-5).sqrt()
-    if name == "LayerNorm":
+    if name in ("LayerNorm", "NemotronLayerNorm1P"):
         return (x.var(-1, correction=0) + norm.eps).sqrt()
+    if name in ("CohereLayerNorm", "Cohere2LayerNorm"):
+        return (x.var(-1, correction=0) + norm.variance_epsilon).sqrt()
     epsilon = norm.eps if name.startswith(("Gemma", "Llama4")) else norm.variance_epsilon
     return (x.square().mean(-1) + epsilon).sqrt()

@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 
 from sinkscope.capture.passes import batches_of
 from sinkscope.errors import SinkscopeError
+from sinkscope.models.families import Family, Feature, family_of
 from sinkscope.models.load import load_model
 from sinkscope.quant.library import environment
 from sinkscope.quant.library.method import Method, Request
@@ -40,7 +41,7 @@ def quantized(request: Request, method: str) -> PreTrainedModel:
     folder = environment.prepare(request.environment)
     with tempfile.TemporaryDirectory(prefix="sinkscope-") as scratch:
         base, out = Path(scratch) / "base", Path(scratch) / method
-        has_vscale = _save_base(request, base)
+        has_vscale = _save_base(request, base, method)
         windows = Path(scratch) / "windows.safetensors"
         save_file({"input_ids": request.calibration_ids.contiguous()}, windows)
         job = {"base": str(base), "method": method, "vscale": has_vscale, "windows": str(windows), "out": str(out),
@@ -57,9 +58,27 @@ def quantized(request: Request, method: str) -> PreTrainedModel:
             return model
 
 
-def _save_base(request: Request, base: Path) -> bool:
+def check_awq(family: Family) -> None:
+    """Refuses families for which AWQ with V-scale would move its factors through other modules than it means.
+
+    With V-scale the pairs of modules between which factors move are named by `oneshot.py`, as Llama has them.
+
+    Raises:
+        SinkscopeError: for a family that is built otherwise.
+    """
+    llama = Family(family.model_type)
+    alike = ("structure", "attention_norm", "mlp_norm", "down", "norm", "experts")
+    fused = {Feature.FUSED_QKV, Feature.FUSED_GATE, Feature.LATENT} & {*family.features}
+    if fused or any(getattr(family, name) != getattr(llama, name) for name in alike):
+        raise SinkscopeError(f"awq with V-scale needs blocks built and named as Llama's, and `{family.model_type}` has "
+                             "others: use gptq or smoothquant")  # fmt: skip
+
+
+def _save_base(request: Request, base: Path, method: str) -> bool:
     """Saves the unquantized model with its tokenizer; returns whether it has V-scale."""
     loaded = load_model(request.model, **request.loading)
+    if method == "awq" and loaded.vscale is not None:
+        check_awq(family_of(loaded.model))
     with contextlib.redirect_stderr(io.StringIO()):  # progress bars
         if loaded.vscale is not None:
             save_vscale(loaded.model, base)
