@@ -135,9 +135,7 @@ def load_model(
     Raises:
         SinkscopeError: for every reason not to load, in one line.
     """
-    _one_of("--dtype", dtype, DTYPES)
-    _one_of("--quantize", quantize, (None, *QUANTIZATIONS))
-    _one_of("--device-map", device_map, (None, *DEVICE_MAPS))
+    check_options(dtype, quantize, device_map)
     if device_map is not None and device != "auto":
         raise SinkscopeError("--device and --device-map exclude each other", exit_code=2)
     if device_map is not None and stream:
@@ -184,6 +182,17 @@ def load_model(
         _compute_dtype("auto", source.config),
         weights,
     )
+
+
+def check_options(dtype: str, quantize: str | None, device_map: str | None) -> None:
+    """Refuses what `load_model` has no such choice of.
+
+    Raises:
+        SinkscopeError: naming the choices.
+    """
+    _one_of("--dtype", dtype, DTYPES)
+    _one_of("--quantize", quantize, (None, *QUANTIZATIONS))
+    _one_of("--device-map", device_map, (None, *DEVICE_MAPS))
 
 
 def load(name: str | Path, **loading: Any) -> PreTrainedModel:

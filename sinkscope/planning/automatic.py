@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sinkscope.models.load import check_options
 from sinkscope.planning.choose import choose_driver
 from sinkscope.planning.machine import this_machine
 from sinkscope.planning.source import describe_model
@@ -56,6 +57,7 @@ def automatic_drive(
         device: where the model computes.
         quantize: one of `models.load.QUANTIZATIONS`, or None.
     """
+    check_options(dtype, quantize, None)
     described = describe_model(name, revision)
     if described.unsupported is not None or described.quantization is not None:
         return Drive(False, layerwise)  # loading says what is wrong; stored quantized weights cannot be streamed
