@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sinkscope.capture.journal import KIND, Journal
-from sinkscope.capture.layerwise import Layerwise
+from sinkscope.capture.layerwise import STREAMED, Layerwise
 from sinkscope.capture.processes import Processes
 from sinkscope.capture.request import request_of
 from sinkscope.capture.resident import Resident
@@ -28,7 +28,7 @@ from sinkscope.tables.store import Run, write_run
 from sinkscope.text.packing import Packed
 from sinkscope.text.sources import open_documents
 from sinkscope.text.windows import pack_for
-from sinkscope.unfinished import refuse_unfinished
+from sinkscope.unfinished import refuse_unfinished, request_before
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -156,11 +156,12 @@ def analyze(
         raise SinkscopeError("--device-map spreads one model over all GPUs: it goes with one process", exit_code=2)
     if processes is not None and not isinstance(model, PreTrainedModel):
         loading["device"] = processes.device(loading.get("device", "auto"))
-    named = not isinstance(model, PreTrainedModel)
-    if stream is None and named and loading.get("device_map") is None:
-        sizes = (sequences, tokens) if input_ids is None else input_ids.shape
-        chosen = _choose(model, sizes, batch_size, settings, gradient_checkpointing, spill, processes, loading)
-        stream, gradient_checkpointing = chosen.stream, chosen.layerwise
+    if stream is None and not isinstance(model, PreTrainedModel) and loading.get("device_map") is None:
+        drive = _interrupted(out) if resume else None
+        if drive is None:
+            sizes = (sequences, tokens) if input_ids is None else input_ids.shape
+            drive = _choose(model, sizes, batch_size, settings, gradient_checkpointing, spill, processes, loading)
+        stream, gradient_checkpointing = drive.stream, drive.layerwise
     if spill is not None and not (stream or gradient_checkpointing):
         raise SinkscopeError("--spill goes with --stream or --gradient-checkpointing", exit_code=2)
     loaded = None
@@ -240,6 +241,12 @@ def _choose(
         )
 
     return choose() if processes is None else processes.of_main(choose)
+
+
+def _interrupted(out: str | Path | None) -> Drive | None:
+    """How an unfinished analysis made its passes, whatever the machine has free today; None where there is none."""
+    name = None if out is None else request_before(Path(out), KIND).get("driver")
+    return None if name is None else Drive(stream=name == STREAMED, layerwise=name != Resident.name)
 
 
 def _described(run: Run, loaded: Loaded | None, packed: Packed | None, data: str) -> Run:

@@ -67,6 +67,12 @@ def folder_of(out: Path, kind: str) -> Path:
     return out.absolute().parent / f".{out.name}.{kind}"
 
 
+def request_before(out: Path, kind: str) -> dict[str, Any]:
+    """The request of unfinished work whose finished run belongs at `out`; empty where there is none."""
+    found: dict[str, Any] | None = read_json(folder_of(out, kind) / _REQUEST)
+    return found or {}
+
+
 def refuse_unfinished(out: Path, kind: str, *, resume: bool) -> None:
     """Refuses to begin where something unfinished lies; it can be asked before a request is known.
 

@@ -37,6 +37,7 @@ from sinkscope.models.streamed import EMBEDDING, HEAD, Held, Weights
 from sinkscope.sites import Site
 
 STATE, GRADIENT = "state", "gradient"
+LAYER_BY_LAYER, STREAMED = "layer by layer", "streamed"
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Layerwise:
         self.model = model
         self.weights: Weights = weights or Held(model)
         self.device = self.weights.device
-        self.name = "layer by layer" if isinstance(self.weights, Held) else "streamed"
+        self.name = LAYER_BY_LAYER if isinstance(self.weights, Held) else STREAMED
         self.spill = spill
         self.progress = progress
 

@@ -9,9 +9,12 @@ import tiny
 from reference.models import tokens
 
 import sinkscope
+from sinkscope import api
+from sinkscope.capture.journal import Journal
 from sinkscope.planning import automatic
 from sinkscope.planning.machine import Machine, this_machine
 from sinkscope.settings import Settings
+from sinkscope.tables.store import Run
 
 
 @pytest.fixture
@@ -47,3 +50,20 @@ def test_the_choice_can_be_overruled(memory: list[int], tmp_path: Path) -> None:
     memory[0] = 1
     folder = tiny.save(tiny.build("llama_gqa"), tmp_path)
     assert sinkscope.analyze(folder, input_ids=tokens(1, 30), stream=False).run.info["driver"] == "resident"
+
+
+def test_what_resumes_takes_the_driver_of_what_was_interrupted(
+    memory: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, out, ids = tiny.save(tiny.build("llama_gqa"), tmp_path / "model"), tmp_path / "run", tokens(1, 30)
+
+    def interrupted(*_: object, journal: Journal, **__: object) -> Run:
+        journal.begin()
+        raise KeyboardInterrupt
+
+    memory[0] = 1
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(api, "measure", interrupted)
+        sinkscope.analyze(folder, input_ids=ids, out=out)
+    memory[0] = 2**34
+    assert sinkscope.analyze(folder, input_ids=ids, out=out, resume=True).run.info["driver"] == "streamed"
