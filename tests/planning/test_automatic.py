@@ -62,8 +62,9 @@ def test_what_resumes_takes_the_driver_of_what_was_interrupted(
         raise KeyboardInterrupt
 
     memory[0] = 1
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr(api, "measure", interrupted)
-        sinkscope.analyze(folder, input_ids=ids, out=out)
+        with pytest.raises(KeyboardInterrupt):
+            sinkscope.analyze(folder, input_ids=ids, out=out)
     memory[0] = 2**34
     assert sinkscope.analyze(folder, input_ids=ids, out=out, resume=True).run.info["driver"] == "streamed"
