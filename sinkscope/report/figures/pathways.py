@@ -61,7 +61,7 @@ ENTRY = Entry(
     draw,
     "Token-wise norms of the gradients at q, k (after the rotary embedding, which keeps norms) and v, heads "
     "concatenated, summed over sequences before the norm, mean over layers, equation (7). Under grouped-query "
-    "attention k and v sum over the query heads of their group. Under a causal softmax no gradient reaches the "
-    "query of token 0, which has one key only; it is left out above.",
+    "attention k and v sum over the query heads of their group. Under a causal softmax without a learned sink no "
+    "gradient reaches the query of token 0, which has one key only; it is left out above.",
     needs_backward=True,
 )
