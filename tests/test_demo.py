@@ -74,7 +74,7 @@ def test_command_line_and_library_agree(
     printed = json.loads(capfd.readouterr().out)
     assert printed["headline"].keys() == analysis.headline.keys()
     for name, value in analysis.headline.items():
-        assert printed["headline"][name] == (value if value is None else pytest.approx(value, rel=1e-3)), name
+        assert printed["headline"][name] == (value if value is None else pytest.approx(value, rel=1e-3, abs=1e-6)), name
     assert (out / "report.pdf").stat().st_size > 100_000
     run = sinkscope.read_run(out)
     assert run.tables.keys() == analysis.tables.keys()
