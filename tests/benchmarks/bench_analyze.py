@@ -1,6 +1,8 @@
-"""Speed and memory of `sinkscope.analyze` beside a bare forward and backward and beside the naive way.
+r"""Speed and memory of `sinkscope.analyze` beside a bare forward and backward and beside the naive way.
 
     python tests/benchmarks/bench_analyze.py [--write-readme]
+    python tests/benchmarks/bench_analyze.py --model FOLDER --tokens 2048 --total-tokens 2048 \
+        --methods input-gradients analyze-early
 
 Every measurement is a process of its own (`workloads.py`). Repetitions are interleaved, A B C A B C, so that a machine
 that warms up or gets busy touches all methods alike; medians are shown, and ratios to the cheapest way to any
@@ -48,9 +50,9 @@ class Cost(NamedTuple):
 Costs = dict[tuple[str, int], Cost | None]
 
 
-def measure(method: str, tokens: int, limit_gib: float) -> Cost | None:
+def measure(method: str, tokens: int, limit_gib: float, more: list[str]) -> Cost | None:
     """Runs one measurement in a fresh process; None where it ran out of memory."""
-    command = [sys.executable, str(HERE / "workloads.py"), method, str(tokens), str(limit_gib)]
+    command = [sys.executable, str(HERE / "workloads.py"), method, str(tokens), str(limit_gib), *more]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode in (-signal.SIGKILL, -signal.SIGABRT):
         return None
@@ -60,7 +62,7 @@ def measure(method: str, tokens: int, limit_gib: float) -> Cost | None:
     return None if "failed" in result else Cost(result["seconds"], result["bytes"])
 
 
-def measure_all(methods: list[str], lengths: list[int], repetitions: int, limit_gib: float) -> Costs:
+def measure_all(methods: list[str], lengths: list[int], repetitions: int, limit_gib: float, more: list[str]) -> Costs:
     """Interleaved measurements and their medians; a method that failed at a length is not tried there again."""
     samples: dict[tuple[str, int], list[Cost]] = defaultdict(list)
     failed: set[tuple[str, int]] = set()
@@ -70,7 +72,7 @@ def measure_all(methods: list[str], lengths: list[int], repetitions: int, limit_
             for method in methods:
                 if (method, tokens) in failed:
                     continue
-                cost = measure(method, tokens, limit_gib)
+                cost = measure(method, tokens, limit_gib, more)
                 console.print(f"{tokens} tokens, {method}, {repetition + 1}/{repetitions}: {_cell(cost, None)}")
                 if cost is None:
                     failed.add((method, tokens))
@@ -151,14 +153,19 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=LABELS, default=list(LABELS))
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--limit-gib", type=float, default=12.0, help="memory that a run may add before it fails")
+    parser.add_argument("--model", help="folder of a model to measure on; by default a small random one")
+    parser.add_argument("--total-tokens", type=int, default=8192, help="of all sequences of a measurement")
     parser.add_argument("--write-readme", action="store_true", help="replace the README's benchmark block")
     arguments = parser.parse_args()
     if BASE not in arguments.methods:
         parser.error(f"--methods must hold {BASE}, which the ratios are to")
-    costs = measure_all(arguments.methods, arguments.tokens, arguments.repetitions, arguments.limit_gib)
-    result = (
-        f"{describe(arguments.repetitions, arguments.limit_gib)}\n\n{table(costs, arguments.methods, arguments.tokens)}"
-    )
+    if arguments.write_readme and arguments.model:
+        parser.error("the README's block is that of the small random model")
+    more = ["--total-tokens", str(arguments.total_tokens), *(["--model", arguments.model] if arguments.model else [])]
+    costs = measure_all(arguments.methods, arguments.tokens, arguments.repetitions, arguments.limit_gib, more)
+    result = table(costs, arguments.methods, arguments.tokens)
+    if not arguments.model:
+        result = f"{describe(arguments.repetitions, arguments.limit_gib)}\n\n{result}"
     print(result)
     if arguments.write_readme:
         README.write_text(replace_block(README.read_text(encoding="utf-8"), result), encoding="utf-8")

@@ -1,10 +1,11 @@
 """One measurement of the benchmark: a workload, run in this process alone.
 
 Peak memory belongs to a process, so each measurement gets its own: `python workloads.py METHOD TOKENS GIB` prints one
-JSON object. What is measured is what a run adds to a process that is already up: after imports, the model and one tiny
-warm-up run, freed memory is handed back and the kernel's high-water mark of resident memory reset
-(`/proc/self/clear_refs`, Linux); the workload runs once, and the mark's rise is its peak memory. The time is taken in
-further runs, so that it holds no one-off costs; memory is taken in the first, when no earlier one has left anything.
+JSON object; `--model FOLDER` takes the model of a folder, in float32. What is measured is what a run adds to a process
+that is already up: after imports, the model and one tiny warm-up run, freed memory is handed back and the kernel's
+high-water mark of resident memory reset (`/proc/self/clear_refs`, Linux); the workload runs once, and the mark's rise is
+its peak memory. The time is taken in further runs, so that it holds no one-off costs; memory is taken in the first, when
+no earlier one has left anything.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
 import sinkscope
@@ -34,9 +35,12 @@ _TIMED_SECONDS = 1.0
 Workload = Callable[[PreTrainedModel, Tensor], None]
 
 
-def build_model(attention: str, *, trainable: bool) -> PreTrainedModel:
-    """A randomly initialized Llama: 4 layers, 256 wide, 4 heads of 64, MLP 704, vocabulary 2048; float32."""
+def build_model(attention: str, *, trainable: bool, folder: str | None = None) -> PreTrainedModel:
+    """A folder's model, or a random Llama: 4 layers, 256 wide, 4 heads of 64, MLP 704, vocabulary 2048; float32."""
     torch.manual_seed(0)
+    if folder is not None:
+        loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation=attention)
+        return loaded.eval().requires_grad_(trainable)
     config = LlamaConfig(
         vocab_size=2048,
         hidden_size=256,
@@ -140,20 +144,25 @@ METHODS: dict[str, tuple[Workload, str, bool]] = {
 }
 
 
-def measure(method: str, tokens: int, limit_gib: float) -> dict[str, float | str]:
-    """Runs one method on TOTAL_TOKENS tokens, one sequence per pass.
+def measure(
+    method: str, tokens: int, limit_gib: float, folder: str | None = None, total: int = TOTAL_TOKENS
+) -> dict[str, float | str]:
+    """Runs one method on `total` tokens, one sequence per pass.
 
     Args:
         method: a key of `METHODS`.
         tokens: length of a sequence.
         limit_gib: address space that the run may add to the process, in GiB.
+        folder: of the model; by default a small random one.
+        total: tokens in all.
 
     Returns:
         `seconds` (median of the timed runs) and `bytes` (peak resident memory that the first run added), or `failed`.
     """
     workload, attention, trainable = METHODS[method]
-    model = build_model(attention, trainable=trainable)
-    input_ids = torch.randint(0, 2048, (TOTAL_TOKENS // tokens, tokens), generator=torch.Generator().manual_seed(1))
+    model = build_model(attention, trainable=trainable, folder=folder)
+    vocabulary = min(2048, int(model.config.vocab_size))
+    input_ids = torch.randint(0, vocabulary, (total // tokens, tokens), generator=torch.Generator().manual_seed(1))
     workload(model, input_ids[:1, :_WARM_UP_TOKENS])
     model.zero_grad(set_to_none=True)
     gc.collect()
@@ -190,6 +199,8 @@ if __name__ == "__main__":
     parser.add_argument("method", choices=METHODS)
     parser.add_argument("tokens", type=int)
     parser.add_argument("limit_gib", type=float)
-    arguments = parser.parse_args()
+    parser.add_argument("--model")
+    parser.add_argument("--total-tokens", type=int, default=TOTAL_TOKENS)
+    given = parser.parse_args()
     logging.set_verbosity_error()
-    print(json.dumps(measure(arguments.method, arguments.tokens, arguments.limit_gib)))
+    print(json.dumps(measure(given.method, given.tokens, given.limit_gib, given.model, given.total_tokens)))
