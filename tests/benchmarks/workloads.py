@@ -3,9 +3,9 @@
 Peak memory belongs to a process, so each measurement gets its own: `python workloads.py METHOD TOKENS GIB` prints one
 JSON object; `--model FOLDER` takes the model of a folder, in float32. What is measured is what a run adds to a process
 that is already up: after imports, the model and one tiny warm-up run, freed memory is handed back and the kernel's
-high-water mark of resident memory reset (`/proc/self/clear_refs`, Linux); the workload runs once, and the mark's rise
-is its peak memory. The time is taken in further runs, so that it holds no one-off costs; memory is taken in the first, when
-no earlier one has left anything.
+high-water mark of resident memory reset (`/proc/self/clear_refs`, Linux); the workload runs once, and the rise is its
+peak memory. The time is taken in further runs, so that it holds no one-off costs; memory is taken in the first, when no
+earlier one has left anything.
 """
 
 import argparse
