@@ -114,11 +114,12 @@ def describe(folder: Path, options: argparse.Namespace) -> str:
         f"A random {config['model_type']} of {config['num_hidden_layers']} layers, {config['hidden_size']} wide, MLP "
         f"{config['intermediate_size']}, vocabulary {config['vocab_size']} ({size:.2f} GiB in {config['dtype']}); "
         f"{options.sequences} sequences of {options.tokens} tokens, {options.batch_size} per pass, on "
-        f"{options.threads} threads of {processor()}; {library_versions()}. Medians of "
-        f"{options.repetitions} interleaved processes, "
+        f"{options.threads} threads of {processor()}; {library_versions()}. Medians over "
+        f"{options.repetitions} interleaved process(es) per driver, "
         "loading included; memory above the imports; in brackets the ratios to the first row. The last column compares "
         "every numeric entry of every table with the first row's, relative to the largest entry of its column in the "
-        "same layer and site. Made by `python tests/benchmarks/bench_streamed.py FOLDER --write-readme`."
+        "same layer and site. Made by `python tests/benchmarks/bench_streamed.py FOLDER "
+        f"--tokens {options.tokens} --sequences {options.sequences} --repetitions {options.repetitions} --write-readme`."
     )
 
 
