@@ -119,7 +119,8 @@ def describe(folder: Path, options: argparse.Namespace) -> str:
         "loading included; memory above the imports; in brackets the ratios to the first row. The last column compares "
         "every numeric entry of every table with the first row's, relative to the largest entry of its column in the "
         "same layer and site. Made by `python tests/benchmarks/bench_streamed.py FOLDER "
-        f"--tokens {options.tokens} --sequences {options.sequences} --repetitions {options.repetitions} --write-readme`."
+        f"--tokens {options.tokens} --sequences {options.sequences} --repetitions {options.repetitions} "
+        "--write-readme`."
     )
 
 
