@@ -140,7 +140,12 @@ def test_text_alone_by_every_driver_and_from_a_folder(tmp_path: Path) -> None:
     layerwise = analyzed(model, ids, settings=SETTINGS, batch_size=2, driver=Layerwise(model))
     loaded = load_model(str(tiny_models.save(model, tmp_path)), device="cpu")
     again = analyzed(loaded.model, ids, settings=SETTINGS, batch_size=2)
+    skeleton = load_model(str(tmp_path), device="cpu", stream=True)
+    driver = Layerwise(skeleton.model, skeleton.weights)
+    streamed = analyzed(skeleton.model, ids, settings=SETTINGS, batch_size=2, driver=driver)
+    assert streamed.info["driver"] == "streamed"
     for name, table in run.tables.items():
+        pd.testing.assert_frame_equal(streamed[name], table, rtol=1e-5, atol=1e-7, obj=name)
         pd.testing.assert_frame_equal(layerwise[name], table, rtol=1e-5, atol=1e-7, obj=name)
         pd.testing.assert_frame_equal(again[name], table, rtol=1e-5, atol=1e-7, obj=name)
     loss = run["sequences"].query("metric == 'loss'")["value"].mean()
