@@ -6,23 +6,24 @@ The public names load on first use, so that importing the package, or asking the
 import logging
 from typing import TYPE_CHECKING, Any
 
+from sinkscope.version import __version__
+
 if TYPE_CHECKING:
-    from sinkscope.api import Analysis, analyze
+    from sinkscope.analysis.run import Analysis, analyze
     from sinkscope.capture.scope import Scope
+    from sinkscope.capture.settings import Settings
     from sinkscope.errors import SinkscopeError
     from sinkscope.evaluation.run import Evaluation, evaluate
     from sinkscope.evaluation.settings import EvaluationSettings
-    from sinkscope.models.load import load
+    from sinkscope.loading.load import load
     from sinkscope.monitoring.monitor import Monitor
-    from sinkscope.quant.run import quantize
-    from sinkscope.settings import Settings
-    from sinkscope.tables.store import Run, read_run
+    from sinkscope.quantization.run import quantize
+    from sinkscope.tables.run_folder import Run, read_run
 
 # transformers imports torchao wherever it is installed, and torchao warns of kernels for hardware that is not there.
 for _name in ("torchao", "torch.utils._pytree"):
     logging.getLogger(_name).setLevel(logging.ERROR)
 
-__version__ = "0.1.0"
 
 __all__ = [
     "Analysis",
@@ -33,6 +34,7 @@ __all__ = [
     "Scope",
     "Settings",
     "SinkscopeError",
+    "__version__",
     "analyze",
     "evaluate",
     "load",
@@ -41,19 +43,19 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Analysis": "sinkscope.api",
+    "Analysis": "sinkscope.analysis.run",
     "Evaluation": "sinkscope.evaluation.run",
     "EvaluationSettings": "sinkscope.evaluation.settings",
     "Monitor": "sinkscope.monitoring.monitor",
-    "Run": "sinkscope.tables.store",
+    "Run": "sinkscope.tables.run_folder",
     "Scope": "sinkscope.capture.scope",
-    "Settings": "sinkscope.settings",
+    "Settings": "sinkscope.capture.settings",
     "SinkscopeError": "sinkscope.errors",
-    "analyze": "sinkscope.api",
+    "analyze": "sinkscope.analysis.run",
     "evaluate": "sinkscope.evaluation.run",
-    "load": "sinkscope.models.load",
-    "quantize": "sinkscope.quant.run",
-    "read_run": "sinkscope.tables.store",
+    "load": "sinkscope.loading.load",
+    "quantize": "sinkscope.quantization.run",
+    "read_run": "sinkscope.tables.run_folder",
 }
 
 

@@ -5,7 +5,7 @@ For layer l of a pre-norm block (arXiv:2603.17771, section 2):
     hn  = Norm_1(h_in)     r_attn = Attention(hn)    h_half = h_in + r_attn
     hn2 = Norm_2(h_half)   r_mlp  = MLP(hn2)         h_out  = h_half + r_mlp
 
-Blocks that are built otherwise lack some of these sites (`sinkscope.capture.layout`). r_attn and r_mlp are what is
+Blocks that are built otherwise lack some of these sites (`sinkscope.models.layout`). r_attn and r_mlp are what is
 added to the stream in all of them.
 
 Inside the attention, q and k are taken after the rotary embedding (and after q/k norms where the model has them), v is

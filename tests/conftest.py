@@ -1,5 +1,6 @@
-"""Fixtures for all tests: no network, and tiny models on disk."""
+"""Fixtures for all tests: no network, tiny models on disk, and a training of a second."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -10,6 +11,18 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
 import tiny
+
+from sinkscope.training.recipe import Recipe, load_recipe
+
+# A training of a second.
+SHORT = {
+    "optimizer.lr": 1e-2,
+    "schedule.steps": 12,
+    "schedule.warmup": 2,
+    "model.num_hidden_layers": 2,
+    "checkpoint.every": 4,
+    "checkpoint.evaluate": 6,
+}
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +40,22 @@ def broken(tiny_folders: dict[str, Path], tmp_path: Path) -> Callable[..., Path]
         return Path(shutil.copytree(tiny_folders[name], tmp_path / "broken"))
 
     return copy
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    path = tmp_path / "text.jsonl"
+    path.write_text("\n".join(json.dumps({"text": f"document {n} and {n * n} more words"}) for n in range(40)))
+    return path
+
+
+@pytest.fixture
+def recipe_file(text: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(tiny.RECIPE.replace("SOURCE", str(text)))
+    return path
+
+
+@pytest.fixture
+def recipe(recipe_file: Path) -> Recipe:
+    return load_recipe(recipe_file, SHORT)

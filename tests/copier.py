@@ -23,7 +23,7 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from sinkscope.evaluation import needles
-from sinkscope.evaluation.words import ADJECTIVES, NOUNS
+from sinkscope.evaluation.needle_words import ADJECTIVES, NOUNS
 
 CONTEXT = 512
 CODE = 20  # signs per token

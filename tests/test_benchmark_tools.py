@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import sinkscope
-from sinkscope.models.load import load_model
-from sinkscope.tables.store import Run
+from sinkscope.loading.load import load_model
+from sinkscope.tables.run_folder import Run
 
 BENCHMARKS = Path(__file__).parent / "benchmarks"
 

@@ -14,13 +14,13 @@ from torch import nn
 
 import sinkscope
 from sinkscope import Scope, Settings
-from sinkscope.capture.hooks import recording
-from sinkscope.capture.layerwise import Layerwise
-from sinkscope.capture.run import measure
-from sinkscope.capture.statistic import reading
+from sinkscope.analysis.drivers.layer_by_layer import Layerwise
+from sinkscope.analysis.measure import measure
+from sinkscope.capture.hooks.blocks import recording
+from sinkscope.capture.statistics.statistic import reading
 from sinkscope.errors import SinkscopeError
-from sinkscope.metrics.experts import forming_layers, super_experts
-from sinkscope.tables.store import Run
+from sinkscope.metrics.super_experts import forming_layers, super_experts
+from sinkscope.tables.run_folder import Run
 
 LENGTH = 20
 SETTINGS = Settings(sink_epsilon=0.25, sink_window=8, early=5, positions=12)

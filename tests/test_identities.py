@@ -12,10 +12,10 @@ from torch import Tensor
 
 import sinkscope
 from sinkscope import Settings
-from sinkscope.capture.bound_tally import BoundTally
+from sinkscope.capture.statistics.bound_tally import BoundTally
+from sinkscope.loading.load import load_model
 from sinkscope.metrics.bounds import measured_over_bound, value_bounds
 from sinkscope.metrics.reshaping import NormAt, norm_bound, norm_vjp
-from sinkscope.models.load import load_model
 from sinkscope.tables.headline import headline
 
 TOKENS = 20

@@ -22,11 +22,11 @@ from transformers import (
 
 import sinkscope
 from sinkscope import Scope, Settings
-from sinkscope.capture.layerwise import Layerwise
-from sinkscope.capture.run import measure as analyzed
+from sinkscope.analysis.drivers.layer_by_layer import Layerwise
+from sinkscope.analysis.measure import measure as analyzed
 from sinkscope.errors import SinkscopeError
-from sinkscope.models.load import load_model
-from sinkscope.tables.store import Run
+from sinkscope.loading.load import load_model
+from sinkscope.tables.run_folder import Run
 from sinkscope.vscale import attach_, detach_
 
 IMAGE, START, LENGTH = 250, 251, 24

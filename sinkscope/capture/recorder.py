@@ -11,22 +11,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sinkscope.capture.batches import MicroBatch, Span
-from sinkscope.capture.bound_tally import BoundTally
-from sinkscope.capture.columns import cut
-from sinkscope.capture.experts import ExpertStatistics, Places, RoutingStatistics, groups
-from sinkscope.capture.gradient_statistics import GradientBlocks, GradientSum
-from sinkscope.capture.head_statistics import Covered, HeadStatistics
-from sinkscope.capture.layout import Layout
-from sinkscope.capture.learned_sinks import LearnedSinks
-from sinkscope.capture.modalities import Modalities, kinds
-from sinkscope.capture.site_statistics import PositionMean, SiteStatistics, ValueStatistics
+from sinkscope.capture.micro_batch import MicroBatch, Span
+from sinkscope.capture.settings import Settings
+from sinkscope.capture.statistics.attention_columns import cut
+from sinkscope.capture.statistics.bound_tally import BoundTally
+from sinkscope.capture.statistics.expert_statistics import ExpertStatistics, Places, RoutingStatistics, groups
+from sinkscope.capture.statistics.gradient_statistics import GradientBlocks, GradientSum
+from sinkscope.capture.statistics.head_statistics import Covered, HeadStatistics
+from sinkscope.capture.statistics.learned_sink_statistics import LearnedSinks
+from sinkscope.capture.statistics.modality_statistics import Modalities, kinds
+from sinkscope.capture.statistics.site_statistics import PositionMean, SiteStatistics, ValueStatistics
 from sinkscope.metrics.bounds import TOLERANCE, ValueBounds, value_bounds
 from sinkscope.metrics.moments import token_norms
 from sinkscope.metrics.reshaping import NormAt, norm_bound, norm_vjp, ratio
-from sinkscope.models.attention import AttentionCall
+from sinkscope.models.layout import Layout
 from sinkscope.models.routing import ExpertPart, Routing
-from sinkscope.settings import Settings
+from sinkscope.models.taps.attention_tap import AttentionCall
 from sinkscope.sites import Site
 
 MASSIVE_SITES = (Site.H_OUT, Site.R_MLP, Site.R_ATTN, Site.DOWN_IN)

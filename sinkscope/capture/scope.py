@@ -24,18 +24,18 @@ from typing import Any, Self
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-import sinkscope
-from sinkscope.capture.collect import Collected, tables
-from sinkscope.capture.hooks import recording
-from sinkscope.capture.layout import layout_of, not_applicable
+from sinkscope.capture.hooks.blocks import recording
 from sinkscope.capture.recorder import Recorder
+from sinkscope.capture.settings import Settings
+from sinkscope.capture.tables.collect import Collected, tables
 from sinkscope.errors import SinkscopeError
-from sinkscope.models.describe import describe
+from sinkscope.loading.describe import describe
 from sinkscope.models.families import family_of
-from sinkscope.settings import Settings
+from sinkscope.models.layout import layout_of, not_applicable
 from sinkscope.tables.headline import headline
-from sinkscope.tables.store import Run
-from sinkscope.vscale.retrofit import attached
+from sinkscope.tables.run_folder import Run
+from sinkscope.version import __version__
+from sinkscope.vscale.attach import attached
 
 CONVENTIONS = {
     "alpha": "mean attention of queries s..s+window-1 on key s, the self term t = s included",
@@ -113,7 +113,7 @@ class Scope:
         frames = tables(collected)
         info = {
             "kind": "analysis",
-            "sinkscope": sinkscope.__version__,
+            "sinkscope": __version__,
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "model": describe(self.model),
             "device": str(self.device),

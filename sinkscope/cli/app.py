@@ -11,11 +11,11 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
-import sinkscope
 from sinkscope.cli.verbs import SHARED, VERBS
 from sinkscope.errors import SinkscopeError
-from sinkscope.interrupt import insistent_interrupts
-from sinkscope.launched import is_main_process, process_count
+from sinkscope.launch.environment import is_main_process, process_count
+from sinkscope.launch.interrupts import insistent_interrupts
+from sinkscope.version import __version__
 
 _MOMENT = 1.0  # seconds
 
@@ -95,7 +95,7 @@ def _complain(message: str, code: int) -> int:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"sinkscope {sinkscope.__version__}")
+        typer.echo(f"sinkscope {__version__}")
         raise typer.Exit
 
 

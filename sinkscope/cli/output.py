@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from sinkscope.tables.store import Run
+    from sinkscope.tables.run_folder import Run
 
 
 def command_line() -> str:
@@ -25,7 +25,7 @@ def show(run: "Run", folder: Path, *, json: bool = False) -> None:
         json: print its run.json instead, and nothing else.
     """
     if json:
-        from sinkscope.tables.store import INFO_FILE
+        from sinkscope.tables.run_folder import INFO_FILE
 
         typer.echo((folder / INFO_FILE).read_text(encoding="utf-8"))
         return

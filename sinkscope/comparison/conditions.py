@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sinkscope.errors import SinkscopeError
-from sinkscope.tables.store import SCHEMA, Run
+from sinkscope.tables.run_folder import SCHEMA, Run
 
 NEEDED = ("layers", "positions", "branches", "values", "sequences", "gradient_blocks")
 QUANTIZATION = "quantization"

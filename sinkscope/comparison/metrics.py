@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sinkscope.comparison.draws import Array
-from sinkscope.comparison.sample import Sample
+from sinkscope.intervals.draws import Array
+from sinkscope.intervals.sample import Sample
 
 LOSS_MARGIN = 1.05
 

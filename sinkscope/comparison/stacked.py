@@ -12,7 +12,7 @@ import pandas as pd
 
 from sinkscope.tables.columns import TABLES, frame
 from sinkscope.tables.headline import EARLY, token_zero_and_early
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 _NORMS = ("h_out", "r_mlp", "r_attn")
 _VALUES = {"v": "norm", "v_scaled": "norm_scaled"}

@@ -18,8 +18,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from sinkscope.capture.passes import input_device
 from sinkscope.errors import SinkscopeError
+from sinkscope.passes.modes import input_device
 
 
 def continue_greedily(

@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerBase
 
 from sinkscope.errors import SinkscopeError
 from sinkscope.evaluation.haystack import Haystack, hide, place
-from sinkscope.evaluation.words import ADJECTIVES, NOUNS
+from sinkscope.evaluation.needle_words import ADJECTIVES, NOUNS
 
 SLACK = 16  # tokens that an answer may be longer than its value
 

@@ -22,11 +22,14 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from sinkscope.bootstrap import Array, ratio_interval
-from sinkscope.capture.passes import IGNORED, frozen, input_device, memory_told, shown
 from sinkscope.errors import SinkscopeError
 from sinkscope.evaluation.rolling import Window, rolling_windows
 from sinkscope.evaluation.texts import Text, check_vocabulary
+from sinkscope.intervals.loss_bootstrap import Array, ratio_interval
+from sinkscope.passes.batches import IGNORED
+from sinkscope.passes.memory import explained_memory_errors
+from sinkscope.passes.modes import frozen, input_device
+from sinkscope.passes.progress import with_progress
 from sinkscope.tables.columns import frame
 
 FEW_DOCUMENTS = 10  # with fewer, the bootstrap draws windows: a handful of units says little about their spread
@@ -77,8 +80,8 @@ def token_losses(
     plan = [(n, w) for n, text in enumerate(texts) for w in rolling_windows(len(text.ids), window, stride)]
     batches = [plan[i : i + batch_size] for i in range(0, len(plan), batch_size)]
     found: list[Array] = []
-    with frozen(model), memory_told(batch_size), torch.no_grad():
-        for batch in shown(batches, "perplexity", progress):
+    with frozen(model), explained_memory_errors(batch_size), torch.no_grad():
+        for batch in with_progress(batches, "perplexity", progress):
             found += _score(model, [([prefix, *texts[n].ids], w) for n, w in batch])
     losses = np.concatenate(found)
     document = np.repeat([n for n, _ in plan], [w.scored for _, w in plan])

@@ -8,14 +8,16 @@ import numpy as np
 import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from sinkscope.capture.passes import frozen, memory_told, shown
 from sinkscope.errors import SinkscopeError
 from sinkscope.evaluation.generation import continue_greedily
 from sinkscope.evaluation.haystack import read_haystack
-from sinkscope.evaluation.intervals import wilson
 from sinkscope.evaluation.needles import VARIANTS, Prompt, found, make_prompt
 from sinkscope.evaluation.settings import EvaluationSettings
 from sinkscope.evaluation.texts import check_vocabulary
+from sinkscope.intervals.wilson import wilson
+from sinkscope.passes.memory import explained_memory_errors
+from sinkscope.passes.modes import frozen
+from sinkscope.passes.progress import with_progress
 from sinkscope.tables.rows import Rows
 from sinkscope.text.documents import Document
 from sinkscope.text.packing import adds_bos
@@ -63,7 +65,7 @@ def plan_needles(
     prefix = _prefix(tokenizer, bos)
     wanted = list(product(settings.variants, lengths, grid(settings.depths), range(settings.seeds)))
     plan = []
-    for variant, length, depth, seed in shown(wanted, "prompts", progress):
+    for variant, length, depth, seed in with_progress(wanted, "prompts", progress):
         drawn = (settings.seed, seed, list(VARIANTS).index(variant), length, round(1000 * depth))
         prompt = make_prompt(
             variant, haystack, tokenizer, length=length, depth=depth, seed=drawn, prefix=prefix,
@@ -98,8 +100,8 @@ def ask_needles(
         raise SinkscopeError("--batch-size must be at least 1", exit_code=2)
     batches = _batches(plan, batch_size)
     answers = [""] * len(plan)
-    with frozen(model), memory_told(batch_size):
-        for batch in shown(batches, "needles", progress):
+    with frozen(model), explained_memory_errors(batch_size):
+        for batch in with_progress(batches, "needles", progress):
             prompts = [plan[number].prompt for number in batch]
             written = continue_greedily(model, tokenizer, [p.ids for p in prompts], prompts[0].new_tokens)
             for number, answer in zip(batch, written, strict=True):

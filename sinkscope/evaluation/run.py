@@ -14,22 +14,22 @@ from typing import Any
 import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-import sinkscope
-from sinkscope.api import Analysis
+from sinkscope.analysis.run import Analysis
 from sinkscope.capture.scope import peak_memory, versions
 from sinkscope.errors import SinkscopeError
+from sinkscope.evaluation.headline import evaluation_headline
 from sinkscope.evaluation.perplexity import perplexity_tables, token_losses
 from sinkscope.evaluation.retrieval import ask_needles, plan_needles
 from sinkscope.evaluation.settings import EvaluationSettings
 from sinkscope.evaluation.tasks import load_tasks, run_tasks
 from sinkscope.evaluation.texts import Text, prefix_token, read_texts
-from sinkscope.models.describe import describe
-from sinkscope.models.load import load_model
-from sinkscope.models.yarn import extend_
-from sinkscope.tables.evaluation_headline import evaluation_headline
-from sinkscope.tables.store import Run
+from sinkscope.evaluation.yarn import extend_
+from sinkscope.loading.describe import describe
+from sinkscope.loading.load import load_model
+from sinkscope.tables.run_folder import Run
 from sinkscope.text.sources import open_documents
 from sinkscope.text.windows import LONGEST_DEFAULT
+from sinkscope.version import __version__
 
 CONVENTIONS = {
     "words": "separated by whitespace",
@@ -72,7 +72,7 @@ def evaluate(
         batch_size: windows, prompts or requests per forward pass.
         settings: what to evaluate.
         progress: show progress on stderr.
-        **loading: options of `sinkscope.models.load.load_model` (revision, dtype, device, ...).
+        **loading: options of `sinkscope.loading.load.load_model` (revision, dtype, device, ...).
 
     Raises:
         SinkscopeError: for bad input, in one line.
@@ -117,7 +117,7 @@ def evaluate(
         )  # fmt: skip
     info = {
         "kind": "evaluation",
-        "sinkscope": sinkscope.__version__,
+        "sinkscope": __version__,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "model": {**described, "context": context_of(model), "yarn": settings.yarn},
         "device": str(model.device),

@@ -23,13 +23,13 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from sinkscope.capture.passes import check_windows
-from sinkscope.capture.run import measure
+from sinkscope.analysis.measure import measure
+from sinkscope.capture.settings import Settings
 from sinkscope.errors import SinkscopeError
 from sinkscope.models.families import family_of
-from sinkscope.monitoring.metrics import logged
+from sinkscope.monitoring.logged import logged
 from sinkscope.monitoring.unwrap import bare_model, refuse_sharded, undisturbed
-from sinkscope.settings import Settings
+from sinkscope.passes.batches import check_windows
 from sinkscope.tables.rows import Rows
 from sinkscope.text.documents import Document
 from sinkscope.text.sources import open_documents
@@ -50,7 +50,7 @@ class Monitor:
     Three ways to use it: `callback(trainer)` for a transformers Trainer; `step(n)` in a loop of one's own, as
     accelerate's; `following(optimizer)` around a loop that is not to be changed.
 
-    The numbers are those of `sinkscope.monitoring.metrics.HEADLINE`, and theta_mean, theta_min and theta_max where
+    The numbers are those of `sinkscope.monitoring.logged.HEADLINE`, and theta_mean, theta_min and theta_max where
     there is V-scale. Their definitions are in docs/definitions.md. A probe is small, so its numbers compare with those
     of the same probe at other steps, and only roughly with an analysis on more text.
 

@@ -5,11 +5,11 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sinkscope.models.load import check_options
+from sinkscope.capture.settings import Settings
+from sinkscope.loading.load import check_options
 from sinkscope.planning.choose import choose_driver
 from sinkscope.planning.machine import this_machine
 from sinkscope.planning.source import describe_model
-from sinkscope.settings import Settings
 from sinkscope.text.windows import LONGEST_DEFAULT, context_in
 
 _log = logging.getLogger(__name__)
@@ -53,9 +53,9 @@ def automatic_drive(
         layerwise: whether one layer's activations at a time are wanted anyway.
         spill: a folder where boundary states may go.
         revision: of a Hub model.
-        dtype: one of `models.load.DTYPES`.
+        dtype: one of `loading.load.DTYPES`.
         device: where the model computes.
-        quantize: one of `models.load.QUANTIZATIONS`, or None.
+        quantize: one of `loading.load.QUANTIZATIONS`, or None.
     """
     check_options(dtype, quantize, None)
     described = describe_model(name, revision)

@@ -13,12 +13,12 @@ from pathlib import Path
 import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
+from sinkscope.capture.settings import Settings
 from sinkscope.errors import SinkscopeError
 from sinkscope.planning.estimate import Need, Work, activations, dtype_of, needs
 from sinkscope.planning.machine import Machine, this_machine
 from sinkscope.planning.parameters import Parameters, count, decoder_of, skeleton
 from sinkscope.planning.trace import Trace
-from sinkscope.settings import Settings
 
 _USABLE = 0.9  # of what is free: the rest is for the process itself and its neighbours
 NAMES = {"resident": "resident", "layerwise": "layer by layer", "streamed": "streamed"}
@@ -80,8 +80,8 @@ def choose_driver(
         tokens: T of each sequence.
         sequences: N.
         batch_size: sequences per forward pass.
-        dtype: one of `models.load.DTYPES`.
-        quantize: one of `models.load.QUANTIZATIONS`, or None.
+        dtype: one of `loading.load.DTYPES`.
+        quantize: one of `loading.load.QUANTIZATIONS`, or None.
         device: `auto`, `cpu` or a CUDA device.
         settings: what is measured.
         spill: a folder where boundary states may go.

@@ -18,12 +18,12 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from sinkscope.capture.gradient_statistics import MAX_BLOCKS
-from sinkscope.capture.head import CHUNK
+from sinkscope.capture.settings import Settings
+from sinkscope.capture.statistics.gradient_statistics import MAX_BLOCKS
 from sinkscope.errors import first_line
+from sinkscope.passes.output_head import CHUNK
 from sinkscope.planning.parameters import Count, Parameters
 from sinkscope.planning.trace import Trace, trace
-from sinkscope.settings import Settings
 
 DRIVERS = ("resident", "layerwise", "streamed")
 

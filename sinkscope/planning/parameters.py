@@ -12,8 +12,8 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PretrainedConfig, PreTrainedModel
 
 from sinkscope.errors import SinkscopeError, first_line
+from sinkscope.loading.quiet import quiet
 from sinkscope.models.families import FAMILIES
-from sinkscope.models.quiet import quiet
 from sinkscope.planning.trace import PLANNED, shapes_only
 
 _NF4_BLOCK = 64  # weights that share a float32 scale in bitsandbytes' 4-bit format

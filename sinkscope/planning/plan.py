@@ -4,14 +4,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from sinkscope.capture.settings import Settings
 from sinkscope.errors import SinkscopeError
-from sinkscope.models.load import DTYPES, QUANTIZATIONS
+from sinkscope.loading.load import DTYPES, QUANTIZATIONS
 from sinkscope.planning.choose import Choice, choose_driver, size
 from sinkscope.planning.estimate import Work
 from sinkscope.planning.machine import Machine, this_machine
 from sinkscope.planning.source import Described, describe_model
 from sinkscope.planning.speed import Duration, duration, matmul_rate
-from sinkscope.settings import Settings
 from sinkscope.text.windows import LONGEST_DEFAULT
 
 _NOTABLE = 2**30

@@ -7,13 +7,13 @@ from typing import Any
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, PretrainedConfig
 
+from sinkscope.compat.hub import looks_like_a_path
 from sinkscope.errors import SinkscopeError, first_line
-from sinkscope.hub import looks_like_a_path
-from sinkscope.models.folder import CONFIG, read_config
-from sinkscope.models.hub import pin
-from sinkscope.models.load import PACKAGED, check_architecture, packaged_folder
-from sinkscope.models.quiet import quiet
-from sinkscope.vscale.store import read_info
+from sinkscope.loading.load import PACKAGED, check_architecture, packaged_folder
+from sinkscope.loading.model_folder import CONFIG, read_config
+from sinkscope.loading.pinned import pin
+from sinkscope.loading.quiet import quiet
+from sinkscope.vscale.saved import read_info
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sinkscope.report.figures.entry import Entry
+from sinkscope.report.entry import Entry
 from sinkscope.report.kinds import kind_of
 from sinkscope.report.text import number, printable
 from sinkscope.tables.column import Column
 from sinkscope.tables.columns import TABLES
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 _SORTING = "A click on a column sorts by it, a second one the other way round. Empty cells were not measured."
 ROWS = 500  # of a table; the parquet file beside has the rest

@@ -9,13 +9,21 @@ from dataclasses import dataclass
 from rich.console import RenderableType
 
 from sinkscope.errors import SinkscopeError
-from sinkscope.report import comparison, evaluation, figures, quantization, terminal, track
+from sinkscope.report.analysis import pages as analysis
+from sinkscope.report.analysis import terminal as analysis_terminal
+from sinkscope.report.comparison import pages as comparison
 from sinkscope.report.comparison import runs as compared
 from sinkscope.report.comparison import terminal as comparison_terminal
-from sinkscope.report.figures.entry import Entry
+from sinkscope.report.entry import Entry
+from sinkscope.report.evaluation import pages as evaluation
+from sinkscope.report.evaluation import terminal as evaluation_terminal
+from sinkscope.report.quantization import pages as quantization
+from sinkscope.report.quantization import sentences as quantized
+from sinkscope.report.quantization import terminal as quantization_terminal
 from sinkscope.report.text import printable
-from sinkscope.report.track.summary import Summary as TrackSummary
-from sinkscope.tables.store import Run
+from sinkscope.report.tracking import pages as tracking
+from sinkscope.report.tracking import terminal as tracking_terminal
+from sinkscope.tables.run_folder import Run
 
 
 @dataclass(frozen=True)
@@ -39,11 +47,11 @@ def _model_on_text(run: Run) -> str:
 
 
 KINDS: dict[str, Kind] = {
-    "analysis": Kind(figures.REGISTRY, _model_on_text, terminal.summary),
+    "analysis": Kind(analysis.REGISTRY, _model_on_text, analysis_terminal.summary),
     "comparison": Kind(comparison.REGISTRY, compared.subtitle, comparison_terminal.summary),
-    "evaluation": Kind(evaluation.REGISTRY, _model_on_text, evaluation.summary),
-    "track": Kind(track.REGISTRY, _model_on_text, TrackSummary),
-    "quantization": Kind(quantization.REGISTRY, quantization.subtitle, quantization.summary),
+    "evaluation": Kind(evaluation.REGISTRY, _model_on_text, evaluation_terminal.summary),
+    "track": Kind(tracking.REGISTRY, _model_on_text, tracking_terminal.Summary),
+    "quantization": Kind(quantization.REGISTRY, quantized.subtitle, quantization_terminal.summary),
 }
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from sinkscope.errors import SinkscopeError
 from sinkscope.report.kinds import kind_of
 from sinkscope.report.render import check_formats, render
-from sinkscope.tables.store import read_run
+from sinkscope.tables.run_folder import read_run
 
 
 def redraw(folder: Path, formats: Sequence[str], out: Path | None = None, *, force: bool = False) -> list[Path]:

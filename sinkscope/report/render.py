@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 
 from sinkscope.errors import SinkscopeError
 from sinkscope.report import style
-from sinkscope.report.figures.entry import Entry
+from sinkscope.report.entry import Entry
 from sinkscope.report.html import document
 from sinkscope.report.kinds import kind_of
 from sinkscope.report.page import Page
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 FORMATS = ("png", "pdf", "html")
 DEFAULT = ("png", "pdf")  # of a run folder; the HTML file holds all of it once more

@@ -1,6 +1,6 @@
 """What does not apply to a model's architecture, and why: said where it would have been shown."""
 
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 
 def reason(run: Run, name: str) -> str | None:

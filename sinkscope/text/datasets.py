@@ -9,8 +9,8 @@ from datasets.exceptions import DatasetsError
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
+from sinkscope.compat.hub import TransportError
 from sinkscope.errors import SinkscopeError
-from sinkscope.hub import TransportError
 from sinkscope.text.documents import Document
 from sinkscope.text.files import text_of
 

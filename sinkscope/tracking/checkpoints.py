@@ -14,11 +14,11 @@ from typing import Any
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, RepositoryNotFoundError
 
+from sinkscope.compat.hub import TransportError
 from sinkscope.errors import SinkscopeError
-from sinkscope.hub import TransportError
-from sinkscope.models.folder import CONFIG, read_config
-from sinkscope.training.folder import SETTINGS
-from sinkscope.vscale.store import INFO_FILE
+from sinkscope.loading.model_folder import CONFIG, read_config
+from sinkscope.training.training_folder import SETTINGS
+from sinkscope.vscale.saved import INFO_FILE
 
 # As step-000500, checkpoint-500, step1000 and step1000-tokens4B are written; else the last number of a name.
 _NAMED_STEP = re.compile(r"(?:step|checkpoint|ckpt|iter)[-_]?(\d+)", re.IGNORECASE)

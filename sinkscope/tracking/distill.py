@@ -5,9 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from sinkscope.monitoring.metrics import thetas
+from sinkscope.monitoring.logged import thetas
 from sinkscope.tables.headline import EARLY, token_zero_and_early
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 from sinkscope.tracking.intervals import intervals
 
 PATHWAYS = ("q", "k", "v")

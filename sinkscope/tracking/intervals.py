@@ -6,10 +6,10 @@ intervals of each suggest.
 
 import math
 
-from sinkscope.comparison.intervals import Interval, percentiles
 from sinkscope.comparison.metrics import METRICS
-from sinkscope.comparison.sample import Resampled
-from sinkscope.tables.store import Run
+from sinkscope.intervals.limits import Interval, percentiles
+from sinkscope.intervals.sample import Resampled
+from sinkscope.tables.run_folder import Run
 
 DRAWS, SEED = 400, 0
 

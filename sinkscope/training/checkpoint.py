@@ -36,7 +36,7 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.tensor import DTensor
 
 from sinkscope.errors import SinkscopeError
-from sinkscope.training.disk import building_folder, check_room
+from sinkscope.files import building_folder, check_room
 from sinkscope.training.engine import Engine
 
 Rows = list[dict[str, Any]]

@@ -19,13 +19,13 @@ from filelock import FileLock
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from sinkscope.config import DataConfig, TokenizerConfig
 from sinkscope.errors import SinkscopeError
-from sinkscope.models.load import load_tokenizer
+from sinkscope.files import building_folder
+from sinkscope.loading.load import load_tokenizer
 from sinkscope.text.documents import Document
 from sinkscope.text.packing import adds_bos
 from sinkscope.text.sources import open_documents
-from sinkscope.training.disk import building_folder
+from sinkscope.training.recipe import DataConfig, TokenizerConfig
 from sinkscope.training.tokenizer import train_tokenizer
 from sinkscope.training.tokens import Windows, read_windows, write_tokens
 

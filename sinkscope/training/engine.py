@@ -20,9 +20,9 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
-from sinkscope.config import OptimizerConfig
 from sinkscope.errors import SinkscopeError
 from sinkscope.models.families import family_of
+from sinkscope.training.recipe import OptimizerConfig
 from sinkscope.training.trackers import check_tracker
 
 _PATIENCE = datetime.timedelta(hours=24)  # while the main process tokenizes, the others wait

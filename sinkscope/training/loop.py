@@ -18,14 +18,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sinkscope.config import CheckpointConfig, OptimizerConfig, ScheduleConfig
 from sinkscope.errors import SinkscopeError
 from sinkscope.monitoring.monitor import PROBE_SEQUENCES, Monitor
 from sinkscope.training.checkpoint import Rows, Saver, save_checkpoint
 from sinkscope.training.corpus import Corpus, batch_indices
 from sinkscope.training.engine import Engine, averaged, shares
-from sinkscope.training.metrics import in_words, is_spike, write_metrics
+from sinkscope.training.recipe import CheckpointConfig, OptimizerConfig, ScheduleConfig
 from sinkscope.training.schedule import rate_factor
+from sinkscope.training.step_metrics import in_words, is_spike, write_metrics
 
 
 class Plan(Protocol):

@@ -8,16 +8,16 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sinkscope.errors import SinkscopeError
-from sinkscope.models.folder import weight_files
-from sinkscope.models.load import PACKAGED, Loaded
-from sinkscope.models.quiet import quiet
+from sinkscope.files import building_folder
+from sinkscope.loading.load import PACKAGED, Loaded
+from sinkscope.loading.model_folder import weight_files
+from sinkscope.loading.quiet import quiet
 from sinkscope.training.checkpoint import Saver, gathered
-from sinkscope.training.disk import building_folder
 from sinkscope.training.engine import Engine
-from sinkscope.training.folder import MODEL
+from sinkscope.training.training_folder import MODEL
 from sinkscope.vscale import attached
 from sinkscope.vscale import save as save_vscale
-from sinkscope.vscale.store import load_parameters_
+from sinkscope.vscale.saved import load_parameters_
 
 TRAINED_FILE = "trained.safetensors"
 

@@ -2,7 +2,7 @@
 
 import math
 
-from sinkscope.config import ScheduleConfig
+from sinkscope.training.recipe import ScheduleConfig
 
 
 def rate_factor(step: int, schedule: ScheduleConfig) -> float:

@@ -21,8 +21,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from sinkscope.errors import SinkscopeError
+from sinkscope.files import replace_text
 from sinkscope.text.documents import Document
-from sinkscope.training.disk import replace_text
 
 _DOCUMENTS = 256  # per write
 

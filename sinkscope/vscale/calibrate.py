@@ -15,8 +15,8 @@ from transformers import PreTrainedModel
 
 from sinkscope.errors import SinkscopeError
 from sinkscope.metrics.moments import token_norms
-from sinkscope.models.attention import AttentionCall, Observer, tapped
-from sinkscope.vscale.retrofit import attached, attention_modules
+from sinkscope.models.taps.attention_tap import AttentionCall, Observer, tapped
+from sinkscope.vscale.attach import attached, attention_modules
 
 
 @torch.no_grad()

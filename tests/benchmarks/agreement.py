@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 _GROUPS = ("layer", "site", "branch", "bound", "kind", "metric")
 

@@ -18,7 +18,7 @@ from process import measured
 from transformers.utils import logging
 
 import sinkscope
-from sinkscope.tables.store import write_run
+from sinkscope.tables.run_folder import write_run
 
 DRIVERS: dict[str, dict[str, Any]] = {
     "resident": {},

@@ -31,7 +31,7 @@ _CHILD = "--child"
 
 def child(arguments: list[str]) -> int:
     """Runs the command line in this process, after its imports, and prints what it cost as its last line."""
-    import sinkscope.api
+    import sinkscope.analysis.run
     import sinkscope.report.kinds
     import sinkscope.report.render
     from sinkscope.cli import main as command

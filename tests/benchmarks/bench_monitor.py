@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from sinkscope import Monitor
-from sinkscope.config import load_recipe
-from sinkscope.models.load import load_model
+from sinkscope.loading.load import load_model
 from sinkscope.monitoring.monitor import EVERY
+from sinkscope.pretraining.shipped_recipes import find_recipe
 from sinkscope.training.loop import next_token_loss
-from sinkscope.training.model import build_model, build_optimizer
-from sinkscope.training.recipes import find_recipe
+from sinkscope.training.new_model import build_model, build_optimizer
+from sinkscope.training.recipe import load_recipe
 
 WARM_UP = 2
 STEPS_PER_ROUND = 4

@@ -25,7 +25,7 @@ from analyze_once import DRIVERS
 from process import library_versions, processor, write_readme
 from rich.console import Console
 
-from sinkscope.tables.store import read_run
+from sinkscope.tables.run_folder import read_run
 
 HERE = Path(__file__).parent
 BLOCK = "streamed-benchmark"

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from sinkscope.config import Recipe, load_recipe
-from sinkscope.models.load import load_model
+from sinkscope.loading.load import load_model
+from sinkscope.pretraining.shipped_recipes import find_recipe
 from sinkscope.training.loop import next_token_loss
-from sinkscope.training.model import build_model, build_optimizer
-from sinkscope.training.recipes import find_recipe
+from sinkscope.training.new_model import build_model, build_optimizer
+from sinkscope.training.recipe import Recipe, load_recipe
 from sinkscope.vscale import attach_
 
 WARM_UP = 5

@@ -25,7 +25,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Pr
 from transformers.utils import logging
 
 import sinkscope
-from sinkscope.settings import Settings
+from sinkscope.capture.settings import Settings
 
 SINK_WINDOW = 64
 TOTAL_TOKENS = 8192

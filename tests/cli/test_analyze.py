@@ -9,7 +9,7 @@ import pytest
 import tiny
 
 from sinkscope.cli import main
-from sinkscope.tables.store import read_run
+from sinkscope.tables.run_folder import read_run
 
 SMALL = ["--sequences", "3", "--tokens", "32", "--positions", "32", "--early", "15", "--device", "cpu"]
 

@@ -11,11 +11,11 @@ import pytest
 from report.synthetic import Shape, synthetic
 
 from sinkscope.cli import main
-from sinkscope.cli.compared import Member, members
 from sinkscope.cli.verbs.compare import compare
-from sinkscope.comparison.compare import compare_runs
+from sinkscope.comparison.members import Member, members
+from sinkscope.comparison.run import compare_runs
 from sinkscope.errors import SinkscopeError
-from sinkscope.tables.store import Run, read_run, write_run
+from sinkscope.tables.run_folder import Run, read_run, write_run
 
 QUICK = ["--draws", "100"]
 

@@ -12,7 +12,7 @@ import tiny
 import sinkscope
 from sinkscope.cli import main
 from sinkscope.errors import SinkscopeError
-from sinkscope.tables.store import Run, read_run
+from sinkscope.tables.run_folder import Run, read_run
 
 QUICK = ["--documents", "3", "--characters", "300", "--window", "64", "--stride", "32"]
 ONE = ["--variants", "single_2", "--depths", "1", "--seeds", "1"]

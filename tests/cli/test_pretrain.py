@@ -9,8 +9,8 @@ from tiny import RECIPE
 
 from sinkscope.cli import main
 from sinkscope.errors import SinkscopeError
-from sinkscope.models.load import load_model
-from sinkscope.training.recipes import find_recipe, parse_overrides
+from sinkscope.loading.load import load_model
+from sinkscope.pretraining.shipped_recipes import find_recipe, parse_overrides
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from transformers import BertConfig
 
 import sinkscope
 from sinkscope.cli import main
-from sinkscope.interrupt import insistent_interrupts
+from sinkscope.launch.interrupts import insistent_interrupts
 from sinkscope.models.families import FAMILIES
 
 SMALL = ["--sequences", "2", "--tokens", "32", "--positions", "32", "--early", "15", "--device", "cpu"]

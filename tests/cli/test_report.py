@@ -12,11 +12,11 @@ from report.synthetic import Shape, synthetic
 
 import sinkscope
 from sinkscope.cli import main
-from sinkscope.comparison.compare import compare_runs
+from sinkscope.comparison.run import compare_runs
 from sinkscope.errors import SinkscopeError
 from sinkscope.report.kinds import KINDS
 from sinkscope.report.render import entries
-from sinkscope.tables.store import read_run, write_run
+from sinkscope.tables.run_folder import read_run, write_run
 
 SHAPE = Shape(2, 2, 1, tokens=12, sequences=2)
 ROOT = str(Path(sinkscope.__file__).parents[1])

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from report.synthetic import Shape, changed, synthetic
 
-from sinkscope.comparison.compare import compare_runs
-from sinkscope.comparison.draws import draws
 from sinkscope.comparison.metrics import METRICS
-from sinkscope.comparison.sample import Sample
+from sinkscope.comparison.run import compare_runs
 from sinkscope.errors import SinkscopeError
-from sinkscope.tables.store import Run
+from sinkscope.intervals.draws import draws
+from sinkscope.intervals.sample import Sample
+from sinkscope.tables.run_folder import Run
 
 SMALL: dict[str, Any] = {"draws": 200}
 FIRST = synthetic(Shape(4, 4, 2, sequences=12))

@@ -7,7 +7,7 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from sinkscope.errors import SinkscopeError
 from sinkscope.evaluation.generation import continue_greedily
-from sinkscope.models.load import load_model
+from sinkscope.loading.load import load_model
 
 PROMPTS = [[0, 70, 71, 72], [0, 90, 80, 70, 60, 50, 40, 30]]
 

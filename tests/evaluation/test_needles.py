@@ -14,12 +14,12 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrai
 
 from sinkscope.errors import SinkscopeError
 from sinkscope.evaluation.haystack import Haystack
-from sinkscope.evaluation.intervals import wilson
+from sinkscope.evaluation.needle_words import ADJECTIVES, NOUNS
 from sinkscope.evaluation.needles import VARIANTS, Prompt, found, largest_fitting, make_prompt
 from sinkscope.evaluation.retrieval import ask_needles, grid, plan_needles
 from sinkscope.evaluation.settings import VARIANTS as NAMES
 from sinkscope.evaluation.settings import EvaluationSettings
-from sinkscope.evaluation.words import ADJECTIVES, NOUNS
+from sinkscope.intervals.wilson import wilson
 from sinkscope.text.documents import Document
 from sinkscope.vscale import attach_
 

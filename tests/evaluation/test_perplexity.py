@@ -12,7 +12,7 @@ from sinkscope.errors import SinkscopeError
 from sinkscope.evaluation.perplexity import perplexity_tables, token_losses
 from sinkscope.evaluation.rolling import rolling_windows
 from sinkscope.evaluation.texts import Text, cut, prefix_token, read_texts
-from sinkscope.models.load import load_model
+from sinkscope.loading.load import load_model
 from sinkscope.text.documents import Document
 
 DOCUMENTS = [

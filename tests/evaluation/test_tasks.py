@@ -16,8 +16,8 @@ from sinkscope.errors import SinkscopeError
 from sinkscope.evaluation.perplexity import perplexity_tables, token_losses
 from sinkscope.evaluation.tasks import PAPER, SETS, LoadedTasks, load_tasks, run_tasks
 from sinkscope.evaluation.texts import read_texts
-from sinkscope.models.load import load_model
-from sinkscope.tables.store import read_run
+from sinkscope.loading.load import load_model
+from sinkscope.tables.run_folder import read_run
 from sinkscope.text.documents import Document
 
 pytest.importorskip("lm_eval")

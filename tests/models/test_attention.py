@@ -28,11 +28,12 @@ from transformers import (
 from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
 
 from sinkscope import Scope, Settings
-from sinkscope.capture.columns import alpha, column_sums, cut, one_head, pooled_map, weights
+from sinkscope.capture.statistics.attention_columns import alpha, column_sums, cut, one_head, pooled_map, weights
 from sinkscope.errors import SinkscopeError
-from sinkscope.models import attention, blockwise
-from sinkscope.models.attention import TAP, AttentionCall, attention_with_lse, sink_mass, tapped
-from sinkscope.models.masks import Mask, as_mask
+from sinkscope.models.taps import attention_tap as attention
+from sinkscope.models.taps import query_blocks as blockwise
+from sinkscope.models.taps.attention_tap import TAP, AttentionCall, attention_with_lse, sink_mass, tapped
+from sinkscope.models.taps.masks import Mask, as_mask
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,

@@ -11,16 +11,16 @@ from transformers import AutoConfig, AutoModelForCausalLM, FalconConfig, PreTrai
 
 import sinkscope
 from sinkscope import Settings
-from sinkscope.capture.layout import layout_of, not_applicable
 from sinkscope.cli import main
-from sinkscope.comparison.compare import compare_runs
+from sinkscope.comparison.run import compare_runs
 from sinkscope.errors import SinkscopeError
+from sinkscope.loading.load import load_model
 from sinkscope.models.families import FAMILIES, Case, Family, family_of
-from sinkscope.models.load import load_model
+from sinkscope.models.layout import layout_of, not_applicable
 from sinkscope.models.shape import shape_of
-from sinkscope.quant.library.llmcompressor import check_awq
+from sinkscope.quantization.library.llmcompressor import check_awq
+from sinkscope.report.analysis.terminal import summary
 from sinkscope.report.render import entries, figures
-from sinkscope.report.terminal import summary
 from sinkscope.sites import Site
 from sinkscope.vscale import attach_, attached, detach_
 

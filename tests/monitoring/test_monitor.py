@@ -15,7 +15,7 @@ from watched import IDS, STEPS, adamw, model, same, train, weights
 
 import sinkscope
 from sinkscope import Monitor, SinkscopeError
-from sinkscope.monitoring.metrics import HEADLINE
+from sinkscope.monitoring.logged import HEADLINE
 from sinkscope.tables.columns import TABLES
 from sinkscope.vscale import attach_, attached
 

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArgu
 from watched import IDS, STEPS, batches, model, same, weights
 
 from sinkscope import Monitor, SinkscopeError
-from sinkscope.monitoring.metrics import HEADLINE
+from sinkscope.monitoring.logged import HEADLINE
 
 
 class Tracker(TrainerCallback):

@@ -12,7 +12,7 @@ from transformers import TrainingArguments
 from watched import STEPS, adamw, model
 from watched import batches as token_batches
 
-from sinkscope.monitoring.metrics import HEADLINE
+from sinkscope.monitoring.logged import HEADLINE
 from sinkscope.monitoring.monitor import EVERY
 from sinkscope.tracking.appearances import phenomena
 

@@ -9,12 +9,12 @@ import tiny
 from reference.models import tokens
 
 import sinkscope
-from sinkscope import api
-from sinkscope.capture.journal import Journal
+from sinkscope.analysis import run as api
+from sinkscope.analysis.journal import Journal
+from sinkscope.capture.settings import Settings
 from sinkscope.planning import automatic
 from sinkscope.planning.machine import Machine, this_machine
-from sinkscope.settings import Settings
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 
 @pytest.fixture

@@ -10,15 +10,15 @@ import pytest
 import tiny
 from transformers import AutoConfig
 
+from sinkscope.capture.settings import Settings
 from sinkscope.cli import main
+from sinkscope.cli.plan_table import spoken
 from sinkscope.errors import SinkscopeError
 from sinkscope.planning import estimate
 from sinkscope.planning.choose import Choice, choose_driver, size
 from sinkscope.planning.estimate import Work
 from sinkscope.planning.machine import Gpu, Machine, _limit_left, this_machine
 from sinkscope.planning.speed import duration, time_class
-from sinkscope.planning.table import spoken
-from sinkscope.settings import Settings
 
 GIB = 2**30
 SHALLOW = "the first eight layers of llama-3.1-8b"

@@ -5,7 +5,7 @@ import pandas as pd
 import pandas.testing
 
 from sinkscope.tables.columns import TABLES
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 KEYS = {
     "heads": ["layer", "head", "position"],

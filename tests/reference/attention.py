@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from reference.eager import Measured
-from sinkscope.settings import Settings
+from sinkscope.capture.settings import Settings
 
 
 def alphas(weights: Tensor, settings: Settings) -> dict[int, float]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from reference.attention import alphas, mass, second_moment
 from reference.eager import Layer, Measured
-from sinkscope.settings import Settings
+from sinkscope.capture.settings import Settings
 
 NORMS = {"attn": "hn", "mlp": "hn2"}
 TOLERANCE = 1e-4

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from reference.eager import Measured
 from reference.sites import row_count
-from sinkscope.settings import Settings
+from sinkscope.capture.settings import Settings
 
 BRANCHES = {"attn": ("hn", "r_attn"), "mlp": ("hn2", "r_mlp")}
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from reference.attention import alphas
 from reference.eager import Measured, Sequence
-from sinkscope.settings import Settings
+from sinkscope.capture.settings import Settings
 from sinkscope.sites import Site
 
 MASSIVE_SITES = ("h_out", "r_mlp", "r_attn", "down_in")

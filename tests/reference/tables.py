@@ -7,7 +7,7 @@ from scipy.stats import spearmanr
 
 from reference import attention, bounds, gradients, sites
 from reference.eager import Measured
-from sinkscope.settings import Settings
+from sinkscope.capture.settings import Settings
 
 
 def reference_tables(

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sinkscope.settings import Settings
+from sinkscope.capture.settings import Settings
 from sinkscope.sites import Site
 from sinkscope.tables.columns import BY_KIND, frame
 from sinkscope.tables.headline import headline
 from sinkscope.tables.rows import Rows
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 WORDS = (
     "<bos>",

@@ -8,7 +8,7 @@ import pandas as pd
 from synthetic import Shape, synthetic
 
 from sinkscope.tables.columns import frame
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 from sinkscope.tracking.appearances import appearances
 from sinkscope.tracking.distill import distilled
 

@@ -13,17 +13,17 @@ from inspection import clipped, drawn_texts, over_panels, overlapping
 from rich.console import Console
 from synthetic import Shape, synthetic
 
-from sinkscope.comparison.compare import compare_runs
+from sinkscope.comparison.run import compare_runs
 from sinkscope.errors import SinkscopeError
 from sinkscope.report import style
-from sinkscope.report.comparison import verdict
+from sinkscope.report.comparison import front_page
 from sinkscope.report.comparison.runs import SHOWN, looks
 from sinkscope.report.comparison.terminal import summary
-from sinkscope.report.figures.entry import Entry
+from sinkscope.report.entry import Entry
 from sinkscope.report.kinds import KINDS, kind_of
 from sinkscope.report.page import Page
 from sinkscope.report.render import entries, figures
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 LONG = "/folder/" + "averylongname" * 5 + "/$x$ \u6f22\nname "
 
@@ -115,7 +115,7 @@ def words(page: Page) -> str:
 
 def test_first_page_prints_the_table() -> None:
     run = RUNS["two"]
-    printed = words(verdict.ENTRY.draw(run))
+    printed = words(front_page.ENTRY.draw(run))
     row = run.info["headline"]["residual_t0_mean"]["run 1"]
     assert f"x {row['ratio']:.3g}" in printed
     assert NOTES[0] in printed
@@ -128,16 +128,16 @@ def test_runs_measured_differently_are_flagged_on_every_page() -> None:
     run = RUNS["mismatch"]
     for name, page in drawn("mismatch").items():
         assert "NOT MEASURED ALIKE" in words(page), name
-    assert "unpaired" in words(verdict.ENTRY.draw(run))
+    assert "unpaired" in words(front_page.ENTRY.draw(run))
     assert not any("NOT MEASURED ALIKE" in words(page) for page in drawn("two").values())
 
 
 def test_many_notes_and_differences_leave_room_for_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(KINDS, "comparison", replace(KINDS["comparison"], figures=(verdict.ENTRY,)))
+    monkeypatch.setitem(KINDS, "comparison", replace(KINDS["comparison"], figures=(front_page.ENTRY,)))
     shapes = [Shape(2, 2, 1, tokens=12 + n, sequences=2 + n, backward=n % 2 == 0) for n in range(8)]
     run = compared(shapes, allow_mismatch=True, notes=NOTES * 10)
     assert len(run.info["mismatches"]) > 14
-    printed = words(verdict.ENTRY.draw(run))
+    printed = words(front_page.ENTRY.draw(run))
     assert "more, in run.json" in printed
     assert "More notes stand in run.json" in printed
     check(run)
@@ -145,7 +145,7 @@ def test_many_notes_and_differences_leave_room_for_the_table(monkeypatch: pytest
 
 def test_other_depths_are_said() -> None:
     run = RUNS["depths"]
-    assert "curves stand over relative depth" in words(verdict.ENTRY.draw(run))
+    assert "curves stand over relative depth" in words(front_page.ENTRY.draw(run))
     labels = {axes.get_xlabel() for axes in drawn("depths")["by_layer"].axes}
     assert labels == {"relative depth"}
 

@@ -11,14 +11,14 @@ import pandas as pd
 import pytest
 from inspection import clipped, drawn_texts, over_panels, overlapping
 
+from sinkscope.evaluation.headline import evaluation_headline
 from sinkscope.report import style
 from sinkscope.report.evaluation.contexts import binned
+from sinkscope.report.evaluation.sentences import findings, rows
 from sinkscope.report.evaluation.terminal import summary
-from sinkscope.report.evaluation.words import findings, rows
 from sinkscope.report.render import figures, render
 from sinkscope.tables.columns import frame
-from sinkscope.tables.evaluation_headline import evaluation_headline
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 VARIANTS = ("single_2", "single_3", "multikey_1")
 PAPER = ("wikitext", "lambada_openai", "arc_easy", "arc_challenge", "boolq", "copa", "hellaswag", "openbookqa", "piqa")

@@ -7,11 +7,13 @@ from inspection import clipped, drawn_texts, over_panels, overlapping
 from synthetic import Shape, synthetic
 
 from sinkscope.report import style
-from sinkscope.report.figures import REGISTRY, massive, sink_heatmap, verdict
-from sinkscope.report.figures.entry import Entry
+from sinkscope.report.analysis import front_page as verdict
+from sinkscope.report.analysis import massive, sink_heatmap
+from sinkscope.report.analysis.pages import REGISTRY
+from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
 from sinkscope.report.render import entries, figures
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 AWKWARD = "/folder/" + "averylongname" * 12 + "/$x$ \u6f22\nname"
 RUNS = {

@@ -5,7 +5,7 @@ import re
 import pytest
 from synthetic import Shape, changed, synthetic
 
-from sinkscope.report.findings import findings
+from sinkscope.report.analysis.findings import findings
 
 SINKS = synthetic(Shape(2, 4, 2))
 NO_SINKS = synthetic(Shape(2, 4, 2, sinks=False, massive=False))

@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 from synthetic import Shape, synthetic
 
-from sinkscope.comparison.compare import compare_runs
+from sinkscope.comparison.run import compare_runs
 from sinkscope.report.html import ROWS, document
 from sinkscope.report.kinds import KINDS
 from sinkscope.report.render import FIGURES, PAGE, entries, render
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 SHAPE = Shape(2, 2, 1, tokens=12, sequences=2)
 EVIL = "<script>alert(1)</script>\"'&"

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from test_figures import AWKWARD, check, words
 
-from sinkscope.report.quantization import summary, verdict
+from sinkscope.report.quantization import front_page
+from sinkscope.report.quantization.terminal import summary
 from sinkscope.tables.rows import Rows
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 SITES = ("self_attn.q_proj", "self_attn.o_proj", "mlp.down_proj")
 
@@ -85,11 +86,10 @@ def test_words_follow_the_numbers() -> None:
 def test_perplexities_of_other_tokenizers_are_said_not_to_compare() -> None:
     made = run(["demo", "other"], METHODS, comparable=False)
     assert "do NOT compare" in str(summary(made))
-    assert "do NOT compare" in words(verdict.ENTRY.draw(made))
+    assert "do NOT compare" in words(front_page.ENTRY.draw(made))
 
 
 def test_the_report_needs_no_torch() -> None:
-    script = (
-        "import sys; sys.modules['torch'] = sys.modules['transformers'] = None; import sinkscope.report.quantization"
-    )
+    blocked = "import sys; sys.modules['torch'] = sys.modules['transformers'] = None"
+    script = f"{blocked}; import sinkscope.report.quantization.pages"
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -9,7 +9,7 @@ import pytest
 from synthetic import Shape, synthetic
 
 from sinkscope.errors import SinkscopeError
-from sinkscope.report.figures import sink_rate
+from sinkscope.report.analysis import sink_rate
 from sinkscope.report.render import entries, render
 
 RUN = synthetic(Shape(2, 2, 1, tokens=12, sequences=1))
@@ -47,7 +47,7 @@ sys.path.insert(0, {str(Path(__file__).parent)!r})
 import sinkscope.report
 from pathlib import Path
 from sinkscope.report.render import render
-from sinkscope.report.terminal import summary
+from sinkscope.report.analysis.terminal import summary
 from synthetic import Shape, synthetic
 run = synthetic(Shape(2, 2, 1, tokens=12, sequences=1))
 render(run, Path({str(tmp_path)!r}), formats=("pdf",))

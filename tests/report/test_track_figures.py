@@ -11,11 +11,11 @@ from synthetic_track import synthetic_track
 
 from sinkscope.report import style
 from sinkscope.report.render import figures
-from sinkscope.report.track import evolution
-from sinkscope.report.track.steps import chosen, step_text
-from sinkscope.report.track.summary import Summary
-from sinkscope.report.track.words import progress_cells, sentences
-from sinkscope.tables.store import Run
+from sinkscope.report.tracking import evolution
+from sinkscope.report.tracking.sentences import progress_cells, sentences
+from sinkscope.report.tracking.steps import chosen, step_text
+from sinkscope.report.tracking.terminal import Summary
+from sinkscope.tables.run_folder import Run
 
 FAILED = [{"name": "checkpoint-" + "9" * 60, "reason": "not a whole safetensors file: " + "$x$ " * 60}] * 5
 RUNS: dict[str, Callable[[], Run]] = {

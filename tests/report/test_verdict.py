@@ -5,11 +5,11 @@ import io
 from rich.console import Console
 from synthetic import Shape, changed, synthetic
 
-from sinkscope.report.figures import verdict
+from sinkscope.report.analysis import front_page as verdict
+from sinkscope.report.analysis.headline_rows import public_rows, rows
+from sinkscope.report.analysis.terminal import summary
 from sinkscope.report.published import PUBLIC, published_for
-from sinkscope.report.terminal import summary
 from sinkscope.report.text import NOT_MEASURED, number
-from sinkscope.report.verdict import public_rows, rows
 
 RUN = synthetic(Shape(3, 4, 2, tokens=20))
 SHOWN = (

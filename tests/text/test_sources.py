@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from huggingface_hub import HfApi
 
+from sinkscope.compat.hub import TransportError, looks_like_a_path
 from sinkscope.errors import SinkscopeError
-from sinkscope.hub import TransportError, looks_like_a_path
 from sinkscope.text.documents import Document
 from sinkscope.text.sources import open_documents
 

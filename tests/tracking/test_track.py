@@ -17,12 +17,12 @@ from huggingface_hub import HfApi
 from huggingface_hub.hf_api import GitRefInfo, GitRefs
 
 import sinkscope
+from sinkscope.capture.settings import Settings
 from sinkscope.cli import main
-from sinkscope.models import load
-from sinkscope.settings import Settings
+from sinkscope.loading import load
 from sinkscope.tables.columns import BY_KIND
-from sinkscope.tables.store import Run, read_run
-from sinkscope.tracking import track as tracking
+from sinkscope.tables.run_folder import Run, read_run
+from sinkscope.tracking import run as tracking
 from sinkscope.tracking.checkpoints import find_checkpoints
 
 FEW = [0, 2, 5]

@@ -7,12 +7,12 @@ import tiny
 import torch
 
 import sinkscope
-from sinkscope.capture.run import measure
-from sinkscope.comparison.draws import draws
+from sinkscope.analysis.measure import measure
+from sinkscope.capture.settings import Settings
 from sinkscope.errors import SinkscopeError
-from sinkscope.settings import Settings
+from sinkscope.intervals.draws import draws
 from sinkscope.tables.headline import headline
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 from sinkscope.tracking.appearances import appearances
 from sinkscope.tracking.checkpoints import step_of
 from sinkscope.tracking.intervals import DRAWS, SEED, intervals

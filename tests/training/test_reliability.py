@@ -8,13 +8,14 @@ import pandas as pd
 import pytest
 import torch
 
-from sinkscope.config import Recipe, load_recipe
+from sinkscope import files as disk
 from sinkscope.errors import SinkscopeError
-from sinkscope.models.load import load_model
-from sinkscope.training import disk, loop
+from sinkscope.loading.load import load_model
+from sinkscope.pretraining.run import pretrain, pretrain_seeds
+from sinkscope.training import loop
 from sinkscope.training.checkpoint import checkpoints
-from sinkscope.training.metrics import is_spike
-from sinkscope.training.pretrain import pretrain, pretrain_seeds
+from sinkscope.training.recipe import Recipe, load_recipe
+from sinkscope.training.step_metrics import is_spike
 
 
 def failing_at(step: int, patch: pytest.MonkeyPatch) -> None:

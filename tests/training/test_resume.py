@@ -7,11 +7,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sinkscope.config import Recipe
 from sinkscope.errors import SinkscopeError
+from sinkscope.pretraining.run import pretrain
 from sinkscope.training import loop
 from sinkscope.training.checkpoint import checkpoints
-from sinkscope.training.pretrain import pretrain
+from sinkscope.training.recipe import Recipe
 
 
 def test_resumes_to_the_same_weights(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

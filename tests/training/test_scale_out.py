@@ -10,9 +10,9 @@ import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 from safetensors.torch import load_file
 
-from sinkscope.config import OptimizerConfig
 from sinkscope.errors import SinkscopeError
 from sinkscope.training.engine import make_accelerator, shares
+from sinkscope.training.recipe import OptimizerConfig
 
 ROOT = Path(__file__).parents[2]
 STEPS = 20

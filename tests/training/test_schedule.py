@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from sinkscope.config import ScheduleConfig
 from sinkscope.training.corpus import batch_indices
+from sinkscope.training.recipe import ScheduleConfig
 from sinkscope.training.schedule import rate_factor
 
 COSINE = ScheduleConfig(steps=100, kind="cosine", warmup=10, final=0.1)

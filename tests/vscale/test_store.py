@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 import sinkscope
 from sinkscope.cli import main
 from sinkscope.errors import SinkscopeError
-from sinkscope.models.load import load_model
+from sinkscope.loading.load import load_model
 from sinkscope.vscale import attach_, attached, save
 
 IDS = torch.arange(24)[None]

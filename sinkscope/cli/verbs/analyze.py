@@ -2,10 +2,10 @@
 
 import sys
 
+from sinkscope.capture.settings import Settings
 from sinkscope.cli import options
 from sinkscope.cli.output import command_line, default_folder, show
-from sinkscope.launched import is_main_process, launched_together
-from sinkscope.settings import Settings
+from sinkscope.launch.environment import is_main_process, launched_together
 
 
 def analyze(
@@ -51,12 +51,12 @@ def analyze(
             backward=not no_backward,
         )
         folder = out if out is not None else default_folder(model)
-        from sinkscope.tables.store import check_target
+        from sinkscope.tables.run_folder import check_target
 
         check_target(folder, force=force)
 
-        from sinkscope import api
-        from sinkscope.capture.journal import KIND
+        from sinkscope.analysis import run as api
+        from sinkscope.analysis.journal import KIND
         from sinkscope.unfinished import resumable
 
         with resumable(folder, KIND):

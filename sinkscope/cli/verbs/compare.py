@@ -31,8 +31,8 @@ def compare(
     json: options.Json = False,
 ) -> None:
     """Compare runs, or models measured alike, with the first of them."""
-    from sinkscope.cli.compared import gather, members
-    from sinkscope.tables.store import check_target, write_run
+    from sinkscope.comparison.members import gather, members
+    from sinkscope.tables.run_folder import check_target, write_run
 
     chosen = members(runs)
     check_target(out, force=force)
@@ -50,8 +50,8 @@ def compare(
         quantize=quantize,
         trust_remote_code=trust_remote_code,
     )
-    from sinkscope.comparison.compare import compare_runs
     from sinkscope.comparison.conditions import QUANTIZATION
+    from sinkscope.comparison.run import compare_runs
     from sinkscope.report.render import render
 
     named = [(member.name, run) for member, run in zip(chosen, gathered, strict=True)]

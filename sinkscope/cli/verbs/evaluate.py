@@ -65,7 +65,7 @@ def evaluate(
     )
     usual = default_folder(model)
     folder = out if out is not None else usual.with_name(f"{usual.name}-evaluation")
-    from sinkscope.tables.store import check_target
+    from sinkscope.tables.run_folder import check_target
 
     check_target(folder, force=force)
 

@@ -6,7 +6,7 @@ import typer
 
 from sinkscope.cli import options
 from sinkscope.cli.output import command_line, default_folder, show
-from sinkscope.launched import is_main_process
+from sinkscope.launch.environment import is_main_process
 
 
 def finetune(
@@ -52,9 +52,9 @@ def finetune(
     resume: options.Resume = False,
 ) -> None:
     """Train a finished model on, with V-scale on its values, and compare before and after."""
-    from sinkscope.config import CheckpointConfig, DataConfig, OptimizerConfig, ScheduleConfig
     from sinkscope.errors import SinkscopeError
-    from sinkscope.training.settings import CONTEXT, RATES, Finetuning, LoraSettings, VScaleStart
+    from sinkscope.finetuning.settings import CONTEXT, RATES, Finetuning, LoraSettings, VScaleStart
+    from sinkscope.training.recipe import CheckpointConfig, DataConfig, OptimizerConfig, ScheduleConfig
 
     if lora and train == "theta":
         raise SinkscopeError("--lora and --train theta exclude each other", exit_code=2)
@@ -98,7 +98,7 @@ def finetune(
         monitor=monitor or 0,
     )
 
-    from sinkscope.training.finetune import finetune as run
+    from sinkscope.finetuning.run import finetune as run
 
     done = run(
         settings,
@@ -111,7 +111,7 @@ def finetune(
     if not is_main_process():
         return
     if report:
-        from sinkscope.training.before_after import report as before_after
+        from sinkscope.finetuning.before_after import report as before_after
 
         compared = before_after(done, folder, command=command_line(), progress=sys.stderr.isatty())
         show(compared, folder / "report")

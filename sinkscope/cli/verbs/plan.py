@@ -5,8 +5,8 @@ import sys
 
 import typer
 
+from sinkscope.capture.settings import Settings
 from sinkscope.cli import options
-from sinkscope.settings import Settings
 
 
 def plan(
@@ -45,7 +45,7 @@ def plan(
         return
     from rich.console import Console
 
-    from sinkscope.planning.table import PlanTable
+    from sinkscope.cli.plan_table import PlanTable
 
     table = PlanTable(made)
     if sys.stdout.isatty():

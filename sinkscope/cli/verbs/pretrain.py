@@ -3,7 +3,7 @@
 import typer
 
 from sinkscope.cli import options
-from sinkscope.launched import is_main_process
+from sinkscope.launch.environment import is_main_process
 
 
 def pretrain(
@@ -19,9 +19,9 @@ def pretrain(
     resume: options.Resume = False,
 ) -> None:
     """Train a model from scratch by a recipe."""
-    from sinkscope.config import load_recipe
     from sinkscope.errors import SinkscopeError
-    from sinkscope.training.recipes import find_recipe, parse_overrides
+    from sinkscope.pretraining.shipped_recipes import find_recipe, parse_overrides
+    from sinkscope.training.recipe import load_recipe
 
     if seeds < 1:
         raise SinkscopeError("--seeds must be at least 1", exit_code=2)
@@ -30,9 +30,9 @@ def pretrain(
     overrides |= {key: value for key, value in given if value is not None}
     plan = load_recipe(find_recipe(recipe), overrides)
 
-    from sinkscope.training.folder import CHECKPOINTS, METRICS
-    from sinkscope.training.pretrain import pretrain as train
-    from sinkscope.training.pretrain import pretrain_seeds
+    from sinkscope.pretraining.run import pretrain as train
+    from sinkscope.pretraining.run import pretrain_seeds
+    from sinkscope.training.training_folder import CHECKPOINTS, METRICS
 
     if seeds == 1:
         models = [train(plan, out, resume=resume, tokens=tokens_dir, log_to=log_to)]

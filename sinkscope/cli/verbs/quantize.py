@@ -38,11 +38,11 @@ def quantize(
     json: options.Json = False,
 ) -> None:
     """Quantize models by several methods and measure what each costs, where, and by how much."""
-    from sinkscope.tables.store import check_target
+    from sinkscope.tables.run_folder import check_target
 
     check_target(out, force=force)
 
-    from sinkscope.quant import run
+    from sinkscope.quantization import run
 
     analysis = run.quantize(
         models,

@@ -3,10 +3,10 @@
 import sys
 from pathlib import Path
 
+from sinkscope.capture.settings import Settings
 from sinkscope.cli import options
 from sinkscope.cli.output import command_line, default_folder, show
 from sinkscope.errors import SinkscopeError
-from sinkscope.settings import Settings
 
 
 def track(
@@ -42,14 +42,14 @@ def track(
         sink_epsilon=sink_epsilon, sink_window=sink_window, early=early, positions=positions, backward=not no_backward
     )
     folder = out if out is not None else _default_folder(checkpoints)
-    from sinkscope.tables.store import check_target, write_run
+    from sinkscope.tables.run_folder import check_target, write_run
 
     check_target(folder, force=force)
 
     from sinkscope.report.render import render
-    from sinkscope.tracking.partial import KIND
-    from sinkscope.tracking.track import Request
-    from sinkscope.tracking.track import track as measure
+    from sinkscope.tracking.kept import KIND
+    from sinkscope.tracking.run import Request
+    from sinkscope.tracking.run import track as measure
     from sinkscope.unfinished import resumable
 
     request = Request(

@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 from sinkscope.report import style
 from sinkscope.report.axes import positive, say
 from sinkscope.report.comparison.runs import Look, looks, members
-from sinkscope.report.figures.entry import Entry
+from sinkscope.report.entry import Entry
 from sinkscope.report.page import LEFT, RIGHT, Page
 from sinkscope.report.text import number
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 _ENOUGH = 5  # a density needs this many different values
 

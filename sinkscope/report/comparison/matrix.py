@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.lines import Line2D
 
-from sinkscope.comparison.verdicts import GROWN, NOT_JUDGED, NOT_MEASURED, PRESERVED, REFERENCE, SUPPRESSED
+from sinkscope.intervals.verdicts import GROWN, NOT_JUDGED, NOT_MEASURED, PRESERVED, REFERENCE, SUPPRESSED
 from sinkscope.report import style
 from sinkscope.report.page import LEFT, RIGHT, Page, write
 from sinkscope.report.text import fitted, number, wrapped

@@ -4,10 +4,10 @@ from sinkscope.comparison.metrics import BY_NAME
 from sinkscope.report import style
 from sinkscope.report.comparison.matrix import Cell, Words, cell, matrix
 from sinkscope.report.comparison.runs import looks, rows_of
-from sinkscope.report.figures.entry import Entry
+from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
 from sinkscope.report.published import PAPER, TRAINED
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 _MODELS = ("0.3B baseline", "0.3B V-scale", "0.3B backward-only")
 _FIRST = 0.14

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 from sinkscope.report import style
+from sinkscope.report.analysis.headline_rows import data_line, model_line
 from sinkscope.report.comparison.runs import mismatch
-from sinkscope.report.figures.entry import Entry
+from sinkscope.report.entry import Entry
 from sinkscope.report.page import LEFT, RIGHT, Page, write
 from sinkscope.report.text import fitted, printable
-from sinkscope.report.verdict import data_line, model_line
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 _PER_PAGE = 8
 _PAGES = 4  # 32 runs; more stand in run.json alone

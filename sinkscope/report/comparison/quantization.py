@@ -11,10 +11,10 @@ from sinkscope.report import style
 from sinkscope.report.axes import say
 from sinkscope.report.comparison.matrix import Words, matrix
 from sinkscope.report.comparison.runs import SHOWN, Look, looks, styles
-from sinkscope.report.figures.entry import Entry
+from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
 from sinkscope.report.text import fitted, literal, number, printable
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 _UNQUANTIZED = "none"  # the method that is none
 _TABLE_TOP = 0.46

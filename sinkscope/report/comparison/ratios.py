@@ -8,10 +8,10 @@ from sinkscope.comparison.metrics import LOSS_MARGIN, METRICS, Metric
 from sinkscope.report import style
 from sinkscope.report.axes import say
 from sinkscope.report.comparison.runs import Look, looks, page_with_key, rows_of
-from sinkscope.report.figures.entry import Entry
+from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
 from sinkscope.report.text import wrapped
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 _TITLE_POINTS = 128.0
 _REACH = 1.5  # the axis covers at least 1/1.5 to 1.5

@@ -7,12 +7,12 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from sinkscope.report import style
+from sinkscope.report.analysis.reshaping import GROUPS
 from sinkscope.report.axes import positive
 from sinkscope.report.comparison.runs import looks, members
-from sinkscope.report.figures.entry import Entry
-from sinkscope.report.figures.reshaping import GROUPS
+from sinkscope.report.entry import Entry
 from sinkscope.report.page import LEFT, RIGHT, Page
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 _RATIOS = ("bloat", "change", "compress")
 _TITLES = {"attn": "attention", "mlp": "MLP"}

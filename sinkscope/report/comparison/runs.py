@@ -18,7 +18,7 @@ from sinkscope.report import style
 from sinkscope.report.axes import count_axis, marker, positive
 from sinkscope.report.page import LEFT, RIGHT, Page
 from sinkscope.report.text import fitted, literal, printable
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 _Dashes = Literal["-"] | tuple[int, tuple[float, ...]]
 _LOOKS: tuple[tuple[str, str, _Dashes], ...] = (

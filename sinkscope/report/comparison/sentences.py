@@ -1,10 +1,10 @@
 """What page 1 and the terminal say in words: how the runs were compared, and what came out for each."""
 
 from sinkscope.comparison.metrics import METRICS
-from sinkscope.comparison.verdicts import GROWN, PRESERVED, SUPPRESSED, UNCLEAR
+from sinkscope.intervals.verdicts import GROWN, PRESERVED, SUPPRESSED, UNCLEAR
 from sinkscope.report.comparison.runs import mismatch, rows_of
 from sinkscope.report.text import counted, printable
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 _SAME = 1e-6
 _FEWEST = 2

@@ -7,12 +7,12 @@ from rich.table import Table
 from rich.text import Text
 
 from sinkscope.comparison.metrics import METRICS
-from sinkscope.comparison.verdicts import GROWN, PRESERVED, REFERENCE, SUPPRESSED
+from sinkscope.intervals.verdicts import GROWN, PRESERVED, REFERENCE, SUPPRESSED
 from sinkscope.report.comparison.runs import named, rows_of
 from sinkscope.report.comparison.sentences import manner, outcomes, warning
 from sinkscope.report.plain import Plain
 from sinkscope.report.text import number, printable
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 _STYLES = {SUPPRESSED: "bold blue", GROWN: "bold red", PRESERVED: "bold green", REFERENCE: "dim"}
 

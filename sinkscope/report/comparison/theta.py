@@ -6,9 +6,9 @@ from matplotlib.colors import Normalize
 from sinkscope.report import style
 from sinkscope.report.axes import colour_map, count_axis, layer_axis
 from sinkscope.report.comparison.runs import looks, members
-from sinkscope.report.figures.entry import Entry
+from sinkscope.report.entry import Entry
 from sinkscope.report.page import LEFT, RIGHT, Page
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 _PER_LINE = 4
 

@@ -5,9 +5,9 @@ from matplotlib.axes import Axes
 
 from sinkscope.report.axes import log_axis, say
 from sinkscope.report.comparison.runs import curves, depth_axis, page_with_key
-from sinkscope.report.figures.entry import Entry
+from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 _KINDS = {"v": "raw", "v_scaled": "as attention sees them"}
 

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 
 from sinkscope.report import style
-from sinkscope.report.figures.entry import Entry
+from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 BINS = 24
 

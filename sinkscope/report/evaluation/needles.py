@@ -8,9 +8,9 @@ from matplotlib.image import AxesImage
 
 from sinkscope.report import style
 from sinkscope.report.axes import colour_bar, colour_map
-from sinkscope.report.figures.entry import Entry
+from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 TITLES = {
     "single_2": "single_2: one number",

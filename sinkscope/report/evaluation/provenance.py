@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from sinkscope.report.figures import provenance
+from sinkscope.report.analysis import provenance
 from sinkscope.report.page import Page
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 
 def draw(run: Run) -> Page:

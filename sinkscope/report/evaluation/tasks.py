@@ -6,11 +6,11 @@ from matplotlib.axes import Axes
 
 from sinkscope.report import style
 from sinkscope.report.axes import say
-from sinkscope.report.evaluation.words import interval
-from sinkscope.report.figures.entry import Entry
+from sinkscope.report.entry import Entry
+from sinkscope.report.evaluation.sentences import interval
 from sinkscope.report.page import RIGHT, Page, paragraph, table
 from sinkscope.report.text import literal, number, printable
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 SHARES = ("acc", "acc_norm", "exact_match", "f1", "em", "mcc")
 _MOST = 24  # bars, and rows beside them

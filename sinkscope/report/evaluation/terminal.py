@@ -6,9 +6,9 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from sinkscope.report.evaluation.words import HEADER, data_line, findings, model_line, rows
+from sinkscope.report.evaluation.sentences import HEADER, data_line, findings, model_line, rows
 from sinkscope.report.plain import Plain
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from sinkscope.report.figures.entry import Entry
+from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
+from sinkscope.report.quantization.sentences import methods
 from sinkscope.report.quantization.shared import (
     MARKERS,
     change_axis,
@@ -14,8 +15,7 @@ from sinkscope.report.quantization.shared import (
     method_axis,
     offsets,
 )
-from sinkscope.report.quantization.words import methods
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 
 def draw(run: Run) -> Page:

@@ -7,12 +7,12 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from sinkscope.report import style
-from sinkscope.report.figures.entry import Entry
+from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
+from sinkscope.report.quantization.sentences import models, short
 from sinkscope.report.quantization.shared import SIDE_BY_SIDE
-from sinkscope.report.quantization.words import models, short
 from sinkscope.report.text import literal, printable
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 _WORST = 4
 _TENSORS: dict[str, tuple[str, Any]] = {"activation": (style.VERMILION, "-"), "weight": (style.BLUE, "--")}

@@ -6,12 +6,12 @@ from matplotlib.colors import Normalize
 
 from sinkscope.report import style
 from sinkscope.report.axes import heatmap
-from sinkscope.report.figures.entry import Entry
+from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
+from sinkscope.report.quantization.sentences import models, short
 from sinkscope.report.quantization.shared import SIDE_BY_SIDE, site_grid
-from sinkscope.report.quantization.words import models, short
 from sinkscope.report.text import literal
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 _ROWS = 2  # probes that have a row of panels
 _SITES = 12  # names that fit beside a panel

@@ -7,8 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogFormatterSciNotation, MaxNLocator
 
 from sinkscope.report.axes import positive
-from sinkscope.report.figures.entry import Entry
+from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
+from sinkscope.report.quantization.sentences import methods
 from sinkscope.report.quantization.shared import (
     MARKERS,
     change_axis,
@@ -18,8 +19,7 @@ from sinkscope.report.quantization.shared import (
     method_axis,
     offsets,
 )
-from sinkscope.report.quantization.words import methods
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 _METRICS = (
     ("abs_max", "largest |x|"),

@@ -3,7 +3,7 @@
 import numpy as np
 
 from sinkscope.report import style
-from sinkscope.report.figures.entry import Entry
+from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
 from sinkscope.report.quantization.shared import (
     MARKERS,
@@ -15,7 +15,7 @@ from sinkscope.report.quantization.shared import (
     method_axis,
     offsets,
 )
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 _PARTS = ("weights", "activations", "both")
 _PANELS = SIDE_BY_SIDE

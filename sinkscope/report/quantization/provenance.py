@@ -1,10 +1,10 @@
 """Everything that a reader needs to repeat or to doubt a number of a quantization run."""
 
-from sinkscope.report.figures.entry import Entry
-from sinkscope.report.figures.provenance import run_facts, section
+from sinkscope.report.analysis.provenance import run_facts, section
+from sinkscope.report.entry import Entry
 from sinkscope.report.page import LEFT, RIGHT, Page
 from sinkscope.report.text import printable
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 _MIDDLE = 0.5
 _MODELS = 4

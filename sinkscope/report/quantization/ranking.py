@@ -6,12 +6,12 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from sinkscope.report import style
-from sinkscope.report.figures.entry import Entry
+from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
+from sinkscope.report.quantization.sentences import models, short
 from sinkscope.report.quantization.shared import SIDE_BY_SIDE
-from sinkscope.report.quantization.words import models, short
 from sinkscope.report.text import literal, printable
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 _SHOWN = 14
 

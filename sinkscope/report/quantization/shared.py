@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from sinkscope.report import style
-from sinkscope.report.quantization.words import models, short
+from sinkscope.report.quantization.sentences import models, short
 from sinkscope.report.text import literal
-from sinkscope.tables.store import Run
+from sinkscope.tables.run_folder import Run
 
 _COLOURS = (style.BLUE, style.VERMILION, style.GREEN, style.ORANGE, style.PURPLE, style.SKY)
 MARKERS = ("o", "s", "^", "D", "v", "P")

@@ -7,8 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from sinkscope.report.plain import Plain
-from sinkscope.report.quantization.words import HEADER, cells, findings, subtitle, text_line
-from sinkscope.tables.store import Run
+from sinkscope.report.quantization.sentences import HEADER, cells, findings, subtitle, text_line
+from sinkscope.tables.run_folder import Run
 
 _WORDS = (0, 1, 7)  # columns of words, to the left; numbers go to the right
 

@@ -1,0 +1,136 @@
+"""The state of an analysis on disk, so that one that is interrupted or killed goes on instead of starting again.
+
+A folder `.NAME.analysis/` beside the run's place holds the request and, per process, the newest state. A state is a
+whole recorder, the losses so far and how far the driver came; it replaces the one before in a single step, so that a
+process that is killed while it saves leaves the older one. Every number is stored as it is: a resumed analysis yields
+the tables of an uninterrupted one bit for bit, where the passes themselves are repeatable.
+
+Saving costs time in proportion to the state. It happens every half minute, and less often where it would take more than
+a twentieth of the time.
+"""
+
+import pickle
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sinkscope.capture.recorder import Recorder
+from sinkscope.capture.statistics.statistic import reading
+from sinkscope.errors import SinkscopeError
+from sinkscope.unfinished import Unfinished, replace
+
+KIND = "analysis"
+EVERY = 30.0
+_RARELY = 20  # times the duration of a save lie between two saves at least
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The newest state of an unfinished analysis.
+
+    Attributes:
+        state: what the recorder held (`restore` puts it back).
+        done: how far the driver came, in its own units.
+        losses: mean losses in nats of the sequences that are done.
+        tensors: what else the driver keeps.
+    """
+
+    state: dict[str, Any]
+    done: int
+    losses: list[float] = field(default_factory=list)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Journal(Unfinished):
+    """The unfinished analysis of one run folder. Nothing is written before the first save.
+
+    Args:
+        out: the place of the finished run.
+        request: everything that results depend on, JSON-serializable.
+        resume: go on with what is there; nothing there is a start from the beginning.
+        force: throw away what is there, unless it is resumed.
+        every: seconds between saves.
+        part: the number of this process among those that share the analysis.
+
+    Raises:
+        SinkscopeError: if there is an unfinished analysis and neither is wanted, or it is that of another request.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        request: dict[str, Any],
+        *,
+        resume: bool,
+        force: bool,
+        every: float = EVERY,
+        part: int = 0,
+    ) -> None:
+        super().__init__(out, KIND, request, resume=resume, force=force)
+        self.every = every
+        self.part = part
+        self._state = self.folder / f"state-{part}.pt"
+        self._due = time.monotonic() + every
+        for left in self.folder.glob(f".{self._state.name}.*"):  # by a process that was killed while it saved
+            left.unlink()
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything was saved."""
+        return self._state.is_file()
+
+    def load(self) -> Saved | None:
+        """The newest state, its tensors on the devices that they came from; None where nothing was saved.
+
+        Raises:
+            SinkscopeError: if the file is damaged.
+        """
+        if not self._state.is_file():
+            return None
+        try:
+            with reading():
+                return Saved(**torch.load(self._state, weights_only=True))
+        except (RuntimeError, EOFError, OSError, TypeError, pickle.UnpicklingError) as error:
+            raise SinkscopeError(f"{self._state} cannot be read: --force to start anew") from error
+
+    def save(
+        self,
+        recorder: Recorder,
+        done: int,
+        losses: list[float],
+        tensors: dict[str, Tensor] | None = None,
+        force: bool = False,
+    ) -> None:
+        """Replaces the newest state, if it is time to.
+
+        Args:
+            recorder: what was recorded.
+            done: how far the driver came.
+            losses: of the sequences that are done.
+            tensors: what else the driver has to have to go on.
+            force: save also if the last time was a moment ago.
+
+        Raises:
+            SinkscopeError: if it cannot be written.
+        """
+        started = time.monotonic()
+        if not force and started < self._due:
+            return
+        content = {"state": recorder.state(), "done": done, "losses": losses, "tensors": tensors or {}}
+        try:
+            self.begin()
+            replace(self._state, lambda file: torch.save(content, file))
+        except (OSError, RuntimeError) as error:  # torch turns what the system says into a RuntimeError
+            reason = (error.strerror if isinstance(error, OSError) else None) or str(error).partition("\n")[0]
+            raise SinkscopeError(f"cannot save the unfinished analysis in {self.folder}: {reason}") from error
+        now = time.monotonic()
+        self._due = now + max(self.every, _RARELY * (now - started) if self.every else 0.0)
+
+
+def restore(recorder: Recorder, saved: Saved) -> None:
+    """Puts a saved state into a recorder that has recorded nothing yet."""
+    recorder.restore(saved.state)

@@ -1,0 +1,67 @@
+"""What the numbers of an analysis depend on: an interrupted one goes on only where all of it is the same."""
+
+import hashlib
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from sinkscope.capture.scope import versions
+from sinkscope.capture.settings import Settings
+from sinkscope.loading.describe import describe
+from sinkscope.loading.load import Loaded
+from sinkscope.text.packing import windows_sha256
+from sinkscope.version import __version__
+from sinkscope.vscale.attach import attached
+
+
+def request_of(
+    loaded: Loaded,
+    input_ids: Tensor,
+    document_ids: Tensor | None,
+    *,
+    settings: Settings,
+    batch_size: int,
+    driver: str,
+    device: torch.device,
+    device_map: str | None,
+    processes: int,
+) -> dict[str, Any]:
+    """The request behind an analysis, JSON-serializable.
+
+    Args:
+        loaded: the model, with where it came from.
+        input_ids: its windows [N, T].
+        document_ids: documents [N, T] that are kept apart; None where they attend across.
+        settings: what is measured.
+        batch_size: sequences per forward pass.
+        driver: name of what makes the passes.
+        device: where.
+        device_map: how the model is spread over devices, if it is.
+        processes: how many share the windows.
+    """
+    return {
+        "sinkscope": __version__,
+        "versions": versions(),
+        "model": {**describe(loaded.model), **loaded.description},
+        "vscale": _valves_sha256(loaded.model),
+        "settings": asdict(settings),
+        "windows": windows_sha256(input_ids),
+        "documents": None if document_ids is None else windows_sha256(document_ids),
+        "batch_size": batch_size,
+        "driver": driver,
+        "device": str(device),
+        "device_map": device_map,
+        "processes": processes,
+    }
+
+
+def _valves_sha256(model: PreTrainedModel) -> str | None:
+    """Hash of every layer's C; the hash of the weights is that of the base alone."""
+    valves = attached(model)
+    if not valves:
+        return None
+    constants = torch.cat([valve.C.detach().cpu().float() for valve in valves])
+    return hashlib.sha256(constants.numpy().tobytes()).hexdigest()

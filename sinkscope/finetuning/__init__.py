@@ -1,0 +1,1 @@
+"""`sinkscope finetune`: a finished model trained on, with V-scale, a control without it, and a report of both."""

@@ -1,0 +1,122 @@
+"""The settings of a finetuning: what `sinkscope finetune` was asked for, complete.
+
+They are written down when a run begins, and a resumed run must agree with them.
+"""
+
+from dataclasses import dataclass, field
+
+from sinkscope.errors import SinkscopeError
+from sinkscope.training.recipe import CheckpointConfig, DataConfig, OptimizerConfig, ScheduleConfig
+from sinkscope.vscale.module import VARIANTS
+
+TRAINED = ("all", "lora", "theta")
+LOADED = {"4bit": "nf4", "8bit": "int8"}
+STARTS = ("calibrated", "paper", "identity")
+PRECISIONS = ("auto", "float32", "bfloat16")
+RATES = {"all": 2e-4, "lora": 2e-4, "theta": 1e-2}
+"""Default peak learning rates by what is trained."""
+CONTEXT = 0
+"""In the place of a window's length: the model's context, at most `sinkscope.text.windows.LONGEST_DEFAULT`."""
+
+
+@dataclass(frozen=True)
+class VScaleStart:
+    """How V-scale starts on a finished model.
+
+    Attributes:
+        variant: one of `sinkscope.vscale.VARIANTS`.
+        init: `calibrated` reads C off the model's own value norms, `paper` off its initializer; `identity` starts
+            without a valve and raises C to the paper's over `warmup` steps.
+        warmup: steps over which C rises in a straight line from 0; 0 starts with all of it.
+    """
+
+    variant: str = "learned"
+    init: str = "calibrated"
+    warmup: int = 0
+
+    def __post_init__(self) -> None:
+        for option, value, choices in (
+            ("--vscale-variant", self.variant, VARIANTS),
+            ("--vscale-init", self.init, STARTS),
+        ):
+            if value not in choices:
+                raise SinkscopeError(f"{option} is one of {', '.join(choices)}, not {value}", exit_code=2)
+        if self.warmup < 0:
+            raise SinkscopeError("--vscale-warmup cannot be negative", exit_code=2)
+        if self.init == "identity" and not self.warmup:
+            raise SinkscopeError(
+                "--vscale-init identity needs --vscale-warmup, the steps over which C rises", exit_code=2
+            )
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """Low-rank adaptation (peft) of every linear layer but the output head."""
+
+    rank: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class Finetuning:
+    """A finetuning, complete.
+
+    Attributes:
+        model: a packaged model, a folder, or a Hub id.
+        train: `all` weights, `lora`, or V-scale's `theta` alone.
+        load_in: `4bit` or `8bit` quantizes the base, whose weights then cannot be trained.
+        vscale: how V-scale starts; None trains the model as it is.
+        precision: `bfloat16` for autocast, `float32`, or `auto`, which is bfloat16 on a GPU.
+    """
+
+    model: str
+    data: DataConfig
+    optimizer: OptimizerConfig
+    schedule: ScheduleConfig
+    revision: str | None = None
+    trust_remote_code: bool = False
+    train: str = "all"
+    lora: LoraSettings | None = None
+    load_in: str | None = None
+    vscale: VScaleStart | None = None
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    seed: int = 0
+    precision: str = "auto"
+    compile: bool = False
+    gradient_checkpointing: bool = False
+    monitor: int = 0
+
+    def __post_init__(self) -> None:
+        for option, value, choices in (
+            ("--train", self.train, TRAINED),
+            ("--load-in", self.load_in or "4bit", tuple(LOADED)),
+            ("--precision", self.precision, PRECISIONS),
+            ("--optimizer", self.optimizer.name, ("adamw", "adamw8bit")),
+        ):
+            if value not in choices:
+                raise SinkscopeError(f"{option} is one of {', '.join(choices)}, not {value}", exit_code=2)
+        for option, number in (
+            ("--steps", self.schedule.steps),
+            ("--batch-sequences", self.optimizer.batch_sequences),
+            ("--valid-sequences", self.data.valid_sequences),
+            ("--lr", self.optimizer.lr),
+            ("--clip", self.optimizer.clip),
+            ("--checkpoint-every", self.checkpoint.every),
+            ("--evaluate-every", self.checkpoint.evaluate),
+        ):
+            if number <= 0:
+                raise SinkscopeError(f"{option} must be more than 0", exit_code=2)
+        if self.load_in is not None and self.train == "all":
+            raise SinkscopeError("quantized weights cannot be trained: use --lora or --train theta", exit_code=2)
+        if self.train == "theta" and self.vscale is None:
+            raise SinkscopeError("--train theta trains V-scale: it needs --vscale", exit_code=2)
+        if self.train == "theta" and self.vscale is not None and self.vscale.variant != "learned":
+            raise SinkscopeError(
+                f"the {self.vscale.variant} variant has no theta to train: use --train all", exit_code=2
+            )
+
+    @property
+    def quantize(self) -> str | None:
+        """The base's quantization, by the name of `loading.load`."""
+        return LOADED[self.load_in] if self.load_in is not None else None

@@ -1,0 +1,1 @@
+"""Processes launched together, and Ctrl-C that cannot get lost."""

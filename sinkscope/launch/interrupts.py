@@ -1,0 +1,82 @@
+"""Ctrl-C that cannot get lost.
+
+Python drops an exception that is raised inside a finalizer, and an interrupt that strikes there is dropped with it: the
+program goes on as if nobody had pressed a key. Importing the large libraries runs thousands of finalizers, so this does
+happen. The hook for such dropped exceptions is used to deliver the interrupt once more, a moment later.
+"""
+
+import _thread
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sinkscope.launch.environment import is_main_process
+
+_MOMENT = 0.01  # seconds, for the finalizer to end
+
+
+@contextmanager
+def insistent_interrupts() -> Iterator[None]:
+    """While entered, a KeyboardInterrupt that was dropped is raised again in the main thread."""
+    previous = sys.unraisablehook
+
+    def hook(dropped: Any) -> None:
+        if dropped.exc_type is KeyboardInterrupt:
+            threading.Timer(_MOMENT, _thread.interrupt_main).start()
+        else:
+            previous(dropped)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = previous
+
+
+class Interrupts:
+    """The interrupts of a `postponed_interrupts` block.
+
+    Attributes:
+        wanted: whether one came.
+    """
+
+    def __init__(self) -> None:
+        self.wanted = False
+
+    def deliver(self) -> None:
+        """Raises KeyboardInterrupt if one came."""
+        if self.wanted:
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def postponed_interrupts(unit: str) -> Iterator[Interrupts]:
+    """While entered, Ctrl-C waits until the block asks for it, so that what is at work ends in a state worth saving.
+
+    A second one strikes at once. Outside the main thread nothing is postponed, since no interrupt arrives there.
+
+    Args:
+        unit: what is finished first, for the message on stderr.
+    """
+    interrupts = Interrupts()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupts
+        return
+
+    def note(_signal: int, _frame: Any) -> None:
+        if interrupts.wanted:
+            raise KeyboardInterrupt
+        interrupts.wanted = True
+        if is_main_process():
+            text = f"sinkscope: stopping after this {unit}; Ctrl-C again to stop at once\n"
+            os.write(2, text.encode())  # a buffered stream may be in the middle of a write
+
+    previous = signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupts
+    finally:
+        signal.signal(signal.SIGINT, previous)

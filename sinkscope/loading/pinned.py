@@ -1,0 +1,92 @@
+"""A model id on the Hugging Face Hub, pinned to one commit.
+
+A branch name can point elsewhere between two requests, and provenance needs something that cannot move; so the id is
+resolved to a commit once, and config, tokenizer and weights are all read from that commit. Without a connection the
+local cache is asked instead, and nothing retries for half a minute first.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from sinkscope.compat.hub import TransportError
+from sinkscope.errors import SinkscopeError
+from sinkscope.loading.model_folder import CONFIG, refuse_without_safetensors
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """A model of the Hub at one commit.
+
+    Attributes:
+        commit: the commit's full hash.
+        config: local path of its config.json.
+        cached_only: whether the Hub could not be reached, so that only the local cache may be used.
+    """
+
+    commit: str
+    config: Path
+    cached_only: bool
+
+
+def pin(name: str, revision: str | None) -> Pinned:
+    """Resolves a model id.
+
+    Args:
+        name: `model` or `owner/model`.
+        revision: branch, tag or commit; None is the default branch.
+
+    Raises:
+        SinkscopeError: if it is no id, does not exist, is gated, has no safetensors weights, or can neither be reached
+            nor found in the cache.
+    """
+    missing = f"there is no folder `{name}`, and"
+    try:
+        info = HfApi().model_info(name, revision=revision)
+    except HFValidationError as error:
+        raise SinkscopeError(f"{missing} it is no model id either: use a folder, owner/model, or demo") from error
+    except GatedRepoError as error:
+        raise SinkscopeError(f"{name} is gated on the Hugging Face Hub: accept its terms and log in") from error
+    except RepositoryNotFoundError as error:
+        raise SinkscopeError(f"{missing} no such model on the Hugging Face Hub (or it is private)") from error
+    except RevisionNotFoundError as error:
+        raise SinkscopeError(f"{name} has no revision `{revision}` on the Hugging Face Hub") from error
+    except OfflineModeIsEnabled:
+        return _from_cache(name, revision, f"{missing} HF_HUB_OFFLINE is set and {name} is not in the local cache")
+    except HfHubHTTPError as error:
+        raise SinkscopeError(f"the Hugging Face Hub refused {name}: {error}") from error
+    except TransportError:
+        return _from_cache(
+            name, revision, f"{missing} the Hugging Face Hub cannot be reached and {name} is not in the local cache"
+        )
+    refuse_without_safetensors((file.rfilename for file in info.siblings or ()), name)
+    if info.sha is None:
+        raise SinkscopeError(f"the Hugging Face Hub names no commit for {name}")
+    try:
+        return Pinned(info.sha, Path(hf_hub_download(name, CONFIG, revision=info.sha)), cached_only=False)
+    except LocalEntryNotFoundError as error:
+        raise SinkscopeError(f"the connection to the Hugging Face Hub broke while reading {name}") from error
+    except EntryNotFoundError as error:
+        raise SinkscopeError(f"{name} has no {CONFIG} on the Hugging Face Hub") from error
+    except HfHubHTTPError as error:
+        raise SinkscopeError(f"the Hugging Face Hub refused {name}: {error}") from error
+
+
+def _from_cache(name: str, revision: str | None, complaint: str) -> Pinned:
+    try:
+        config = Path(hf_hub_download(name, CONFIG, revision=revision, local_files_only=True))
+    except LocalEntryNotFoundError as error:
+        raise SinkscopeError(complaint) from error
+    # The cache keeps each commit's files in snapshots/<commit>/.
+    return Pinned(config.parent.name, config, cached_only=True)

@@ -1,0 +1,102 @@
+"""Micro-batches: windows of text cut into forward passes, with their targets and positions.
+
+A window's first token, and that of every isolated document, is predicted by nothing and is no target.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from sinkscope.errors import SinkscopeError
+from sinkscope.models.families import family_of
+from sinkscope.models.shape import context
+from sinkscope.passes.modes import embedding
+
+IGNORED = -100
+
+
+class Batch(NamedTuple):
+    """What one forward pass reads: token ids and targets [B, T], and position ids [B, T] for isolated documents."""
+
+    input_ids: Tensor
+    targets: Tensor
+    positions: Tensor | None
+
+
+def batches_of(input_ids: Tensor, document_ids: Tensor | None, batch_size: int) -> list[Batch]:
+    """Cuts windows [N, T] into batches.
+
+    Args:
+        input_ids: token ids [N, T], without padding.
+        document_ids: documents [N, T] that shall not attend to each other; None lets packed windows attend across.
+        batch_size: windows per forward pass.
+    """
+    targets = _targets(input_ids, document_ids)
+    positions = _positions(input_ids, document_ids, batch_size)
+    parts = zip(input_ids.split(batch_size), targets.split(batch_size), positions, strict=True)
+    return [Batch(*part) for part in parts]
+
+
+def check_windows(model: PreTrainedModel, input_ids: Tensor, batch_size: int) -> None:
+    """Refuses windows that a model cannot read.
+
+    Raises:
+        SinkscopeError: if there are none, they are too short or longer than the context, or hold unknown token ids.
+    """
+    if input_ids.dim() != 2 or not len(input_ids):
+        raise SinkscopeError("there is no sequence to measure: --sequences must be at least 1", exit_code=2)
+    if batch_size < 1:
+        raise SinkscopeError("--batch-size must be at least 1", exit_code=2)
+    if input_ids.shape[1] < 2:
+        raise SinkscopeError("a sequence needs at least 2 tokens, one to predict", exit_code=2)
+    longest = context(model.config)
+    if longest is not None and input_ids.shape[1] > longest:
+        raise SinkscopeError(
+            f"{input_ids.shape[1]} tokens exceed the model's context of {longest}: use fewer --tokens", exit_code=2
+        )
+    vocabulary = len(embedding(model).weight)
+    if int(input_ids.max()) >= vocabulary or int(input_ids.min()) < 0:
+        raise SinkscopeError(f"the text holds token ids outside the model's {vocabulary} embeddings: wrong tokenizer?")
+
+
+def check_isolation(model: PreTrainedModel) -> None:
+    """Refuses models whose attention masks do not follow restarting position ids.
+
+    Raises:
+        SinkscopeError: for such a model.
+    """
+    family = family_of(model)
+    if not family.isolates:
+        raise SinkscopeError(
+            f"transformers does not keep documents apart in a `{family.model_type}`: leave out --isolate-documents",
+            exit_code=2,
+        )
+
+
+def target_counts(batch: Batch) -> Tensor:
+    """Each sequence's number of targets, int64 [B]."""
+    return (batch.targets[:, 1:] != IGNORED).sum(1)
+
+
+def _targets(input_ids: Tensor, document_ids: Tensor | None) -> Tensor:
+    """Next-token targets [N, T], aligned with the tokens themselves.
+
+    The first token of a window, and of an isolated document, is predicted by nothing.
+    """
+    starts = torch.zeros_like(input_ids, dtype=torch.bool)
+    starts[:, 0] = True
+    if document_ids is not None:
+        starts[:, 1:] = document_ids[:, 1:] != document_ids[:, :-1]
+    return input_ids.masked_fill(starts, IGNORED)
+
+
+def _positions(input_ids: Tensor, document_ids: Tensor | None, batch_size: int) -> list[Tensor | None]:
+    """Position ids that restart with every isolated document: transformers masks documents apart by them."""
+    if document_ids is None:
+        return [None] * len(input_ids.split(batch_size))
+    running = torch.arange(input_ids.shape[1]).expand_as(input_ids)
+    starts = torch.zeros_like(running)
+    starts[:, 1:] = torch.where(document_ids[:, 1:] != document_ids[:, :-1], running[:, 1:], 0)
+    return list((running - starts.cummax(dim=1).values).split(batch_size))

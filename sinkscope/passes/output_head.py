@@ -1,0 +1,102 @@
+"""From the decoder's last hidden states to losses and their gradient, without all logits at once.
+
+A vocabulary of 128,000 makes the logits of one window many times larger than its hidden states. They are made for some
+tokens at a time, turned into losses and, where gradients are wanted, pulled back at once; what is kept is one hidden
+state per token. The head is the model's own: its class runs with its decoder replaced by the chunk of hidden states, so
+whatever it does to logits (scaling, soft capping) is done.
+
+Shapes: B sequences of T tokens, D channels.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+from transformers.utils.generic import ModelOutput
+
+from sinkscope.models.families import family_of
+from sinkscope.passes.batches import IGNORED, Batch
+
+CHUNK = 2**23  # logits made at once
+
+
+class HeadResult(NamedTuple):
+    """What the head makes of hidden states.
+
+    Attributes:
+        losses: each sequence's loss in nats, summed over its targets, float32 [B].
+        gradient: of the losses' sum at the hidden states, in their dtype [B, T, D]; None where none was wanted.
+    """
+
+    losses: Tensor
+    gradient: Tensor | None
+
+
+def head_losses(model: PreTrainedModel, hidden: Tensor, batch: Batch, *, backward: bool) -> HeadResult:
+    """Losses of a batch from the hidden states behind the final norm.
+
+    Args:
+        model: the causal LM; only what stands behind its decoder is used.
+        hidden: [B, T, D].
+        batch: what the hidden states were computed from.
+        backward: whether to take the gradient too.
+    """
+    hidden = hidden.detach()
+    gradient = torch.zeros_like(hidden) if backward else None
+    targets = batch.targets.to(hidden.device)
+    losses = torch.zeros(len(hidden), device=hidden.device)
+    B, T, _ = hidden.shape
+    tokens = max(1, CHUNK // (B * int(model.config.get_text_config().vocab_size)))
+    with _without_decoder(model) as decoder, torch.set_grad_enabled(backward):
+        for start in range(0, T - 1, tokens):  # the last token predicts nothing
+            stop = min(start + tokens, T - 1)
+            chunk = hidden[:, start:stop].requires_grad_(backward)
+            decoder.hidden = chunk
+            logits = model(input_ids=batch.input_ids[:, start:stop].to(hidden.device), use_cache=False).logits
+            wanted = targets[:, start + 1 : stop + 1]
+            of_tokens = F.cross_entropy(  # with the vocabulary last, where logits are contiguous
+                logits.flatten(0, 1).float(), wanted.flatten(), ignore_index=IGNORED, reduction="none"
+            )
+            losses += of_tokens.detach().view(wanted.shape).sum(1)
+            if gradient is not None:
+                gradient[:, start:stop] = torch.autograd.grad(of_tokens.sum(), chunk)[0]
+    return HeadResult(losses, gradient)
+
+
+@dataclass
+class _Output(ModelOutput):
+    """What causal LMs look for in their decoder's output."""
+
+    last_hidden_state: Tensor | None = None
+    past_key_values: Any = None
+    hidden_states: Any = None
+    attentions: Any = None
+    cross_attentions: Any = None
+    router_logits: Any = None
+
+
+class _Given(nn.Module):
+    """Stands in for a decoder: whatever it is called with, it returns the given hidden states."""
+
+    hidden: Tensor
+
+    def forward(self, *_: Any, **__: Any) -> _Output:
+        return _Output(last_hidden_state=self.hidden)
+
+
+@contextmanager
+def _without_decoder(model: PreTrainedModel) -> Iterator[_Given]:
+    decoder = family_of(model).decoder(model)
+    name = next(name for name, module in model.named_modules() if module is decoder)
+    parent, _, child = name.rpartition(".")
+    modules = model.get_submodule(parent)._modules
+    modules[child] = given = _Given()
+    try:
+        yield given
+    finally:
+        modules[child] = decoder

@@ -1,0 +1,1 @@
+"""`sinkscope pretrain`: from a recipe to a trained model, a folder per seed."""

@@ -1,0 +1,103 @@
+"""Pretraining: from a recipe to a model, a folder per seed."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+
+from sinkscope.training.checkpoint import Rows, check_checkpoint_room, checkpoints, load_rows, load_state
+from sinkscope.training.corpus import Corpus, prepare_corpus
+from sinkscope.training.engine import make_accelerator, prepare, shares
+from sinkscope.training.loop import train
+from sinkscope.training.new_model import build_model, build_optimizer, recompute_activations_
+from sinkscope.training.recipe import Recipe
+from sinkscope.training.save import finish, whole_saver
+from sinkscope.training.trackers import start_tracker
+from sinkscope.training.training_folder import CHECKPOINTS, MODEL, TOKENS, claimed
+
+
+def pretrain(
+    recipe: Recipe, out: Path, *, resume: bool = False, tokens: Path | None = None, log_to: str | None = None
+) -> Path:
+    """Trains a recipe from scratch.
+
+    Args:
+        recipe: the experiment.
+        out: a folder that gets `model/`, `checkpoints/` and `metrics.parquet`.
+        resume: continue from the newest checkpoint below `out`, or from step 0 where there is none.
+        tokens: where tokenized text is kept, to be shared between runs; `out/tokens` by default.
+        log_to: also log to this tracker.
+
+    Returns:
+        The folder of the finished model.
+
+    Raises:
+        SinkscopeError: if `out` holds a run and `resume` is off, if it holds a run of another recipe, or if the loss
+            stops being finite.
+    """
+    accelerator = make_accelerator(precision=recipe.precision, log_to=log_to, folder=str(out))
+    shares(recipe.optimizer, accelerator.num_processes)
+    with claimed(out, asdict(recipe), accelerator, resume=resume):
+        if (out / MODEL).is_dir():
+            return out / MODEL
+        corpus = prepare_corpus(
+            recipe.data,
+            recipe.tokenizer,
+            tokens or out / TOKENS,
+            accelerator,
+            windows=recipe.schedule.steps * recipe.optimizer.batch_sequences,
+        )
+    start_tracker(accelerator, asdict(recipe))
+    _train(recipe, corpus, out, accelerator)
+    accelerator.end_training()
+    return out / MODEL
+
+
+def pretrain_seeds(
+    recipe: Recipe,
+    out: Path,
+    count: int,
+    *,
+    resume: bool = False,
+    tokens: Path | None = None,
+    log_to: str | None = None,
+) -> list[Path]:
+    """Trains a recipe once per seed, from the recipe's own seed on.
+
+    Args:
+        recipe: the experiment.
+        out: gets a folder `seed-N` per seed, as `pretrain` makes them.
+        count: how many seeds.
+        resume: go on with what is there; finished seeds are left as they are.
+        tokens: as for `pretrain`; `out/tokens` by default.
+        log_to: as for `pretrain`.
+
+    Returns:
+        The folders of the finished models.
+    """
+    tokens = tokens or out / TOKENS
+    return [
+        pretrain(replace(recipe, seed=seed), out / f"seed-{seed}", resume=resume, tokens=tokens, log_to=log_to)
+        for seed in range(recipe.seed, recipe.seed + count)
+    ]
+
+
+def _train(recipe: Recipe, corpus: Corpus, out: Path, accelerator: Accelerator) -> None:
+    set_seed(recipe.seed)
+    model = build_model(recipe, corpus.tokenizer)
+    if recipe.gradient_checkpointing:
+        recompute_activations_(model)
+    optimizer = build_optimizer(model, recipe.optimizer)
+    saver = whole_saver(model, corpus.tokenizer)
+    found = checkpoints(out / CHECKPOINTS)
+    rows: Rows = []
+    if found:
+        rows = load_rows(found[-1])
+        saver.load_(model, found[-1] / "model")
+    engine = prepare(accelerator, model, optimizer, recipe.optimizer)
+    if found:
+        load_state(found[-1], engine)
+    check_checkpoint_room(out, engine)
+    train(recipe, engine, corpus, out, rows=rows, saver=saver)
+    finish(engine, out, saver)

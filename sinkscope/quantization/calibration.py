@@ -1,0 +1,58 @@
+"""MinMax calibration: the largest |x| that each linear module reads, in the unquantized model.
+
+Symmetric quantization needs nothing else of the range. No percentile and no clipping: a single massive activation sets
+the scale of its whole tensor, which is the effect under study.
+"""
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from sinkscope.errors import SinkscopeError
+from sinkscope.passes.batches import Batch
+from sinkscope.passes.losses import loss_sums
+from sinkscope.passes.modes import frozen
+from sinkscope.passes.progress import with_progress
+from sinkscope.quantization.linear_modules import Place
+
+
+@torch.no_grad()
+def calibrate(
+    model: PreTrainedModel, places: list[Place], batches: list[Batch], *, progress: bool = False
+) -> dict[str, float]:
+    """Runs the model and takes the largest |x| at the input of each module.
+
+    Args:
+        model: the unquantized model.
+        places: the modules.
+        batches: windows of text.
+        progress: show a progress bar on stderr.
+
+    Returns:
+        The largest |x| by module name.
+
+    Raises:
+        SinkscopeError: if an input is not finite.
+    """
+    largest = dict.fromkeys((place.name for place in places), torch.zeros(()))
+
+    def watch(name: str) -> "torch.utils.hooks.RemovableHandle":
+        def look(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            largest[name] = torch.maximum(largest[name].to(inputs[0].device), inputs[0].abs().amax().float())
+
+        return by_name[name].register_forward_pre_hook(look)
+
+    by_name = {place.name: place.module for place in places}
+    handles = [watch(name) for name in by_name]
+    try:
+        with frozen(model):
+            for batch in with_progress(batches, "calibrating", progress):
+                loss_sums(model, batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    found = {name: float(value) for name, value in largest.items()}
+    for name, value in found.items():
+        if value == torch.inf or value != value:
+            raise SinkscopeError(f"the input of {name} is not finite in the unquantized model: try float32 or bfloat16")
+    return found

@@ -1,0 +1,65 @@
+"""From the losses of single sequences to the table that compares methods."""
+
+import math
+from typing import cast
+
+import numpy as np
+import pandas as pd
+
+from sinkscope.intervals.loss_bootstrap import ratio_interval
+from sinkscope.quantization.methods import NONE, Chosen, described
+from sinkscope.quantization.ranking import mean_loss
+from sinkscope.tables.rows import Rows
+
+_OVERFLOW = 700.0  # exp of more does not fit a float
+
+
+def compare(losses: pd.DataFrame, chosen: Chosen, windows: dict[str, str], *, seed: int) -> pd.DataFrame:
+    """The table `quantization`.
+
+    Args:
+        losses: the table `losses`.
+        chosen: its methods.
+        windows: SHA-256 of the windows by model.
+        seed: of the bootstrap.
+    """
+    rows = Rows("quantization")
+    for group, measured in losses.groupby(["model", "method"], sort=False):
+        model, method = cast("tuple[str, str]", group)
+        exact = losses[(losses["model"] == model) & (losses["method"] == NONE)]
+        weight_bits, activation_bits, granularity = described(chosen, method)
+        loss = mean_loss(measured)
+        low, high = ratio_interval(_sums(measured), _counts(measured), seed=seed)
+        rows.add(
+            model=model,
+            method=method,
+            weight_bits=_or_nan(weight_bits),
+            activation_bits=_or_nan(activation_bits),
+            granularity=granularity,
+            loss=loss,
+            loss_low=low,
+            loss_high=high,
+            perplexity=math.exp(min(loss, _OVERFLOW)),
+            **change(measured, exact, seed=seed),
+            windows=windows[model][:12],
+        )
+    return rows.frame()
+
+
+def change(measured: pd.DataFrame, exact: pd.DataFrame, *, seed: int) -> dict[str, float]:
+    """The change of the loss on the same windows with its paired interval: delta, delta_low, delta_high."""
+    differences = _sums(measured) - _sums(exact)
+    low, high = ratio_interval(differences, _counts(exact), seed=seed)
+    return {"delta": float(differences.sum() / _counts(exact).sum()), "delta_low": low, "delta_high": high}
+
+
+def _sums(measured: pd.DataFrame) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+    return measured["loss_sum"].to_numpy(dtype=np.float64)
+
+
+def _counts(measured: pd.DataFrame) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+    return measured["targets"].to_numpy(dtype=np.float64)
+
+
+def _or_nan(bits: int | None) -> float:
+    return math.nan if bits is None else float(bits)

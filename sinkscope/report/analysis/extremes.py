@@ -1,0 +1,53 @@
+"""How extreme each layer is on a continuous scale: models that miss the binary test can still be hard to quantize."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from sinkscope.report import style
+from sinkscope.report.axes import layer_axis, log_axis, marker, positive
+from sinkscope.report.entry import Entry
+from sinkscope.report.page import Page
+from sinkscope.tables.run_folder import Run
+
+_SITES = {"h_out": style.VERMILION, "r_attn": style.GREEN, "r_mlp": style.BLUE, "down_in": style.ORANGE}
+_LINES = {"h_out": "-", "r_attn": "--", "r_mlp": "-.", "down_in": ":"}
+
+
+def draw(run: Run) -> Page:
+    """Largest entry, its ratio to the median, and kurtosis by layer."""
+    page = Page()
+    sites = run["sites"].assign(ratio=run["sites"]["abs_max"] / run["sites"]["abs_median"])
+    panels = page.subplots(3, 1, sharex=True)
+    for axes, column, label, title, threshold in (
+        (panels[0], "abs_max", "largest |x|\n(model units)", "Largest entry", 100),
+        (panels[1], "ratio", "largest |x|\n/ median |x|", "Largest entry over the median", 1000),
+        (panels[2], "kurtosis", "kurtosis", "Kurtosis over all tokens and channels", 3),
+    ):
+        _curves(axes, run, sites, column)
+        axes.axhline(threshold, color=style.GREY, linestyle=(0, (1, 3)), label="_reference")
+        axes.set_ylabel(label)
+        axes.set_title(title)
+        log_axis(axes)
+        layer_axis(axes, run.info["model"]["layers"], "")
+        axes.tick_params(labelbottom=True)
+    panels[2].set_xlabel("layer")
+    panels[0].legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return page
+
+
+def _curves(axes: Axes, run: Run, sites: pd.DataFrame, column: str) -> None:
+    for site, colour in _SITES.items():
+        rows = sites[sites["site"] == site]
+        axes.plot(rows["layer"], positive(rows[column]), color=colour, linestyle=_LINES[site],
+                  marker=marker(run.info["model"]["layers"]), label=site)  # fmt: skip
+
+
+ENTRY = Entry(
+    "extremes",
+    "How extreme each layer is",
+    draw,
+    "Over all tokens and channels of the run: largest |x|, its ratio to the median |x| (median over sequences), and "
+    "Pearson's kurtosis with population moments, equation (5). Thin dotted lines: the thresholds of the binary "
+    "test, |x| = 100 and 1000 times the median (both must be passed, by one entry), and the kurtosis 3 of a normal "
+    "distribution.",
+)

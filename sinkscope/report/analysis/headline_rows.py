@@ -1,0 +1,220 @@
+"""The headline numbers as rows of text, with what the paper reports beside them: one source for page 1 and terminal."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sinkscope.report.published import PAPER, TRAINED, TYPICAL_GRADIENT_SINK, published_for
+from sinkscope.report.text import NOT_MEASURED, counted, number, printable
+from sinkscope.tables.applicability import reason
+from sinkscope.tables.run_folder import Run
+
+_BASELINE, _VSCALE = "0.3B baseline", "0.3B V-scale"
+HEADER = ("Quantity", "This run", "Paper: baseline", "Paper: V-scale", "Remark")
+REFERENCE_NOTE = (
+    f"Paper: the 0.3B models of {PAPER}, trained from scratch on C4 (step 20000, GPT-2 tokenizer); means and "
+    "maxima are over layers. Losses and absolute norms compare only between models of like size, text and tokenizer. "
+    '"Token 0" is the first token of a sequence, "early" are positions 1 to 15. Numbers in brackets are equations '
+    "of the project's definitions."
+)
+PUBLIC_NOTE = "Published values come from other text and code; sources may count layers or set thresholds differently."
+
+NOT_APPLICABLE = "not applicable"
+
+_METRIC_NAMES = {
+    "massive_channels": "Massive channels",
+    "massive_first_layer": "First layer with massive activations",
+    "abs_max": "Largest |x|",
+    "sink_rate_mean": "Sink rate, mean over layers",
+    "gradient_sink_median": "Gradient-sink ratio, median over layers",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A headline quantity: what it is, this run's value, the two reference values, and a remark."""
+
+    quantity: str
+    measured: str
+    baseline: str
+    vscale: str
+    remark: str
+
+
+def rows(run: Run) -> list[Row]:
+    """The headline table of a run."""
+    head = run.info["headline"]
+    forward = [
+        _row("Loss [nats per token]", head, "loss", digits=4, remark=_unless(head, "perplexity", "perplexity {}")),
+        _row("Sink rate (1), mean (max)", head, "sink_rate_mean", "sink_rate_max",
+             remark=_heads(head)),
+        _row("Residual norm, token 0 (3), mean (max)", head, "residual_t0_mean", "residual_t0_max",
+             remark=_unless(head, "residual_early_mean", "early mean {}")),
+        _row("Residual norm, token 0 / early", head, "residual_t0_over_early",
+             remark=_unless(head, "residual_t0_over_early_max", "largest in a layer {}")),
+        _row("MLP output norm, token 0, mean (max)", head, "mlp_t0_mean", "mlp_t0_max"),
+        _row("Attention output norm, token 0, mean (max)", head, "attn_t0_mean", "attn_t0_max"),
+        _row("|v|, token 0 / early (4)", head, "value_drain", remark="below 1: drained"),
+        _row("Largest |x| in the residual stream (5)", head, "abs_max", remark=_where(head)),
+        _row("Largest kurtosis (5)", head, "kurtosis_max", remark="3 is a normal distribution"),
+        _row("Massive activations (5), entries", head, "massive_count", remark=_massive(head)),
+        _row("Rank correlation of alpha and norm", head, "alpha_norm_correlation_median", remark="median over layers"),
+    ]  # fmt: skip
+    forward += _particular(head)
+    return forward + (_backward(run, head) if run.backward else [])
+
+
+def public_rows(run: Run) -> list[tuple[str, str, str, str]]:
+    """Quantity, this run's value, published value and source, for a model with published values."""
+    head = run.info["headline"]
+    known = published_for(str(run.info["model"]["name"]))
+    return [
+        (
+            _METRIC_NAMES[value.metric],
+            _plain(head.get(value.metric)),
+            _plain(value.value),
+            f"{value.model}, {value.source}",
+        )
+        for value in known
+        if run.backward or not value.metric.startswith("gradient")
+    ]
+
+
+def model_line(run: Run) -> str:
+    """The model in a line."""
+    model = run.info["model"]
+    facts = [
+        counted(model["layers"], "layer"),
+        f"{counted(model['heads'], 'head')} ({model['kv_heads']} kv)",
+        f"hidden size {model['hidden_size']}",
+        f"{_parameters(model['parameters'])} parameters",
+        str(model["dtype"]),
+    ]
+    facts += [str(model["quantization"])] if model.get("quantization") else []
+    facts += [f"V-scale ({model['vscale']})"] if model.get("vscale") else []
+    return f"{printable(model['name'], 60, keep_end=True)}: {', '.join(printable(fact) for fact in facts)}"
+
+
+def data_line(run: Run) -> str:
+    """The data in a line."""
+    data = run.info["data"]
+    bos = {True: "with <bos>", False: "without <bos>", None: "<bos> unknown"}[data.get("bos")]
+    documents = "documents isolated" if data.get("isolated_documents") else "packed documents attend across"
+    size = f"{counted(data['sequences'], 'sequence')} of {counted(data['tokens'], 'token')}"
+    return f"{printable(data['source'], 60, keep_end=True)}: {size}, {bos}, {documents}"
+
+
+def _backward(run: Run, head: dict[str, Any]) -> list[Row]:
+    small, large = TYPICAL_GRADIENT_SINK
+    paper = TRAINED["0.1B baseline"]
+    others = (
+        f"0.1B {number(paper['gradient_sink_median'])} ({number(paper['gradient_sink_q25'], 2)} to "
+        f"{number(paper['gradient_sink_q75'])}); 1B {number(TRAINED['1B baseline']['gradient_sink_median'], 2)}; "
+        f"typically {small:.0f} to {large:.0f}"
+    )
+    shares = [head.get(f"gradient_share_{site}") for site in "qkv"]
+    slope = _with_range(head, "mass_slope", "mass_slope_low", "mass_slope_high")
+    quartiles = _with_range(head, "gradient_sink_median", "gradient_sink_q25", "gradient_sink_q75")
+    if reason(run, "gradient_sink_ratio") is not None:
+        quartiles = NOT_APPLICABLE
+    return [
+        Row("Gradient-sink ratio (6), median (quartiles)", quartiles, *_references("gradient_sink_median"), others),
+        Row("Gradient at token 0 by q / k / v (7)", _shares(shares), "-", "-", _first_query(head)),
+        Row("Slope of gradient on mass (11), 95 % interval", slope, "-", "-", "1: gradients add up coherently"),
+        Row(
+            "Bounds (12), (13): violations of checks",
+            f"{number(head['bound_violations'])} of {number(head['bounds_checked'])}",
+            "-",
+            "-",
+            "anything but 0 is a wrong measurement",
+        ),
+    ]
+
+
+def _first_query(head: dict[str, Any]) -> str:
+    if head.get("learned_sink_mass_mean") is None:
+        return "causal softmax: none by q"
+    return "with learned sinks q may have some"
+
+
+def _particular(head: dict[str, Any]) -> list[Row]:
+    """What only some models have: learned sinks, experts, image tokens."""
+    found = []
+    if head.get("learned_sink_mass_mean") is not None:
+        means = "learned_sink_mass_mean", "learned_sink_mass_max"
+        found.append(_row("Weight of learned sinks, mean (max)", head, *means, remark="attention that no token gets"))
+    if head.get("experts_total") is not None:
+        experts = f"{number(head['super_experts'])} of {counted(head['experts_total'], 'expert')}"
+        found.append(Row("Super experts", experts, "-", "-", "whose output makes massive activations"))
+        names = ("sink_routing_overlap", "other_routing_overlap")
+        shares = " / ".join("none" if head.get(name) is None else number(head[name]) for name in names)
+        found.append(Row("Experts shared with token 0: sinks / others", shares, "-", "-", "share of all"))
+    if head.get("image_sink_share") is not None:
+        shares = " / ".join(number(head.get(name)) for name in ("image_sink_share", "text_sink_share"))
+        found.append(Row("Positions with a sink: image / text", shares, "-", "-", "mean over layers, position 0 apart"))
+    return found
+
+
+def _row(
+    quantity: str, head: dict[str, Any], metric: str, second: str | None = None, remark: str = "", digits: int = 3
+) -> Row:
+    measured = number(head.get(metric), digits)
+    if second is not None and measured != NOT_MEASURED:
+        measured += f" ({number(head.get(second))})"
+    return Row(quantity, measured, *_references(metric, second), remark)
+
+
+def _references(metric: str, second: str | None = None) -> tuple[str, str]:
+    def cell(model: str) -> str:
+        values = TRAINED[model]
+        if metric not in values:
+            return "-"
+        return f"{values[metric]:,}" + (f" ({values[second]:,})" if second in values else "")
+
+    return cell(_BASELINE), cell(_VSCALE)
+
+
+def _with_range(head: dict[str, Any], middle: str, low: str, high: str) -> str:
+    if head.get(middle) is None:
+        return NOT_MEASURED
+    return f"{number(head[middle])} ({number(head[low])} to {number(head[high])})"
+
+
+def _unless(head: dict[str, Any], metric: str, template: str) -> str:
+    return "" if head.get(metric) is None else template.format(number(head[metric]))
+
+
+def _heads(head: dict[str, Any]) -> str:
+    layers = counted(head["sink_layers"], "layer")
+    return f"{number(head['sink_heads'])} of {counted(head['heads_total'], 'head')}, in {layers}"
+
+
+def _where(head: dict[str, Any]) -> str:
+    if head.get("abs_max") is None:
+        return ""
+    return f"layer {head['abs_max_layer']}, {number(head['abs_max_over_median'])} x the median"
+
+
+def _massive(head: dict[str, Any]) -> str:
+    if not head["massive_count"]:
+        return "|x| > 100 and at least 1000 x the median"
+    channels = ", ".join(str(channel) for channel in head["massive_channels"])
+    return f"from layer {head['massive_first_layer']}; channels {channels}"
+
+
+def _shares(shares: list[float | None]) -> str:
+    if any(share is None for share in shares):
+        return NOT_MEASURED
+    return " / ".join(f"{100 * share:.0f} %" for share in shares if share is not None)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(str(item) for item in value) or "none"
+    return "none" if value is None else f"{value:,.4g}"
+
+
+def _parameters(count: int) -> str:
+    for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        if count >= size:
+            return f"{count / size:.3g}{unit}"
+    return str(count)

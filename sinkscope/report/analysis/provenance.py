@@ -1,0 +1,73 @@
+"""Everything that a reader needs to repeat or to doubt a number."""
+
+from typing import Any
+
+from sinkscope.report import style
+from sinkscope.report.entry import Entry
+from sinkscope.report.page import LEFT, RIGHT, Page, paragraph, write
+from sinkscope.report.text import printable
+from sinkscope.tables.run_folder import Run
+
+_MIDDLE = 0.5
+_NAMES = 0.13  # width of the column of names, as a fraction of the page
+_TITLES = {
+    "model": "Model",
+    "data": "Data",
+    "settings": "Settings",
+    "versions": "Versions",
+    "conventions": "Conventions",
+}
+
+
+def draw(run: Run) -> Page:
+    """Run, model, data, settings and versions on the left, conventions on the right."""
+    page = Page()
+    left = section(page, "Run", run_facts(run), 0.895, LEFT, _MIDDLE - 0.02)
+    for name in ("model", "data"):
+        left = section(page, _TITLES[name], run.info[name], left, LEFT, _MIDDLE - 0.02)
+    right = 0.895
+    for name in ("settings", "versions", "conventions"):
+        right = section(page, _TITLES[name], run.info[name], right, _MIDDLE, RIGHT)
+    return page
+
+
+def run_facts(run: Run) -> dict[str, Any]:
+    """When, where and by which command a run was made, and what it took."""
+    info = run.info
+    return {
+        "command": info.get("command", "not recorded: measured through the library"),
+        "sinkscope": info["sinkscope"],
+        "created": info["created"],
+        "device": info["device"],
+        "duration": f"{info['seconds']:,.1f} s",
+        "peak memory": f"{info['peak_memory_bytes'] / 2**20:,.0f} MiB",
+    }
+
+
+def section(page: Page, title: str, facts: dict[str, Any], top: float, left: float, right: float) -> float:
+    """Named facts below a title, between `left` and `right`; returns the top for what comes below."""
+    top -= 0.026
+    write(page, left, top + 0.004, title, size=style.BODY, weight="bold", color=style.BLUE)
+    for name, value in facts.items():
+        write(page, left, top - 0.0158, printable(name, 22).replace("_", " "), size=style.SMALL, color=style.GREY)
+        top = paragraph(page, _value(value), top=top, left=left + _NAMES, right=right, size=style.SMALL, leading=1.25)
+    return top
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return printable(value, 200)
+
+
+ENTRY = Entry(
+    "provenance",
+    "Provenance: how these numbers came about",
+    draw,
+    "The same is in run.json, and every number of this report in the parquet tables beside it. A value depends on its "
+    "conventions: compare across tools and papers only where they agree.",
+)

@@ -1,0 +1,81 @@
+"""Which heads are sinks: alpha at token 0 for every head, and whatever sinks stand at other positions."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.colors import Normalize
+
+from sinkscope.report import style
+from sinkscope.report.axes import heatmap, say
+from sinkscope.report.entry import Entry
+from sinkscope.report.page import RIGHT, Page, paragraph, table
+from sinkscope.report.text import number, quoted
+from sinkscope.tables.run_folder import Run
+
+_LISTED = 24
+_TABLE_LEFT = 0.70
+
+
+def draw(run: Run) -> Page:
+    """Heatmaps layers x heads of alpha_0, and of the share of sequences with a sink elsewhere; a token table."""
+    page = Page(right=_TABLE_LEFT - 0.02)
+    layers, heads = run.info["model"]["layers"], run.info["model"]["heads"]
+    others = run["sinks"][run["sinks"]["position"] > 0]
+    upper, lower = page.subplots(2, 1)
+    first = run["heads"][run["heads"]["position"] == 0]
+    heatmap(
+        upper, _grid(first, first["alpha"], layers, heads), "attention share", norm=Normalize(0, 1), rows="query head"
+    )
+    upper.set_title("alpha at token 0: attention that a head gives it")
+    if len(others):
+        share = others.groupby(["layer", "head"])["sequence"].nunique().rename("share").reset_index()
+        matrix = _grid(share, share["share"] / run.info["data"]["sequences"], layers, heads, missing=0.0)
+        heatmap(lower, matrix, "share of sequences", norm=Normalize(0, 1), colours=style.SECOND_SEQUENTIAL,
+                rows="query head")  # fmt: skip
+        lower.set_title("Sinks at other positions: sequences in which a head has one")
+    else:
+        say(lower, "No head of any layer and sequence has a sink at a position other than 0.")
+    _tokens(page, run["sinks"])
+    return page
+
+
+def _grid(
+    rows: pd.DataFrame, values: "pd.Series[float]", layers: int, heads: int, missing: float = np.nan
+) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """Values by [head, layer]."""
+    grid = np.full((heads, layers), missing)
+    grid[rows["head"], rows["layer"]] = values
+    return grid
+
+
+def _tokens(page: Page, sinks: pd.DataFrame) -> None:
+    """Per position its most frequent token, that token's share, and the number of sinks, most sinks first."""
+    if sinks.empty:
+        paragraph(page, "There is no sink at any position, so there is no token to list.", top=0.88,
+                  left=_TABLE_LEFT, size=style.BODY)  # fmt: skip
+        return
+    grouped = sinks.groupby("position")
+    counts = grouped.size().sort_values(ascending=False, kind="stable")
+    cells = []
+    for position in counts.index[:_LISTED]:
+        tokens = grouped.get_group(position)["token"].value_counts()
+        cells.append(
+            (str(position), quoted(tokens.index[0], 16), f"{100 * tokens.iloc[0] / counts[position]:.0f} %",
+             number(int(counts[position])))
+        )  # fmt: skip
+    top = table(page, ("Position", "Token", "Share", "Sinks"), cells, top=0.895, left=_TABLE_LEFT,
+                shares=(1.3, 2.2, 1, 1.1), size=style.SMALL)  # fmt: skip
+    more = len(counts) - _LISTED
+    if more > 0:
+        rest = f"and {number(more)} more positions with {number(int(counts.iloc[_LISTED:].sum()))} sinks"
+        paragraph(page, rest, top=top, left=_TABLE_LEFT, right=RIGHT, size=style.SMALL)
+
+
+ENTRY = Entry(
+    "sink_heatmap",
+    "Attention sinks by layer and head",
+    draw,
+    "alpha_s is the mean attention that queries s to s + T_eps - 1 give to token s, equation (1); the self term t = "
+    "s counts. Shown is the mean over sequences. A head has a sink where alpha_s exceeds epsilon (0.3 unless set "
+    "otherwise) in a sequence. The table counts sinks over layers, heads and sequences; it names the most frequent "
+    "token of each position and its share.",
+)

@@ -1,0 +1,67 @@
+"""Token 0 against the early tokens at every site: where in a block a large norm appears and vanishes again."""
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from sinkscope.report import style
+from sinkscope.report.axes import layer_axis, log_axis, marker, positive, say
+from sinkscope.report.entry import Entry
+from sinkscope.report.page import Page
+from sinkscope.sites import Site
+from sinkscope.tables.applicability import reason
+from sinkscope.tables.headline import token_zero_and_early
+from sinkscope.tables.run_folder import Run
+
+
+def draw(run: Run) -> Page:
+    """A panel per site: norm of token 0, mean and largest of the early tokens, over layers."""
+    page = Page()
+    sites = [
+        site for site in Site if site is not Site.FINAL_IN and (site is not Site.V_SCALED or "vscale" in run.tables)
+    ]
+    columns = -(-len(sites) // 3)
+    grid = np.asarray(page.subplots(3, columns)).ravel()
+    for axes, site in zip(grid, sites, strict=False):
+        _panel(axes, run, site)
+    for axes in grid[len(sites) :]:
+        axes.set_axis_off()
+    for axes in grid[::columns]:
+        axes.set_ylabel("l2 norm\n(model units)")
+    for axes in grid[len(sites) - columns : len(sites)]:
+        axes.set_xlabel("layer")
+    page.key(grid[0].get_legend_handles_labels()[0])
+    return page
+
+
+def _panel(axes: Axes, run: Run, site: Site) -> None:
+    layers = run.info["model"]["layers"]
+    norms = token_zero_and_early(run["positions"], site)
+    axes.set_title(site, family="DejaVu Sans Mono")
+    if not (norms > 0).any(axis=None):
+        say(axes, "not measured" if reason(run, site) is None else "not applicable", 120)
+        return
+    shape = marker(layers)
+    axes.plot(norms.index, positive(norms["t0"]), color=style.TOKEN_ZERO, label="token 0", marker=shape, markersize=3)
+    axes.plot(
+        norms.index,
+        positive(norms["early"]),
+        color=style.EARLY_MEAN,
+        label="positions 1-15, mean",
+        marker=shape,
+        markersize=3,
+    )
+    axes.plot(norms.index, positive(norms["early_max"]), color=style.EARLY_MAX, linestyle="--", linewidth=1.2,
+              label="positions 1-15, largest")  # fmt: skip
+    log_axis(axes)
+    layer_axis(axes, layers, "", bins=5)
+
+
+ENTRY = Entry(
+    "token_norms",
+    "Norm of token 0 and of early tokens, site by site",
+    draw,
+    "Norms of a token's vector, mean over sequences, equation (3); q, k, v and y with heads concatenated. Sites in "
+    "the order of the forward pass: h_in enters the block, hn leaves its first norm, r_attn and r_mlp are the "
+    "branch outputs, h_half the residual stream between them, hn2 leaves the second norm, down_in enters the down "
+    "projection, h_out leaves the block. With fewer than 16 tokens, early are all but token 0.",
+)

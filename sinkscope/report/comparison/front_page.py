@@ -1,0 +1,55 @@
+"""The first page: what moved, by how much, how sure that is."""
+
+from sinkscope.comparison.metrics import METRICS
+from sinkscope.report import style
+from sinkscope.report.comparison.matrix import cell, matrix
+from sinkscope.report.comparison.runs import looks, rows_of
+from sinkscope.report.comparison.sentences import manner, outcomes, warning
+from sinkscope.report.entry import Entry
+from sinkscope.report.page import Page, paragraph
+from sinkscope.report.text import printable
+from sinkscope.tables.run_folder import Run
+
+_GAP = 0.01
+_FEW = 4  # with more runs the table says it all
+_FIRST = 0.155
+_LAST_NOTE = 0.6  # of the page's height: notes below it would leave no place for the table
+_LONGEST_NOTE = 700
+_ROOM = 0.78  # of the page's height: below it, the table needs the place of the sentences
+
+
+def draw(run: Run) -> Page:
+    """Notes, a sentence per run, and the table of ratios and verdicts."""
+    page = Page()
+    top = 0.912
+    if run.info["mismatches"]:
+        top = paragraph(page, warning(run), top=top, size=style.BODY, weight="bold", color=style.VERMILION) - 0.5 * _GAP
+    for note in run.info["notes"]:
+        if top < _LAST_NOTE:
+            top = paragraph(page, "More notes stand in run.json.", top=top, size=style.BODY)
+            break
+        top = paragraph(page, printable(note, _LONGEST_NOTE), top=top, size=style.BODY)
+    if len(run.info["runs"]) <= _FEW and top > _ROOM:
+        for sentence in outcomes(run):
+            top = paragraph(page, sentence, top=top, size=style.BODY)
+    top = paragraph(page, manner(run), top=top - 0.5 * _GAP, size=style.SMALL, color=style.GREY) - _GAP
+    rows = rows_of(run)
+    shown = [metric for metric in METRICS if metric.short and (run.backward or not metric.backward)]
+    narrow = len(looks(run)) > _FEW
+    cells = [
+        (metric.title, [cell(rows[metric.name, look.name], narrow=narrow) for look in looks(run)]) for metric in shown
+    ]
+    header = [look.label(1000.0) + (" (reference)" if look.number == 1 else "") for look in looks(run)]
+    matrix(page, header, cells, top=top, first=_FIRST, lines=4 if narrow else 3)
+    return page
+
+
+ENTRY = Entry(
+    "comparison",
+    "Side by side: what moved, and how sure that is",
+    draw,
+    "A cell: value (95 % interval), ratio to the reference (95 % interval), verdict. Preserved: the whole interval "
+    "of the ratio lies within the margin. Suppressed (grown): the interval lies below (above) 1 and the ratio "
+    "outside the margin. Unclear: anything else. Perplexity has a margin of 1.05. Norms are means over layers; early "
+    "are positions 1 to 15. All metrics stand in comparison.parquet.",
+)

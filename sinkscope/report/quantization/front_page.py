@@ -1,0 +1,44 @@
+"""The first page: what each method costs each model, in words and as a table."""
+
+from sinkscope.report import style
+from sinkscope.report.entry import Entry
+from sinkscope.report.page import LEFT, Page, paragraph, table, write
+from sinkscope.report.quantization.sentences import HEADER, cells, findings, text_line
+from sinkscope.report.text import number
+from sinkscope.tables.run_folder import Run
+
+_GAP = 0.012
+_SHARES = (2.5, 2.3, 0.8, 0.8, 1.2, 1.1, 2.3, 3.6)
+_LOWEST = 0.135
+_SPACING = 1.45
+
+
+def draw(run: Run) -> Page:
+    """A sentence per model, then a row per model and method."""
+    page = Page()
+    top = paragraph(page, text_line(run), top=0.908, size=style.BODY) - _GAP
+    room = 0.5  # of the page goes to sentences at most, so that the table has a place
+    for index, sentence in enumerate(findings(run), start=1):
+        if top < 1 - room:
+            break
+        write(page, LEFT, top - 0.0175, f"{index}", size=style.HEADING, weight="bold", color=style.BLUE)
+        top = paragraph(page, sentence, top=top, size=style.BODY, left=LEFT + 0.025) - 0.5 * _GAP
+    rows = cells(run)
+    step = style.SMALL * _SPACING / style.POINTS[1]
+    fit = int((top - _GAP - _LOWEST) / step) - 2
+    end = table(page, HEADER, rows[:fit], top=top - _GAP, shares=_SHARES, size=style.SMALL, bold=4, spacing=_SPACING)
+    if len(rows) > fit:
+        rest = f"and {number(len(rows) - fit)} more rows in quantization.parquet"
+        paragraph(page, rest, top=end, size=style.SMALL, color=style.GREY)
+    return page
+
+
+ENTRY = Entry(
+    "verdict",
+    "What quantization costs",
+    draw,
+    "Loss: mean next-token cross-entropy; perplexity is its exponential, per token. Interval: 95 %, bootstrap over "
+    "sequences, paired with the unquantized model. W and A: weights and activations; empty where they stay as they "
+    "are. wNaM are this project's probes, which round values and compute in the model's dtype: they show the cost of "
+    "rounding, not the speed of a kernel.",
+)

@@ -1,0 +1,24 @@
+"""The pages of a quantization run, in their order. To add one: a module with an `ENTRY`, and its name here."""
+
+from sinkscope.report.entry import Entry
+from sinkscope.report.quantization import (
+    damage,
+    front_page,
+    histograms,
+    noise,
+    outliers,
+    parts,
+    provenance,
+    ranking,
+)
+
+REGISTRY: tuple[Entry, ...] = (
+    front_page.ENTRY,
+    damage.ENTRY,
+    parts.ENTRY,
+    noise.ENTRY,
+    ranking.ENTRY,
+    histograms.ENTRY,
+    outliers.ENTRY,
+    provenance.ENTRY,
+)

@@ -1,0 +1,138 @@
+"""What a track shows, in sentences and table cells. They say when things appeared, never what made them appear."""
+
+from typing import Any
+
+import pandas as pd
+
+from sinkscope.report.text import counted, number, printable
+from sinkscope.report.tracking.steps import chosen
+from sinkscope.tables.run_folder import Run
+
+_SHOWN = 5
+_NEVER = "not seen"
+
+# Name on paper, metric of the table `track`.
+QUANTITIES = (
+    ("Loss [nats per token]", "loss"),
+    ("Sink rate (1), mean over layers", "sink_rate_mean"),
+    ("Largest alpha_0 of a head (1)", "alpha_max"),
+    ("Gradient-sink ratio (6), median", "gradient_sink_median"),
+    ("Residual norm, token 0 / early (3)", "residual_t0_over_early"),
+    ("Largest |entry| of the residual stream", "abs_max"),
+    ("... over its layer's median (5)", "abs_max_over_median"),
+    ("Massive activations (5)", "massive_count"),
+    ("Value norm, token 0 / early (4)", "value_drain"),
+    ("theta of V-scale (15), mean", "theta_mean"),
+)
+
+
+def steps_of(run: Run) -> list[int]:
+    """The measured steps, ascending."""
+    return [int(checkpoint["step"]) for checkpoint in run.info["checkpoints"]]
+
+
+def series(run: Run, metric: str) -> pd.DataFrame:
+    """Value, low and high of a metric by step; empty where it was never measured."""
+    rows = run["track"][run["track"]["metric"] == metric].set_index("step")[["value", "low", "high"]].sort_index()
+    return rows if rows["value"].notna().any() else rows.iloc[:0]
+
+
+def sentences(run: Run) -> list[str]:
+    """The findings: what was tracked, in which order phenomena appeared, how far the numbers went."""
+    return [_tracked(run), _order(run), *_unsteady(run), *_failed(run)]
+
+
+def between(row: Any) -> str:
+    """The interval in which a phenomenon appeared."""
+    if pd.isna(row.first_step):
+        return _NEVER
+    if pd.isna(row.previous_step):
+        return f"at or before step {number(int(row.first_step))}"
+    return f"after step {number(int(row.previous_step))}, by step {number(int(row.first_step))}"
+
+
+def appearance_cells(run: Run) -> list[tuple[str, ...]]:
+    """The rows of the table of appearances: phenomenon, criterion, when, lasting from, order."""
+    cells: list[tuple[str, ...]] = []
+    ranks = run["appearances"]["rank"]
+    for row in _rows(run["appearances"]):
+        sign = ">" if row.metric == "alpha_max" else ">="
+        lasting = "-" if pd.isna(row.lasting_step) else f"step {number(int(row.lasting_step))}"
+        tied = not pd.isna(row.rank) and int((ranks == row.rank).sum()) > 1
+        order = "-" if pd.isna(row.rank) else f"{int(row.rank)}{' (undecided)' if tied else ''}"
+        cells.append((row.phenomenon, f"{row.metric} {sign} {row.threshold:g}", between(row), lasting, order))
+    return cells
+
+
+def progress_cells(run: Run) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Header and rows of a table of numbers at a few checkpoints, first and last among them."""
+    steps = chosen(steps_of(run), _SHOWN)
+    rows = []
+    for name, metric in QUANTITIES:
+        values = series(run, metric)["value"]
+        if len(values):
+            rows.append((name, *(number(_whole(metric, float(values[step]))) for step in steps)))
+    return ["", *(f"step {number(step)}" for step in steps)], rows
+
+
+def _whole(metric: str, value: float) -> float | int:
+    return int(value) if metric == "massive_count" and value == value else value
+
+
+def _tracked(run: Run) -> str:
+    steps = steps_of(run)
+    loss = series(run, "loss")["value"]
+    went = f"; the loss on this text went from {number(float(loss.iloc[0]))} to {number(float(loss.iloc[-1]))} nats"
+    return f"{counted(len(steps), 'checkpoint')}, from step {number(steps[0])} to step {number(steps[-1])}" + (
+        f"{went}." if len(loss) > 1 else "."
+    )
+
+
+def _order(run: Run) -> str:
+    seen = run["appearances"].dropna(subset=["rank"]).sort_values("rank", kind="stable")
+    never = run["appearances"].loc[run["appearances"]["rank"].isna(), "phenomenon"].tolist()
+    missing = f" No checkpoint shows {_listed(never, 'or')}." if never else ""
+    if seen.empty:
+        return f"Nothing that is looked for appeared.{missing}"
+    groups = [
+        (_listed(group["phenomenon"].tolist()), between(_rows(group)[0]), len(group))
+        for _, group in seen.groupby("rank")
+    ]
+    told = "; then ".join(
+        f"{names} ({when}{', order among them undecided' if several > 1 else ''})" for names, when, several in groups
+    )
+    return f"Order of appearance: {told}.{missing}"
+
+
+def _unsteady(run: Run) -> list[str]:
+    rows = run["appearances"].dropna(subset=["rank"])
+    gone = rows[rows["lasting_step"].isna()]["phenomenon"].tolist()
+    later = rows[rows["lasting_step"] > rows["first_step"]]
+    told = [
+        f"{row.phenomenon} came and went before it stayed, from step {number(int(row.lasting_step))}"
+        for row in _rows(later)
+    ]
+    if gone:
+        told.append(f"the last checkpoint no longer shows {_listed(gone, 'or')}")
+    return [_sentence("; ".join(told))] if told else []
+
+
+def _failed(run: Run) -> list[str]:
+    failed = run.info["failed"]
+    if not failed:
+        return []
+    named = "; ".join(f"{printable(entry['name'], 40)}: {printable(entry['reason'], 110)}" for entry in failed[:3])
+    more = f"; and {len(failed) - 3} more, in run.json" if len(failed) > 3 else ""
+    return [f"Not measured and left out, {counted(len(failed), 'checkpoint')}: {named}{more}."]
+
+
+def _rows(frame: pd.DataFrame) -> list[Any]:
+    return list(frame.itertuples())
+
+
+def _listed(names: list[str], last: str = "and") -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}"
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:] + "."

@@ -1,0 +1,93 @@
+"""An unfinished track on disk, beside the place of the finished one: `.NAME.track/`.
+
+It holds what all checkpoints share (the request, the windows, the tokenizer) and one small JSON file per measured
+checkpoint. A track that was killed goes on from there.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from sinkscope.loading.load import load_tokenizer
+from sinkscope.tracking.checkpoints import Checkpoint
+from sinkscope.unfinished import Unfinished, read_json, write_json
+
+KIND = "track"
+_SHARED, _WINDOWS, _TOKENIZER = "shared.json", "windows.safetensors", "tokenizer"
+
+
+@dataclass(frozen=True)
+class Windows:
+    """What every checkpoint of a track reads.
+
+    Attributes:
+        input_ids: token ids [N, T].
+        document_ids: documents [N, T] to keep apart; None lets them attend across.
+        sha256: hash of the token ids.
+        bos: whether each window starts with a forced <bos>.
+        tokenizer: made them.
+    """
+
+    input_ids: Tensor
+    document_ids: Tensor | None
+    sha256: str
+    bos: bool
+    tokenizer: PreTrainedTokenizerBase
+
+
+class Partial(Unfinished):
+    """The folder of an unfinished track.
+
+    Args:
+        out: the place of the finished run.
+        request: everything that results depend on, JSON-serializable.
+        resume: go on with what is there; nothing there is a start from the beginning.
+        force: throw away what is there.
+
+    Raises:
+        SinkscopeError: if there is an unfinished track and neither is wanted, or it is one of another request.
+    """
+
+    def __init__(self, out: Path, request: dict[str, Any], *, resume: bool, force: bool) -> None:
+        super().__init__(out, KIND, request, resume=resume, force=force)
+
+    def windows(self, *, trust_remote_code: bool = False) -> Windows | None:
+        """The windows of the track; None until they are kept."""
+        shared = read_json(self.folder / _SHARED)
+        if shared is None:
+            return None
+        tensors = load_file(self.folder / _WINDOWS)
+        tokenizer = load_tokenizer(str(self.folder / _TOKENIZER), trust_remote_code=trust_remote_code)
+        return Windows(tensors["input_ids"], tensors.get("document_ids"), **shared, tokenizer=tokenizer)
+
+    def keep_windows(self, windows: Windows) -> None:
+        """Keeps the windows, for this track and for one that resumes it."""
+        tensors = {"input_ids": windows.input_ids, "document_ids": windows.document_ids}
+        save_file({name: tensor for name, tensor in tensors.items() if tensor is not None}, self.folder / _WINDOWS)
+        windows.tokenizer.save_pretrained(self.folder / _TOKENIZER)
+        write_json(self.folder / _SHARED, {"sha256": windows.sha256, "bos": windows.bos})
+
+    def result(self, checkpoint: Checkpoint) -> dict[str, Any] | None:
+        """What was kept of a checkpoint; None where it is missing, or its files have changed since."""
+        found = read_json(self._place(checkpoint))
+        if found is None or found["fingerprint"] != json.loads(json.dumps(checkpoint.fingerprint())):
+            return None
+        result: dict[str, Any] = found["result"]
+        return result
+
+    def keep(self, checkpoint: Checkpoint, result: dict[str, Any]) -> None:
+        """Keeps the result of a checkpoint, whole or not at all."""
+        write_json(self._place(checkpoint), {"fingerprint": checkpoint.fingerprint(), "result": result})
+
+    def discard_if_empty(self) -> None:
+        """Removes the folder where no checkpoint's result is in it."""
+        if not any(self.folder.glob("step-*.json")):
+            self.discard()
+
+    def _place(self, checkpoint: Checkpoint) -> Path:
+        return self.folder / f"step-{checkpoint.step}.json"

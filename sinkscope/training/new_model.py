@@ -1,0 +1,58 @@
+"""A recipe's model, freshly initialized, and its optimizer."""
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+
+from sinkscope.training.recipe import OptimizerConfig, Recipe
+from sinkscope.vscale import attach_
+
+
+def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> LlamaForCausalLM:
+    """A freshly initialized model of the recipe's shape, with V-scale where the recipe has it.
+
+    The random state decides the weights; V-scale draws nothing from it, so twins start from the same weights.
+    """
+    config = LlamaConfig(
+        **dataclasses.asdict(recipe.model),
+        vocab_size=len(tokenizer),
+        max_position_embeddings=recipe.data.tokens,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    model = LlamaForCausalLM(config)
+    model.set_attn_implementation(recipe.attention)
+    if recipe.vscale.variant != "none":
+        attach_(model, variant=recipe.vscale.variant)
+    return model
+
+
+def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
+    """AdamW over the parameters that are trained; it decays matrices alone."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    matrices = [p for p in trained if p.dim() >= 2]
+    others = [p for p in trained if p.dim() < 2]
+    groups = [
+        {"params": members, "weight_decay": decay}
+        for members, decay in ((matrices, config.weight_decay), (others, 0.0))
+        if members
+    ]
+    if config.name == "adamw8bit":
+        from bitsandbytes.optim.adamw import AdamW8bit
+
+        make: Any = AdamW8bit  # untyped
+        eight_bit: torch.optim.Optimizer = make(
+            groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.eps
+        )
+        return eight_bit
+    return torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.eps, fused=True)
+
+
+def recompute_activations_(model: PreTrainedModel) -> None:
+    """Turns gradient checkpointing on, by the name that the installed transformers has for it."""
+    name = "activation_checkpointing_enable"
+    enable: Any = getattr(model, name, None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})

@@ -1,0 +1,139 @@
+"""V-scale on disk: the base model's own files, and beside them two small ones.
+
+`vscale.safetensors` holds theta and scale of every layer, `vscale.json` the variant. Base weights keep their original
+names, so that any tool loads the folder as the plain model. A folder with the two small files alone is an adapter of a
+few kilobytes: its `vscale.json` names the base, and the hash of the base's weights where it was a folder, since V-scale
+on other weights is another model.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from sinkscope.errors import SinkscopeError
+from sinkscope.vscale.attach import CHILD, attach_, attached, set_ramp_
+from sinkscope.vscale.module import VARIANTS
+
+WEIGHTS_FILE, INFO_FILE = "vscale.safetensors", "vscale.json"
+FORMAT = 1
+
+
+def save(
+    model: PreTrainedModel,
+    folder: str | Path,
+    *,
+    base: dict[str, Any] | None = None,
+    state: dict[str, Tensor] | None = None,
+) -> Path:
+    """Saves a model with V-scale.
+
+    Args:
+        model: the model.
+        folder: its place; made if missing.
+        base: save an adapter of this base alone: `name` (folder or Hub id), and `revision` or `weights_sha256`, as
+            `loading.load.Loaded.description` gives them. By default the base weights are saved too.
+        state: the model's whole state, where its parameters are spread over processes; by default its own.
+
+    Returns:
+        The folder.
+
+    Raises:
+        SinkscopeError: if the model has no V-scale.
+    """
+    valves = attached(model)
+    if not valves:
+        raise SinkscopeError("there is no V-scale on this model to save: use save_pretrained")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    state = model.state_dict() if state is None else state
+    if base is None:
+        own = f".{CHILD}."
+        model.save_pretrained(folder, state_dict={k: v for k, v in state.items() if own not in k})
+    names = {id(module): name for name, module in model.named_modules()}
+    tensors = {
+        f"{layer}.{tensor}": state[f"{names[id(valve)]}.{tensor}"].detach().cpu().contiguous()
+        for layer, valve in enumerate(valves)
+        for tensor in ("theta", "scale")
+    }
+    save_file(tensors, folder / WEIGHTS_FILE)
+    info = {"format": FORMAT, "variant": valves[0].variant, "ramp": float(valves[0].ramp), "base": base}
+    (folder / INFO_FILE).write_text(json.dumps(info, indent=1), encoding="utf-8")
+    return folder
+
+
+def read_info(folder: Path) -> dict[str, Any] | None:
+    """The contents of a folder's vscale.json; None where the folder has none.
+
+    Raises:
+        SinkscopeError: if it is not one of this version's.
+    """
+    path = folder / INFO_FILE
+    if not path.is_file():
+        return None
+    try:
+        info = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SinkscopeError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(info, dict) or info.get("format") != FORMAT or info.get("variant") not in VARIANTS:
+        raise SinkscopeError(f"{path} is not a description of V-scale in format {FORMAT}")
+    return info
+
+
+def load_into_(model: PreTrainedModel, folder: Path, info: dict[str, Any]) -> PreTrainedModel:
+    """Attaches the V-scale that a folder holds, in place.
+
+    Args:
+        model: the base model.
+        folder: holds vscale.safetensors.
+        info: what `read_info` read there.
+
+    Raises:
+        SinkscopeError: if the file is missing, cut short, or made for a model of another shape.
+    """
+    theta, scale = _read(folder)
+    attach_(model, variant=info["variant"], scale=scale)
+    _fill_(model, theta, scale)
+    set_ramp_(model, float(info.get("ramp", 1.0)))
+    return model
+
+
+def load_parameters_(model: PreTrainedModel, folder: Path) -> None:
+    """Puts the theta and scale that a folder holds into the V-scale that is attached, in place.
+
+    Raises:
+        SinkscopeError: if the file is missing, cut short, or made for a model of another shape.
+    """
+    _fill_(model, *_read(folder))
+
+
+def _fill_(model: PreTrainedModel, theta: list[Tensor], scale: list[Tensor]) -> None:
+    valves = attached(model)
+    if [valve.theta.shape for valve in valves] != [of_layer.shape for of_layer in theta]:
+        raise SinkscopeError("this V-scale was saved for a model of another shape")
+    for valve, of_theta, of_scale in zip(valves, theta, scale, strict=True):
+        valve.theta.data.copy_(of_theta)
+        valve.scale.copy_(of_scale)
+
+
+def _read(folder: Path) -> tuple[list[Tensor], list[Tensor]]:
+    file = folder / WEIGHTS_FILE
+    try:
+        tensors = load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise SinkscopeError(f"{file} is missing or not a whole safetensors file: save or copy it again") from error
+    theta, scale = _by_layer(tensors, "theta"), _by_layer(tensors, "scale")
+    if not theta or [t.shape for t in theta] != [s.shape for s in scale]:
+        raise SinkscopeError(f"{file} does not hold theta and scale of every layer: save or copy it again")
+    return theta, scale
+
+
+def _by_layer(tensors: dict[str, Tensor], name: str) -> list[Tensor]:
+    found: list[Tensor] = []
+    while f"{len(found)}.{name}" in tensors:
+        found.append(tensors[f"{len(found)}.{name}"])
+    return found

@@ -1,0 +1,214 @@
+"""Finetuning with V-scale: what is trained, what is left on disk, and that only that changes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor
+
+from sinkscope.errors import SinkscopeError
+from sinkscope.finetuning import run as module
+from sinkscope.finetuning.before_after import report
+from sinkscope.finetuning.run import finetune
+from sinkscope.finetuning.settings import Finetuning, LoraSettings, VScaleStart
+from sinkscope.finetuning.start import ramp
+from sinkscope.loading.load import load, load_model
+from sinkscope.report.text import number
+from sinkscope.training.checkpoint import checkpoints
+from sinkscope.training.recipe import CheckpointConfig, DataConfig, OptimizerConfig, ScheduleConfig
+from sinkscope.vscale import attached, paper_scale
+
+IDS = torch.randint(2, 250, (2, 16), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def settings(text: Path, tiny_folders: dict[str, Path]) -> Any:
+    def make(**changes: Any) -> Finetuning:
+        chosen: dict[str, Any] = {
+            "model": str(tiny_folders["llama_gqa"]),
+            "data": DataConfig(source=str(text), tokens=16, bos="auto", holdout=4, valid_sequences=4),
+            "optimizer": OptimizerConfig(lr=1e-3, batch_sequences=2),
+            "schedule": ScheduleConfig(steps=6, warmup=1),
+            "checkpoint": CheckpointConfig(every=2, evaluate=3),
+            "vscale": VScaleStart(),
+        }
+        return Finetuning(**{**chosen, **changes})
+
+    return make
+
+
+def logits(model: Any) -> Tensor:
+    with torch.no_grad():
+        result: Tensor = model(input_ids=IDS, use_cache=False).logits
+    return result
+
+
+def weights(folder: Path | str) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = load(folder).state_dict()
+    return state
+
+
+def test_trains_all_weights_with_a_control_on_the_same_data(settings: Any, tmp_path: Path) -> None:
+    done = finetune(settings(), tmp_path / "out", control=True)
+    assert done.control is not None
+    assert list(done.losses) == ["before", "attached", "after", "control"]
+    assert done.losses == json.loads((tmp_path / "out" / "losses.json").read_text())
+    base, after, control = (load(folder) for folder in (settings().model, done.model, done.control))
+    assert len(attached(after)) == 2
+    assert attached(control) == []
+    assert not torch.equal(after.lm_head.weight, base.lm_head.weight)
+    assert not torch.equal(control.lm_head.weight, base.lm_head.weight)
+    rows = [pd.read_parquet(folder.parent / "metrics.parquet") for folder in (done.model, done.control)]
+    assert [len(frame) for frame in rows] == [6, 6]
+    # The same first batch, seen by nearly the same model: C is calibrated to change little.
+    assert rows[0]["loss"][0] == pytest.approx(rows[1]["loss"][0], abs=0.05)
+    assert len(list((tmp_path / "out" / "tokens").iterdir())) == 1
+
+
+def test_losses_are_those_of_the_models(settings: Any, tmp_path: Path) -> None:
+    done = finetune(settings(), tmp_path / "out", control=False)
+    for moment, folder in (("before", settings().model), ("after", done.model)):
+        model = load(folder)
+        with torch.no_grad():
+            expected = float(model(input_ids=done.valid, labels=done.valid, use_cache=False).loss)
+        assert done.losses[moment] == pytest.approx(expected, abs=1e-4)
+
+
+def test_theta_alone_leaves_an_adapter_of_kilobytes(settings: Any, tmp_path: Path) -> None:
+    chosen = settings(train="theta", optimizer=OptimizerConfig(lr=0.1, batch_sequences=2))
+    done = finetune(chosen, tmp_path / "out", control=False)
+    assert sorted(path.name for path in done.model.iterdir()) == ["vscale.json", "vscale.safetensors"]
+    before, after = weights(chosen.model), weights(done.model)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert float(torch.cat([valve.theta for valve in attached(load(done.model))]).abs().min()) > 0
+    with pytest.raises(SinkscopeError, match="leave out --control"):
+        finetune(chosen, tmp_path / "other", control=True)
+
+
+@pytest.mark.parametrize("load_in", [None, "4bit", "8bit"])
+def test_low_rank_layers_are_merged_into_the_whole_base(load_in: str | None, settings: Any, tmp_path: Path) -> None:
+    optimizer = OptimizerConfig(lr=1e-2, batch_sequences=2)
+    chosen = settings(train="lora", lora=LoraSettings(rank=2, alpha=4), load_in=load_in, optimizer=optimizer)
+    done = finetune(chosen, tmp_path / "out", control=False)
+    before, after = weights(chosen.model), weights(done.model)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    linear = {name for name in before if name.endswith("_proj.weight")}
+    assert changed == linear
+    assert len(attached(load(done.model))) == 2
+    largest = max(int(torch.linalg.matrix_rank((after[name] - before[name]).double(), tol=1e-6)) for name in linear)
+    assert largest == 2
+    assert (tmp_path / "out" / "adapter" / "adapter_model.safetensors").is_file()
+    quantized = load_model(str(done.model), quantize={"4bit": "nf4", "8bit": "int8"}.get(load_in or ""))
+    assert bool(torch.isfinite(logits(quantized.model)).all())
+
+
+@pytest.mark.parametrize("train", ["all", "lora", "theta"])
+def test_a_run_that_was_cut_off_resumes_to_the_same_model(
+    train: str, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lora = LoraSettings(rank=2, alpha=4, dropout=0.1) if train == "lora" else None
+    chosen = settings(train=train, lora=lora)
+    whole = finetune(chosen, tmp_path / "whole", control=False)
+    plain = module.set_ramp_
+
+    def cut_off(model: Any, value: float) -> None:
+        if checkpoints(tmp_path / "cut" / "checkpoints")[1:]:
+            raise KeyboardInterrupt
+        plain(model, value)
+
+    monkeypatch.setattr(module, "set_ramp_", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        finetune(chosen, tmp_path / "cut", control=False)
+    monkeypatch.setattr(module, "set_ramp_", plain)
+    done = finetune(chosen, tmp_path / "cut", control=False, resume=True)
+    expected, found = weights(whole.model), weights(done.model)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert done.losses == whole.losses
+
+
+def test_identity_starts_without_a_valve_and_raises_it(settings: Any, tmp_path: Path) -> None:
+    start = VScaleStart(init="identity", warmup=4)
+    assert [ramp(start, step) for step in range(6)] == [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
+    done = finetune(settings(vscale=start), tmp_path / "out", control=False)
+    assert done.losses["attached"] == pytest.approx(done.losses["before"], abs=1e-6)
+    model = load(done.model)
+    assert [float(valve.ramp) for valve in attached(model)] == [1.0, 1.0]
+    assert torch.equal(attached(model)[0].scale, paper_scale(model)[0])
+
+
+def test_eight_bit_adam_and_gradient_checkpointing_train(settings: Any, tmp_path: Path) -> None:
+    optimizer = OptimizerConfig(lr=1e-2, batch_sequences=2, micro_sequences=1, name="adamw8bit")
+    done = finetune(settings(optimizer=optimizer, gradient_checkpointing=True), tmp_path / "out", control=False)
+    assert done.losses["after"] < done.losses["before"]
+
+
+def test_saves_in_the_dtype_of_the_base(settings: Any, tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+    load(tiny_folders["llama_gqa"]).to(torch.bfloat16).save_pretrained(tmp_path / "base")
+    load_model(str(tiny_folders["llama_gqa"])).tokenizer.save_pretrained(tmp_path / "base")
+    done = finetune(settings(model=str(tmp_path / "base")), tmp_path / "out", control=False)
+    model = load(done.model)
+    assert model.dtype == torch.bfloat16
+    assert attached(model)[0].theta.dtype == torch.float32
+
+
+def test_the_report_says_what_changed_and_what_the_control_says(settings: Any, tmp_path: Path) -> None:
+    done = finetune(settings(), tmp_path / "out", control=True)
+    compared = report(done, tmp_path / "out", command="sinkscope finetune")
+    assert [run["name"] for run in compared.info["runs"]] == ["before", "control", "after"]
+    what, loss, against = compared.info["notes"]
+    assert "V-scale (learned) was attached" in what
+    assert "6 steps (192 tokens" in what
+    for moment in ("before", "attached", "after", "control"):
+        assert f"{done.losses[moment]:.4f}" in loss
+    assert against.startswith("Against the control: ")
+    ratios = compared["comparison"].set_index(["metric", "run"])["value"]
+    quotient = ratios["perplexity", "after"] / ratios["perplexity", "control"]
+    assert f"(x {number(quotient)}" in against
+    assert (tmp_path / "out" / "report" / "report.pdf").is_file()
+    again = report(done, tmp_path / "out", command="sinkscope finetune")
+    assert again["comparison"].equals(compared["comparison"])
+
+
+def test_without_a_control_the_report_says_so(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for drawing in ("sinkscope.report.render.render", "sinkscope.finetuning.before_after.render"):
+        monkeypatch.setattr(drawing, lambda *_: None)
+    done = finetune(settings(), tmp_path / "out", control=False)
+    compared = report(done, tmp_path / "out", command="")
+    assert "No control was trained" in compared.info["notes"][2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"train": "some"}, "--train is one of all, lora, theta"),
+        ({"train": "theta", "vscale": None}, "needs --vscale"),
+        ({"load_in": "4bit"}, "quantized weights cannot be trained"),
+        ({"load_in": "2bit"}, "--load-in is one of"),
+        ({"precision": "half"}, "--precision is one of"),
+        ({"optimizer": OptimizerConfig(lr=0.0, batch_sequences=1)}, "--lr must be more than 0"),
+        ({"train": "theta", "vscale": VScaleStart("fixed")}, "no theta to train"),
+    ],
+)
+def test_impossible_settings_are_refused(changes: dict[str, Any], complaint: str, settings: Any) -> None:
+    with pytest.raises(SinkscopeError, match=complaint):
+        settings(**changes)
+
+
+def test_impossible_starts_are_refused() -> None:
+    for start, complaint in (
+        ({"variant": "loud"}, "--vscale-variant"),
+        ({"init": "random"}, "--vscale-init"),
+        ({"init": "identity"}, "needs --vscale-warmup"),
+        ({"warmup": -1}, "cannot be negative"),
+    ):
+        with pytest.raises(SinkscopeError, match=complaint):
+            VScaleStart(**start)
+
+
+def test_a_second_vscale_is_refused(settings: Any, tmp_path: Path) -> None:
+    with pytest.raises(SinkscopeError, match="has V-scale already"):
+        finetune(settings(model="demo-vscale"), tmp_path / "out", control=False)
+    assert not (tmp_path / "out").exists()

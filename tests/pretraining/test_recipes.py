@@ -1,0 +1,64 @@
+"""Every shipped recipe parses, and a mistyped one is refused by the name of its key."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sinkscope.errors import SinkscopeError
+from sinkscope.training.recipe import load_recipe
+
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_shipped_recipes_parse(path: Path) -> None:
+    assert load_recipe(path).name == path.stem
+
+
+@pytest.mark.parametrize(
+    ("overrides", "complaint"),
+    [
+        ({"optimizer.learning_rate": 1e-3}, "unknown key `optimizer.learning_rate`"),
+        ({"optimizer.lr": "fast"}, "`optimizer.lr` must be float"),
+        ({"schedule.steps": 1.5}, "`schedule.steps` must be int"),
+        ({"schedule.kind": "step"}, "`schedule.kind` is one of cosine, linear"),
+        ({"seed.value": 1}, "`seed.value` goes below a plain value"),
+        ({"model": 3}, "`model` must be a table"),
+        ({"seed": True}, "`seed` must be int"),
+        ({"schedule.steps": 0}, "`schedule.steps` must be at least 1, not 0"),
+        ({"optimizer.lr": 0.0}, "`optimizer.lr` must be above 0"),
+        ({"optimizer.micro_sequences": True}, "`optimizer.micro_sequences` must be int"),
+    ],
+)
+def test_mistyped_recipes_are_refused(overrides: dict[str, object], complaint: str) -> None:
+    with pytest.raises(SinkscopeError, match=complaint.replace("[", "\\[")):
+        load_recipe(RECIPES[0], overrides)
+
+
+def test_a_recipe_that_extends_another_differs_in_what_it_says() -> None:
+    folder = RECIPES[0].parent
+    base, twin = (load_recipe(folder / f"{name}.toml") for name in ("demo", "demo-vscale"))
+    assert twin.vscale.variant == "learned"
+    assert replace(twin, name=base.name, vscale=base.vscale) == base
+
+
+@pytest.mark.parametrize(
+    ("parent", "complaint"),
+    [
+        ('"../r"', "names a recipe beside it"),
+        ("3", "names a recipe beside it"),
+        ('"absent"', "cannot read recipe"),
+        ('"r"', "extends another"),
+    ],
+)
+def test_a_bad_parent_is_refused(tmp_path: Path, parent: str, complaint: str) -> None:
+    (tmp_path / "r.toml").write_text(f'name = "r"\nextends = {parent}\n')
+    with pytest.raises(SinkscopeError, match=complaint):
+        load_recipe(tmp_path / "r.toml")
+
+
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text('name = "r"\n[model]\nhidden_size = 8\n')
+    with pytest.raises(SinkscopeError, match=r"`model\.intermediate_size` is missing"):
+        load_recipe(tmp_path / "r.toml")
