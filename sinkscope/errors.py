@@ -1,21 +1,27 @@
-"""The one exception that a user is meant to read.
+"""The exceptions that a user is meant to read.
 
-Whatever can be wrong with a user's input is raised as `SinkscopeError` with a single line that says what is wrong and
-what to do. The command line prints that line on stderr and exits with `exit_code`; anything else that escapes is a bug.
+Whatever can be wrong with a user's input is raised as a `SinkscopeError`: one line that says what is wrong and what to
+do. Anything else that escapes is a bug.
+
+A message names what the user can change by the field of the request, in backticks: `sequences`, `bos=never`,
+`backward=False`. Backticks are kept for that; names that come from files stand in quotes. A library's user reads the
+fields as they are, and the command line spells them as its options.
 """
 
 
 class SinkscopeError(Exception):
-    """Bad input or an unsupported request, told in one line.
+    """What failed, told in one line.
 
     Args:
-        message: what is wrong and what to do about it, without a line break.
-        exit_code: 2 for a request that could never work (usage), 1 for one that failed on the way.
+        message: what is wrong and what to do about it; line breaks become spaces.
     """
 
-    def __init__(self, message: str, *, exit_code: int = 1) -> None:
+    def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
-        self.exit_code = exit_code
+
+
+class RequestError(SinkscopeError):
+    """A request that could never work, whatever the state of the machine, the network or the files."""
 
 
 def first_line(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError, SinkscopeError
 
 _REQUEST = "request.json"
 
@@ -42,8 +42,8 @@ class Unfinished:
         before = read_json(self.folder / _REQUEST)
         if before is not None and before != self._request:
             changed = ", ".join(_differences(before, self._request))
-            raise SinkscopeError(
-                f"the unfinished {kind} of {out} has another {changed}: resume with the same, or --force", exit_code=2
+            raise RequestError(
+                f"the unfinished {kind} of {out} has another {changed}: resume with the same, or `force`"
             )
 
     @property
@@ -81,9 +81,8 @@ def refuse_unfinished(out: Path, kind: str, *, resume: bool) -> None:
     """
     folder = folder_of(out, kind)
     if not resume and (folder / _REQUEST).is_file():
-        raise SinkscopeError(
-            f"an unfinished {kind} of {out} is in {folder}: --resume to go on with it, --force to start anew",
-            exit_code=2,
+        raise RequestError(
+            f"an unfinished {kind} of {out} is in {folder}: `resume` to go on with it, `force` to start anew"
         )
 
 
@@ -95,7 +94,7 @@ def resumable(out: Path, kind: str) -> Iterator[None]:
     except KeyboardInterrupt as error:
         if not folder_of(out, kind).is_dir():
             raise
-        raise SinkscopeError("interrupted: the same command with --resume goes on from here") from error
+        raise SinkscopeError("interrupted: the same command with `resume` goes on from here") from error
 
 
 def read_json(path: Path) -> Any:

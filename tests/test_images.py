@@ -187,10 +187,10 @@ def test_other_multimodal_models_are_refused_by_name(tmp_path: Path) -> None:
     }
     vision = {"model_type": "clip_vision_model", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     model = LlavaForConditionalGeneration(LlavaConfig(text_config=text, vision_config=vision))
-    with pytest.raises(SinkscopeError, match=r"`llava` reads more than text.*`qwen2_5_vl`"):
+    with pytest.raises(SinkscopeError, match=r"'llava' reads more than text.*'qwen2_5_vl'"):
         Scope(model)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "gemma3", "vision_config": {"hidden_size": 8}}))
-    with pytest.raises(SinkscopeError, match=r"`gemma3` reads more than text.*`qwen2_5_vl`"):
+    with pytest.raises(SinkscopeError, match=r"'gemma3' reads more than text.*'qwen2_5_vl'"):
         load_model(str(tmp_path))
 
 

@@ -95,7 +95,7 @@ class Journal(Unfinished):
             with reading():
                 return Saved(**torch.load(self._state, weights_only=True))
         except (RuntimeError, EOFError, OSError, TypeError, pickle.UnpicklingError) as error:
-            raise SinkscopeError(f"{self._state} cannot be read: --force to start anew") from error
+            raise SinkscopeError(f"{self._state} cannot be read: `force` to start anew") from error
 
     def save(
         self,

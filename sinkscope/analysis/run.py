@@ -20,7 +20,7 @@ from sinkscope.analysis.journal import KIND, Journal
 from sinkscope.analysis.measure import Driver, measure
 from sinkscope.analysis.request import request_of
 from sinkscope.capture.settings import Settings
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.launch.group import Processes
 from sinkscope.loading.load import Loaded, load_model
 from sinkscope.planning.automatic import Drive, automatic_drive
@@ -153,7 +153,7 @@ def analyze(
     if out is not None and not force:
         refuse_unfinished(Path(out), KIND, resume=resume)
     if processes is not None and loading.get("device_map") is not None:
-        raise SinkscopeError("--device-map spreads one model over all GPUs: it goes with one process", exit_code=2)
+        raise RequestError("`device_map` spreads one model over all GPUs: it goes with one process")
     if processes is not None and not isinstance(model, PreTrainedModel):
         loading["device"] = processes.device(loading.get("device", "auto"))
     if stream is None and not isinstance(model, PreTrainedModel) and loading.get("device_map") is None:
@@ -163,21 +163,21 @@ def analyze(
             drive = _choose(model, sizes, batch_size, settings, gradient_checkpointing, spill, processes, loading)
         stream, gradient_checkpointing = drive.stream, drive.layerwise
     if spill is not None and not (stream or gradient_checkpointing):
-        raise SinkscopeError("--spill goes with --stream or --gradient-checkpointing", exit_code=2)
+        raise RequestError("`spill` goes with `stream` or `gradient_checkpointing`")
     loaded = None
     if not isinstance(model, PreTrainedModel):
         loaded = load_model(str(model), stream=bool(stream), **loading)
         model, tokenizer = loaded.model, tokenizer or loaded.tokenizer
     elif loading:
-        raise SinkscopeError(f"a loaded model takes no loading options: {', '.join(loading)}", exit_code=2)
+        raise RequestError(f"a loaded model takes no loading options: {', '.join(loading)}")
     elif stream:
-        raise SinkscopeError("a loaded model is in memory already: name its folder to stream it", exit_code=2)
+        raise RequestError("a loaded model is in memory already: name its folder to stream it")
     packed = None
     if input_ids is None:
         packed = pack_for(model, tokenizer, documents, sequences, tokens, bos)
         input_ids, document_ids = packed.input_ids, packed.document_ids
     if isolate_documents and document_ids is None:
-        raise SinkscopeError("isolate_documents needs document_ids beside input_ids", exit_code=2)
+        raise RequestError("isolate_documents needs document_ids beside input_ids")
     documents_apart = document_ids if isolate_documents else None
     driver: Driver = Resident(model, progress=progress)
     if stream or gradient_checkpointing:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class Settings:
 
     def __post_init__(self) -> None:
         checks = {
-            "--sink-epsilon must lie between 0 and 1": 0 < self.sink_epsilon < 1,
-            "--sink-window must be at least 1": self.sink_window >= 1,
-            "--early must be at least 1": self.early >= 1,
-            "--positions must be larger than --early": self.positions > self.early,
-            "--columns is early or all": self.columns in ("early", "all"),
+            "`sink_epsilon` must lie between 0 and 1": 0 < self.sink_epsilon < 1,
+            "`sink_window` must be at least 1": self.sink_window >= 1,
+            "`early` must be at least 1": self.early >= 1,
+            "`positions` must be larger than `early`": self.positions > self.early,
+            "`columns` is early or all": self.columns in ("early", "all"),
         }
         for complaint, holds in checks.items():
             if not holds:
-                raise SinkscopeError(complaint, exit_code=2)
+                raise RequestError(complaint)

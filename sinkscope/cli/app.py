@@ -4,16 +4,20 @@ Whatever is wrong with a request ends as one line on stderr and an exit code: 2 
 failed on the way.
 """
 
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 import typer.core
 
+from sinkscope.cli.flags import with_flags
 from sinkscope.cli.verbs import SHARED, VERBS
 from sinkscope.errors import SinkscopeError
 from sinkscope.launch.environment import is_main_process, process_count
+from sinkscope.launch.exit_codes import exit_code
 from sinkscope.launch.interrupts import insistent_interrupts
 from sinkscope.version import __version__
 
@@ -71,14 +75,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     try:
-        with insistent_interrupts():
+        with insistent_interrupts(), _advice():
             code = app(args=arguments, prog_name="sinkscope", standalone_mode=False)
     except SinkscopeError as error:
-        return _complain(str(error), error.exit_code)
+        return _complain(with_flags(str(error), _flags()), exit_code(error))
     except _UsageError as error:
-        if (
-            not is_main_process()
-        ):  # all were launched with the same arguments, and launchers end all with the first to end
+        if not is_main_process():  # the others say the same, and launchers end all with the first to end
             time.sleep(_MOMENT)
             return int(error.exit_code)
         return _complain(f"{error.format_message()} (--help shows how)", error.exit_code)
@@ -86,6 +88,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return _complain(f"{where}{error.strerror or error}", 1)
     return code if isinstance(code, int) else 0
+
+
+def _flags() -> frozenset[str]:
+    """The options of all verbs."""
+    commands: Any = typer.main.get_command(app)
+    parameters = (parameter for command in commands.commands.values() for parameter in command.params)
+    return frozenset(flag for parameter in parameters for flag in (*parameter.opts, *parameter.secondary_opts))
+
+
+class _Advice(logging.Handler):
+    """What the library logs, on stderr, with options for fields."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints a record."""
+        typer.echo(with_flags(record.getMessage(), _flags()), err=True)
+
+
+@contextmanager
+def _advice() -> Iterator[None]:
+    """While entered, warnings of the library are printed in the command line's words."""
+    log, handler = logging.getLogger("sinkscope"), _Advice(logging.WARNING)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
 
 
 def _complain(message: str, code: int) -> int:

@@ -6,6 +6,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from sinkscope.cli.flags import with_flags
 from sinkscope.planning.choose import NAMES, size
 from sinkscope.planning.plan import Plan
 from sinkscope.report.plain import Plain
@@ -27,11 +28,11 @@ class PlanTable(Plain):
         yield _drivers(plan)
         yield _free(plan)
         yield Text(f"driver: {NAMES[plan.choice.driver]}", style="bold green" if plan.choice.fits else "bold red")
-        yield Text(f"  {plan.choice.reason}")
+        yield Text(f"  {with_flags(plan.choice.reason)}")
         yield Text(f"time: {plan.duration.time_class}", style="bold")
         yield Text(f"  {_time(plan)}")
         for warning in plan.warnings:
-            yield Text(f"! {warning}", style="yellow")
+            yield Text(f"! {with_flags(warning)}", style="yellow")
 
 
 def _parameters(plan: Plan) -> Table:

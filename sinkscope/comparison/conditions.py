@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.tables.run_folder import SCHEMA, Run
 
 NEEDED = ("layers", "positions", "branches", "values", "sequences", "gradient_blocks")
@@ -28,13 +28,13 @@ def check_runs(runs: Sequence[Run], names: Sequence[str]) -> None:
     if len(runs) != len(names):
         raise ValueError(f"{len(runs)} runs and {len(names)} names")
     if len(set(names)) < 2:
-        raise SinkscopeError("a comparison needs at least two runs of different names", exit_code=2)
+        raise RequestError("a comparison needs at least two runs of different names")
     for run, name in zip(runs, names, strict=True):
         kind, schema = run.info.get("kind"), run.info.get("schema", SCHEMA)
         if schema != SCHEMA:
             raise SinkscopeError(f"{name} has schema {schema}, this version compares {SCHEMA}: analyze it again")
         if kind != "analysis":
-            raise SinkscopeError(f"{name} is a run of kind {kind}, and runs of kind analysis are compared", exit_code=2)
+            raise RequestError(f"{name} is a run of kind {kind}, and runs of kind analysis are compared")
         missing = [table for table in NEEDED if table not in run.tables]
         if missing:
             raise SinkscopeError(f"{name} lacks the table {missing[0]}: analyze it again")
@@ -46,14 +46,13 @@ def _check_seeds(name: str, runs: Sequence[Run]) -> None:
     for key in _SHAPE:
         values = {str(run.info["model"].get(key) or None) for run in runs}
         if len(values) > 1:
-            raise SinkscopeError(
+            raise RequestError(
                 f"the runs of {name} are no seeds of one model, their {key} differs ({', '.join(sorted(values))}): "
-                "give them names of their own",
-                exit_code=2,
+                "give them names of their own"
             )
     hashes = Counter(run.info["model"].get("weights_sha256") for run in runs)
     if any(count > 1 for sha, count in hashes.items() if sha is not None):
-        raise SinkscopeError(f"two runs of {name} have the same weights, so they are no two seeds", exit_code=2)
+        raise RequestError(f"two runs of {name} have the same weights, so they are no two seeds")
 
 
 def mismatches(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
@@ -74,7 +73,7 @@ def check_quantized(runs: Mapping[str, Run]) -> None:
     """
     for name, run in runs.items():
         if run.info.get("kind") != QUANTIZATION:
-            raise SinkscopeError(f"{name} is a run of kind {run.info.get('kind')}, not {QUANTIZATION}", exit_code=2)
+            raise RequestError(f"{name} is a run of kind {run.info.get('kind')}, not {QUANTIZATION}")
         if "quantization" not in run.tables:
             raise SinkscopeError(f"{name} lacks the table quantization: quantize again")
 

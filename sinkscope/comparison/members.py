@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sinkscope.capture.settings import Settings
 from sinkscope.cli.output import command_line
 from sinkscope.compat.hub import looks_like_a_path
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError, SinkscopeError
 
 if TYPE_CHECKING:
     from sinkscope.tables.run_folder import Run
@@ -49,9 +49,8 @@ def members(arguments: Sequence[str]) -> list[Member]:
     given = [_parsed(argument) for argument in arguments]
     repeated = [name for name, count in Counter(name for name, _ in given if name).items() if count > 1]
     if repeated:
-        raise SinkscopeError(
-            f"two arguments are named {repeated[0]}: seeds of one training go into one, {repeated[0]}=RUN,RUN",
-            exit_code=2,
+        raise RequestError(
+            f"two arguments are named {repeated[0]}: seeds of one training go into one, {repeated[0]}=RUN,RUN"
         )
     taken = {name for name, _ in given if name}
     unnamed = [sources[0] for name, sources in given if not name]
@@ -60,7 +59,7 @@ def members(arguments: Sequence[str]) -> list[Member]:
     places = Counter(str(Path(member.source).expanduser().resolve()) for member in found)
     for member in found:
         if places[str(Path(member.source).expanduser().resolve())] > 1:
-            raise SinkscopeError(f"{member.source} is given twice", exit_code=2)
+            raise RequestError(f"{member.source} is given twice")
         _check(member)
     return found
 
@@ -72,7 +71,7 @@ def _parsed(argument: str) -> tuple[str, list[str]]:
     name, _, rest = argument.partition("=")
     sources = rest.split(",")
     if not name or not all(sources):
-        raise SinkscopeError(f"a run is named as NAME=RUN, and seeds as NAME=RUN,RUN, not as {argument}", exit_code=2)
+        raise RequestError(f"a run is named as NAME=RUN, and seeds as NAME=RUN,RUN, not as {argument}")
     return name, sources
 
 
@@ -96,11 +95,11 @@ def _check(member: Member) -> None:
     if (_PACKAGED / member.source / _MODEL).is_file():
         return
     if path.is_dir() and not member.is_run and not (path / _MODEL).is_file():
-        raise SinkscopeError(
-            f"{member.source} is neither a run folder (it has no {_RUN}) nor a model (it has no {_MODEL})", exit_code=2
+        raise RequestError(
+            f"{member.source} is neither a run folder (it has no {_RUN}) nor a model (it has no {_MODEL})"
         )
     if path.is_file():
-        raise SinkscopeError(f"{member.source} is a file: name a run folder or a model", exit_code=2)
+        raise RequestError(f"{member.source} is a file: name a run folder or a model")
     if not path.exists() and looks_like_a_path(member.source):
         raise SinkscopeError(f"there is no folder {member.source}")
 

@@ -23,7 +23,7 @@ from sinkscope.comparison.conditions import (
 )
 from sinkscope.comparison.metrics import LOSS_MARGIN, METRICS, Metric
 from sinkscope.comparison.stacked import stacked, stacked_quantization
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError
 from sinkscope.intervals import limits as intervals
 from sinkscope.intervals.draws import Array
 from sinkscope.intervals.sample import Resampled, Sample
@@ -91,18 +91,17 @@ def compare_runs(
             different data or with different settings; the message names what differs.
     """
     if not margin > 1:
-        raise SinkscopeError(f"the margin of a comparison lies above 1, and {margin:g} does not", exit_code=2)
+        raise RequestError(f"the margin of a comparison lies above 1, and {margin:g} does not")
     if draws < 100:
-        raise SinkscopeError(f"{draws} bootstrap draws are too few for an interval: use at least 100", exit_code=2)
+        raise RequestError(f"{draws} bootstrap draws are too few for an interval: use at least 100")
     check_runs(runs, names)
     quantized = quantized or {}
     check_quantized(quantized)
     differing = mismatches(runs, names) + quantized_mismatches(quantized)
     if differing and not allow_mismatch:
         more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
-        raise SinkscopeError(
-            f"the runs differ in {'; '.join(differing[:3])}{more}: measure them alike, or use --allow-mismatch",
-            exit_code=2,
+        raise RequestError(
+            f"the runs differ in {'; '.join(differing[:3])}{more}: measure them alike, or use `allow_mismatch`"
         )
     paired = all(same_windows(runs[0], run) for run in runs[1:])
     streams = [0] * len(runs) if paired else list(range(len(runs)))

@@ -60,7 +60,7 @@ class _Finite(LogitsProcessor):
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002
         if not bool(scores.isfinite().all()):
-            raise SinkscopeError("non-finite logits while generating: try --dtype float32 or bfloat16")
+            raise SinkscopeError("non-finite logits while generating: try `dtype=float32` or bfloat16")
         return scores
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.evaluation.haystack import Haystack, hide, place
 from sinkscope.evaluation.needle_words import ADJECTIVES, NOUNS
 
@@ -114,10 +114,9 @@ def make_prompt(
 
     least = _count(tokenizer, built(0)[0])
     if least > room:
-        raise SinkscopeError(
-            f"--lengths {length} is too short for {variant}: question and answer alone take "
-            f"{least + answer + len(prefix)} tokens",
-            exit_code=2,
+        raise RequestError(
+            f"`lengths={length}` is too short for {variant}: question and answer alone take "
+            f"{least + answer + len(prefix)} tokens"
         )
     most = min(room, len(haystack.words) - start)
     count = largest_fitting(most, room, lambda count: _count(tokenizer, built(count)[0]))
@@ -125,8 +124,8 @@ def make_prompt(
     ids = _ids(tokenizer, text)
     if count == len(haystack.words) and len(ids) < room:  # all of it was taken, and there is room left
         raise SinkscopeError(
-            f"the haystack's {count} words do not fill a context of {length} tokens: name a longer --haystack, or "
-            "shorter --lengths"
+            f"the haystack's {count} words do not fill a context of {length} tokens: name a longer `haystack`, or "
+            "shorter `lengths`"
         )
     return Prompt([*prefix, *ids], needles[0], len(prefix) + _count(tokenizer, text[:at].rstrip()), answer)
 

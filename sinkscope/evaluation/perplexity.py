@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.evaluation.rolling import Window, rolling_windows
 from sinkscope.evaluation.texts import Text, check_vocabulary
 from sinkscope.intervals.loss_bootstrap import Array, ratio_interval
@@ -87,7 +87,7 @@ def token_losses(
     document = np.repeat([n for n, _ in plan], [w.scored for _, w in plan])
     if not np.isfinite(losses).all():
         name = texts[int(document[~np.isfinite(losses)][0])].name
-        raise SinkscopeError(f"non-finite loss in document {name}: try --dtype float32 or bfloat16")
+        raise SinkscopeError(f"non-finite loss in document {name}: try `dtype=float32` or bfloat16")
     return TokenLosses(
         document.astype(np.int64),
         np.repeat(np.arange(len(plan)), [w.scored for _, w in plan]),
@@ -171,14 +171,13 @@ def _contexts(losses: TokenLosses) -> pd.DataFrame:
 
 def _check(model: PreTrainedModel, texts: list[Text], window: int, stride: int, batch_size: int) -> None:
     if batch_size < 1:
-        raise SinkscopeError("--batch-size must be at least 1", exit_code=2)
+        raise RequestError("`batch_size` must be at least 1")
     if not 1 <= stride <= window:
-        raise SinkscopeError(f"--stride must lie between 1 and the window of {window}, not at {stride}", exit_code=2)
+        raise RequestError(f"`stride` must lie between 1 and the window of {window}, not at {stride}")
     context = getattr(model.config, "max_position_embeddings", None)
     if context is not None and window > context:
-        raise SinkscopeError(
-            f"a window of {window} tokens exceeds the model's context of {context}: use a smaller --window, or --yarn",
-            exit_code=2,
+        raise RequestError(
+            f"a window of {window} tokens exceeds the model's context of {context}: use a smaller `window`, or `yarn`"
         )
     check_vocabulary(model, (text.ids for text in texts))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError
 from sinkscope.evaluation.generation import continue_greedily
 from sinkscope.evaluation.haystack import read_haystack
 from sinkscope.evaluation.needles import VARIANTS, Prompt, found, make_prompt
@@ -97,7 +97,7 @@ def ask_needles(
         The tables `needles` and `needle_scores`.
     """
     if batch_size < 1:
-        raise SinkscopeError("--batch-size must be at least 1", exit_code=2)
+        raise RequestError("`batch_size` must be at least 1")
     batches = _batches(plan, batch_size)
     answers = [""] * len(plan)
     with frozen(model), explained_memory_errors(batch_size):
@@ -135,10 +135,9 @@ def _check_lengths(model: PreTrainedModel, lengths: tuple[int, ...]) -> None:
     context = getattr(model.config, "max_position_embeddings", None)
     for length in lengths:
         if context is not None and length > context:
-            raise SinkscopeError(
-                f"a needle test over {length} tokens exceeds the model's context of {context}: use shorter --lengths, "
-                f"or extend the model with --yarn {-(-length // context)}",
-                exit_code=2,
+            raise RequestError(
+                f"a needle test over {length} tokens exceeds the model's context of {context}: use shorter `lengths`, "
+                f"or extend the model with `yarn={-(-length // context)}`"
             )
 
 
@@ -146,7 +145,7 @@ def _prefix(tokenizer: PreTrainedTokenizerBase, bos: str) -> list[int]:
     if bos == "never" or (bos == "auto" and not adds_bos(tokenizer)):
         return []
     if tokenizer.bos_token_id is None:
-        raise SinkscopeError("the tokenizer has no <bos> token: use --bos never", exit_code=2)
+        raise RequestError("the tokenizer has no <bos> token: use `bos=never`")
     return [int(tokenizer.bos_token_id)]
 
 

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sinkscope.analysis.run import Analysis
 from sinkscope.capture.scope import peak_memory, versions
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError
 from sinkscope.evaluation.headline import evaluation_headline
 from sinkscope.evaluation.perplexity import perplexity_tables, token_losses
 from sinkscope.evaluation.retrieval import ask_needles, plan_needles
@@ -80,7 +80,7 @@ def evaluate(
     started = time.perf_counter()
     settings = settings or EvaluationSettings()
     if bos not in BOS:
-        raise SinkscopeError(f"--bos is {', '.join(BOS[:-1])} or {BOS[-1]}, not {bos}", exit_code=2)
+        raise RequestError(f"`bos` is {', '.join(BOS[:-1])} or {BOS[-1]}, not {bos}")
     documents = open_documents(data, **(data_options or {})) if settings.perplexity else iter(())
     hay = open_documents(haystack) if settings.variants else iter(())
     tasks = load_tasks(settings.tasks, settings.tasks_path, progress=progress) if settings.tasks else None
@@ -89,9 +89,9 @@ def evaluate(
         loaded = load_model(str(model), **loading)
         model, tokenizer, known = loaded.model, tokenizer or loaded.tokenizer, loaded.description
     elif loading:
-        raise SinkscopeError(f"a loaded model takes no loading options: {', '.join(loading)}", exit_code=2)
+        raise RequestError(f"a loaded model takes no loading options: {', '.join(loading)}")
     if tokenizer is None:
-        raise SinkscopeError("a loaded model needs its tokenizer to be evaluated", exit_code=2)
+        raise RequestError("a loaded model needs its tokenizer to be evaluated")
     described = {**describe(model), **known}
     if settings.yarn is not None:
         extend_(model, settings.yarn)

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError
 
 VARIANTS = ("single_2", "single_3", "multikey_1")
 
@@ -53,23 +53,23 @@ class EvaluationSettings:
     def __post_init__(self) -> None:
         unknown = [variant for variant in self.variants if variant not in VARIANTS]
         checks = {
-            f"--variants knows {', '.join(VARIANTS)} and none, not {', '.join(unknown)}": not unknown,
-            "--window must be at least 2": self.window is None or self.window >= 2,
-            "--stride must be at least 1": self.stride is None or self.stride >= 1,
-            "--documents must be at least 1": self.documents >= 1,
-            "--characters must be at least 1": self.characters >= 1,
-            "--lengths must be positive": self.lengths is None or all(length > 0 for length in self.lengths),
-            "--lengths is empty": self.lengths is None or len(self.lengths) > 0,
-            "--depths must be at least 1": self.depths >= 1,
-            "--seeds must be at least 1": self.seeds >= 1,
-            "--new-tokens must be at least 1": self.new_tokens is None or self.new_tokens >= 1,
-            "--yarn is a factor above 1": self.yarn is None or (math.isfinite(self.yarn) and self.yarn > 1),
-            "--limit must be at least 1": self.limit is None or self.limit >= 1,
-            "--tasks-path is for --tasks, and there are none": self.tasks_path is None or bool(self.tasks),
-            "there is nothing to evaluate: --no-perplexity, --variants none, and no --tasks": bool(
+            f"`variants` knows {', '.join(VARIANTS)} and none, not {', '.join(unknown)}": not unknown,
+            "`window` must be at least 2": self.window is None or self.window >= 2,
+            "`stride` must be at least 1": self.stride is None or self.stride >= 1,
+            "`documents` must be at least 1": self.documents >= 1,
+            "`characters` must be at least 1": self.characters >= 1,
+            "`lengths` must be positive": self.lengths is None or all(length > 0 for length in self.lengths),
+            "`lengths` is empty": self.lengths is None or len(self.lengths) > 0,
+            "`depths` must be at least 1": self.depths >= 1,
+            "`seeds` must be at least 1": self.seeds >= 1,
+            "`new_tokens` must be at least 1": self.new_tokens is None or self.new_tokens >= 1,
+            "`yarn` is a factor above 1": self.yarn is None or (math.isfinite(self.yarn) and self.yarn > 1),
+            "`limit` must be at least 1": self.limit is None or self.limit >= 1,
+            "`tasks_path` is for `tasks`, and there are none": self.tasks_path is None or bool(self.tasks),
+            "there is nothing to evaluate: `perplexity=False`, `variants=none`, and no `tasks`": bool(
                 self.perplexity or self.variants or self.tasks
             ),
         }
         for complaint, holds in checks.items():
             if not holds:
-                raise SinkscopeError(complaint, exit_code=2)
+                raise RequestError(complaint)

@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.tables.rows import Rows
 
 # The tasks of arXiv:2603.17771. It does not say which LAMBADA; OpenAI's is the harness's usual one.
@@ -50,9 +50,9 @@ def load_tasks(names: tuple[str, ...], folder: str | None = None, *, progress: b
         SinkscopeError: if the harness is not installed, a task is unknown, or its data cannot be loaded.
     """
     if importlib.util.find_spec("lm_eval") is None:
-        raise SinkscopeError("--tasks needs lm-evaluation-harness: pip install 'sinkscope[lm-eval]'")
+        raise SinkscopeError("`tasks` needs lm-evaluation-harness: pip install 'sinkscope[lm-eval]'")
     if folder is not None and not Path(folder).expanduser().is_dir():
-        raise SinkscopeError(f"--tasks-path {folder} is not a folder", exit_code=2)
+        raise RequestError(f"`tasks_path={folder}` is not a folder")
     with _quiet(progress=progress):
         from lm_eval.tasks import TaskManager
 
@@ -107,7 +107,7 @@ def _matches(index: Any, name: str) -> list[str]:
     if not found:
         near = difflib.get_close_matches(name, [*SETS, *index.all_tasks], n=3)
         hint = f"nearest: {', '.join(near)}" if near else "`lm_eval ls tasks` lists them"
-        raise SinkscopeError(f"lm-evaluation-harness has no task {name}; {hint}", exit_code=2)
+        raise RequestError(f"lm-evaluation-harness has no task {name}; {hint}")
     return found
 
 
@@ -127,7 +127,7 @@ def _load(index: Any, name: str) -> list[Any]:
 def _padded(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
     """A copy for the harness, which would give a tokenizer without <pad> a new token that the model does not have."""
     if tokenizer.bos_token_id is None and tokenizer.eos_token_id is None:
-        raise SinkscopeError("lm-evaluation-harness needs a tokenizer with a <bos> or an <eos>: leave out --tasks")
+        raise SinkscopeError("lm-evaluation-harness needs a tokenizer with a <bos> or an <eos>: leave out `tasks`")
     own = copy.deepcopy(tokenizer)
     if own.pad_token_id is None:
         own.pad_token = own.eos_token or own.bos_token

@@ -7,7 +7,7 @@ from typing import cast
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.text.documents import Document
 from sinkscope.text.packing import adds_bos
 
@@ -58,7 +58,7 @@ def read_texts(
         if len(texts) == count:
             break
     if not texts:
-        raise SinkscopeError("there is no text to score: name another --data")
+        raise SinkscopeError("there is no text to score: name another `data`")
     return texts
 
 
@@ -84,14 +84,14 @@ def prefix_token(tokenizer: PreTrainedTokenizerBase, bos: str) -> int:
     """
     first, last = tokenizer.bos_token_id, tokenizer.eos_token_id
     if bos == "always":
-        chosen, lacking = first, "has no <bos> token: use --bos never"
+        chosen, lacking = first, "has no <bos> token: use `bos=never`"
     elif bos == "never":
-        chosen, lacking = last, "has no <eos> token to put before a document: use --bos always"
+        chosen, lacking = last, "has no <eos> token to put before a document: use `bos=always`"
     else:
         chosen = first if adds_bos(tokenizer) or last is None else last
         lacking = "has neither <bos> nor <eos>, one of which has to stand before a document for perplexity"
     if chosen is None:
-        raise SinkscopeError(f"the tokenizer {lacking}", exit_code=2)
+        raise RequestError(f"the tokenizer {lacking}")
     return int(chosen)
 
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 from torch import nn
 from transformers import PreTrainedModel
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError
 
 
 def extend_(model: PreTrainedModel, factor: float) -> PreTrainedModel:
@@ -27,25 +27,21 @@ def extend_(model: PreTrainedModel, factor: float) -> PreTrainedModel:
         SinkscopeError: if the model has no rotary embeddings, or rescaled ones.
     """
     if not factor > 1:
-        raise SinkscopeError("--yarn is a factor above 1", exit_code=2)
+        raise RequestError("`yarn` is a factor above 1")
     config: Any = model.config
     parameters = getattr(config, "rope_parameters", None)
     modules = _rotary_modules(model)
     if not parameters or not modules:
-        raise SinkscopeError(
-            f"YaRN rescales rotary position embeddings, and a `{config.model_type}` has none: leave out --yarn",
-            exit_code=2,
+        raise RequestError(
+            f"YaRN rescales rotary position embeddings, and a '{config.model_type}' has none: leave out `yarn`"
         )
     kind = parameters.get("rope_type")
     if kind is None:
-        raise SinkscopeError(
-            f"the rotary embeddings of this `{config.model_type}` differ between layers, which --yarn does not know",
-            exit_code=2,
+        raise RequestError(
+            f"the rotary embeddings of this '{config.model_type}' differ between layers, which `yarn` does not know"
         )
     if kind != "default":
-        raise SinkscopeError(
-            f"this model's rotary embeddings are rescaled already ({kind}): leave out --yarn", exit_code=2
-        )
+        raise RequestError(f"this model's rotary embeddings are rescaled already ({kind}): leave out `yarn`")
     original = int(config.max_position_embeddings)
     config.rope_parameters = {
         **parameters,

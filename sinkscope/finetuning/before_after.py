@@ -106,7 +106,7 @@ def _against_control(settings: Finetuning, runs: dict[str, Run]) -> str:
     if reference is None:
         return (
             "No control was trained, so nothing here says which changes are V-scale's and which are those of training "
-            "on: leave out --no-control."
+            "on: train one too."
         )
     table = compare_runs([runs[reference], runs[AFTER]], [reference, AFTER])["comparison"]
     rows = table[table["run"] == AFTER].set_index("metric")

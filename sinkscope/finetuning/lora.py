@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError
 from sinkscope.finetuning.settings import LoraSettings
 
 
@@ -51,5 +51,5 @@ def _peft() -> Any:
     try:
         import peft
     except ImportError as error:
-        raise SinkscopeError("--lora needs the package peft: pip install 'sinkscope[lora]'", exit_code=2) from error
+        raise RequestError("`lora` needs the package peft: pip install 'sinkscope[lora]'") from error
     return peft

@@ -24,7 +24,7 @@ from accelerate.utils import set_seed
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.files import building_folder, replace_text
 from sinkscope.finetuning.lora import merged, with_lora
 from sinkscope.finetuning.settings import CONTEXT, Finetuning, LoraSettings
@@ -94,19 +94,18 @@ def finetune(
             too short, or a loss that stops being finite.
     """
     if control and settings.train == "theta":
-        raise SinkscopeError("without V-scale nothing is left of --train theta: leave out --control", exit_code=2)
+        raise RequestError("without V-scale nothing is left of `train=theta`: leave out `control`")
     accelerator = make_accelerator(precision=settings.precision, device=device, log_to=log_to, folder=str(out))
     shares(settings.optimizer, accelerator.num_processes)
     loaded = _load(settings, accelerator)
     if settings.vscale is not None and attached(loaded.model):
-        raise SinkscopeError(f"{settings.model} has V-scale already: leave out --vscale to train it on", exit_code=2)
+        raise RequestError(f"{settings.model} has V-scale already: leave out `vscale` to train it on")
     if settings.data.tokens == CONTEXT:
         settings = replace(settings, data=replace(settings.data, tokens=default_tokens(loaded.model)))
     elif settings.data.tokens > context_of(loaded.model):
-        raise SinkscopeError(
+        raise RequestError(
             f"{settings.data.tokens} tokens exceed the model's context of {context_of(loaded.model)}: "
-            "use fewer --tokens", exit_code=2
-        )  # fmt: skip
+            "use fewer `tokens`")  # fmt: skip
     windows = settings.schedule.steps * settings.optimizer.batch_sequences
     with claimed(out, {**asdict(settings), "control": control}, accelerator, resume=resume):
         corpus = prepare_corpus(settings.data, loaded.tokenizer, out / TOKENS, accelerator, windows=windows)

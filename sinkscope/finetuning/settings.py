@@ -5,7 +5,7 @@ They are written down when a run begins, and a resumed run must agree with them.
 
 from dataclasses import dataclass, field
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError
 from sinkscope.training.recipe import CheckpointConfig, DataConfig, OptimizerConfig, ScheduleConfig
 from sinkscope.vscale.module import VARIANTS
 
@@ -36,17 +36,15 @@ class VScaleStart:
 
     def __post_init__(self) -> None:
         for option, value, choices in (
-            ("--vscale-variant", self.variant, VARIANTS),
-            ("--vscale-init", self.init, STARTS),
+            ("`vscale_variant`", self.variant, VARIANTS),
+            ("`vscale_init`", self.init, STARTS),
         ):
             if value not in choices:
-                raise SinkscopeError(f"{option} is one of {', '.join(choices)}, not {value}", exit_code=2)
+                raise RequestError(f"{option} is one of {', '.join(choices)}, not {value}")
         if self.warmup < 0:
-            raise SinkscopeError("--vscale-warmup cannot be negative", exit_code=2)
+            raise RequestError("`vscale_warmup` cannot be negative")
         if self.init == "identity" and not self.warmup:
-            raise SinkscopeError(
-                "--vscale-init identity needs --vscale-warmup, the steps over which C rises", exit_code=2
-            )
+            raise RequestError("`vscale_init=identity` needs `vscale_warmup`, the steps over which C rises")
 
 
 @dataclass(frozen=True)
@@ -89,32 +87,30 @@ class Finetuning:
 
     def __post_init__(self) -> None:
         for option, value, choices in (
-            ("--train", self.train, TRAINED),
-            ("--load-in", self.load_in or "4bit", tuple(LOADED)),
-            ("--precision", self.precision, PRECISIONS),
-            ("--optimizer", self.optimizer.name, ("adamw", "adamw8bit")),
+            ("`train`", self.train, TRAINED),
+            ("`load_in`", self.load_in or "4bit", tuple(LOADED)),
+            ("`precision`", self.precision, PRECISIONS),
+            ("`optimizer`", self.optimizer.name, ("adamw", "adamw8bit")),
         ):
             if value not in choices:
-                raise SinkscopeError(f"{option} is one of {', '.join(choices)}, not {value}", exit_code=2)
+                raise RequestError(f"{option} is one of {', '.join(choices)}, not {value}")
         for option, number in (
-            ("--steps", self.schedule.steps),
-            ("--batch-sequences", self.optimizer.batch_sequences),
-            ("--valid-sequences", self.data.valid_sequences),
-            ("--lr", self.optimizer.lr),
-            ("--clip", self.optimizer.clip),
-            ("--checkpoint-every", self.checkpoint.every),
-            ("--evaluate-every", self.checkpoint.evaluate),
+            ("`steps`", self.schedule.steps),
+            ("`batch_sequences`", self.optimizer.batch_sequences),
+            ("`valid_sequences`", self.data.valid_sequences),
+            ("`lr`", self.optimizer.lr),
+            ("`clip`", self.optimizer.clip),
+            ("`checkpoint_every`", self.checkpoint.every),
+            ("`evaluate_every`", self.checkpoint.evaluate),
         ):
             if number <= 0:
-                raise SinkscopeError(f"{option} must be more than 0", exit_code=2)
+                raise RequestError(f"{option} must be more than 0")
         if self.load_in is not None and self.train == "all":
-            raise SinkscopeError("quantized weights cannot be trained: use --lora or --train theta", exit_code=2)
+            raise RequestError("quantized weights cannot be trained: use `lora` or `train=theta`")
         if self.train == "theta" and self.vscale is None:
-            raise SinkscopeError("--train theta trains V-scale: it needs --vscale", exit_code=2)
+            raise RequestError("`train=theta` trains V-scale: it needs `vscale`")
         if self.train == "theta" and self.vscale is not None and self.vscale.variant != "learned":
-            raise SinkscopeError(
-                f"the {self.vscale.variant} variant has no theta to train: use --train all", exit_code=2
-            )
+            raise RequestError(f"the {self.vscale.variant} variant has no theta to train: use `train=all`")
 
     @property
     def quantize(self) -> str | None:

@@ -18,7 +18,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError, SinkscopeError
+from sinkscope.launch.exit_codes import exit_code
 
 T = TypeVar("T")
 
@@ -52,9 +53,8 @@ class Processes:
             SinkscopeError: if some process would have none.
         """
         if sequences < self.count:
-            raise SinkscopeError(
-                f"{self.count} processes cannot share {sequences} sequences: launch fewer, or use more --sequences",
-                exit_code=2,
+            raise RequestError(
+                f"{self.count} processes cannot share {sequences} sequences: launch fewer, or use more `sequences`"
             )
         return slice(self.rank * sequences // self.count, (self.rank + 1) * sequences // self.count)
 
@@ -71,9 +71,7 @@ class Processes:
             return asked
         local = int(os.environ.get("LOCAL_RANK", self.rank))
         if local >= torch.cuda.device_count():
-            raise SinkscopeError(
-                f"there are {torch.cuda.device_count()} GPUs and more processes: launch one per GPU", exit_code=2
-            )
+            raise RequestError(f"there are {torch.cuda.device_count()} GPUs and more processes: launch one per GPU")
         return f"cuda:{local}"
 
     def exchange(self, value: T) -> list[T]:
@@ -168,7 +166,7 @@ def _tell(store: Any, rank: int, error: BaseException) -> None:
     said = str(error) if isinstance(error, SinkscopeError) else "interrupted"
     if not expected:
         said = f"{type(error).__name__}: {error}"
-    code = getattr(error, "exit_code", 1)
+    code = exit_code(error)
     with suppress(RuntimeError):  # the store may be gone, and with it those who would read
         if store.add(f"{_FAILED}/first", 1) == 1:
             store.set(_FAILED, json.dumps({"rank": rank, "message": said, "code": code}))

@@ -28,7 +28,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from sinkscope.compat.hub import looks_like_a_path
-from sinkscope.errors import SinkscopeError, first_line
+from sinkscope.errors import RequestError, SinkscopeError, first_line
 from sinkscope.loading.model_folder import CONFIG, read_config, weight_files, weights_sha256
 from sinkscope.loading.nf4 import repair_
 from sinkscope.loading.pinned import pin
@@ -138,9 +138,9 @@ def load_model(
     """
     check_options(dtype, quantize, device_map)
     if device_map is not None and device != "auto":
-        raise SinkscopeError("--device and --device-map exclude each other", exit_code=2)
+        raise RequestError("`device` and `device_map` exclude each other")
     if device_map is not None and stream:
-        raise SinkscopeError("--stream works on one device: leave out --device-map", exit_code=2)
+        raise RequestError("`stream` works on one device: leave out `device_map`")
     placement: Any = device_map or {"": _device(device)}
     folder = _local(name)
     vscale = read_info(folder)
@@ -148,12 +148,11 @@ def load_model(
     source = _resolve_base(base, name, revision) if base is not None else _resolve(name, revision)
     checkpoint_quantization = _checkpoint_quantization(source.config)
     if quantize and checkpoint_quantization:
-        raise SinkscopeError(f"{name} is quantized already ({checkpoint_quantization}): leave out --quantize")
+        raise SinkscopeError(f"{name} is quantized already ({checkpoint_quantization}): leave out `quantize`")
     if stream and checkpoint_quantization:
-        raise SinkscopeError(
-            f"{name} is stored quantized ({checkpoint_quantization}), and --stream reads full-precision weights, which "
-            "it can quantize on the way (--quantize nf4|int8): leave out --stream",
-            exit_code=2,
+        raise RequestError(
+            f"{name} is stored quantized ({checkpoint_quantization}), and `stream` reads full-precision weights, which "
+            "it can quantize on the way (`quantize=nf4|int8`): leave out `stream`"
         )
     arguments = {**source.pinning, "trust_remote_code": trust_remote_code}
     with quiet(bars=source.revision is not None and sys.stderr.isatty()):
@@ -191,9 +190,9 @@ def check_options(dtype: str, quantize: str | None, device_map: str | None) -> N
     Raises:
         SinkscopeError: naming the choices.
     """
-    _one_of("--dtype", dtype, DTYPES)
-    _one_of("--quantize", quantize, (None, *QUANTIZATIONS))
-    _one_of("--device-map", device_map, (None, *DEVICE_MAPS))
+    _one_of("`dtype`", dtype, DTYPES)
+    _one_of("`quantize`", quantize, (None, *QUANTIZATIONS))
+    _one_of("`device_map`", device_map, (None, *DEVICE_MAPS))
 
 
 def load(name: str | Path, **loading: Any) -> PreTrainedModel:
@@ -250,11 +249,9 @@ def check_architecture(config: dict[str, Any], name: str) -> None:
     known = ", ".join(sorted(FAMILIES))
     masked = model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not config.get("is_decoder")
     if masked or config.get("is_encoder_decoder"):
-        raise SinkscopeError(
-            f"{name} is a `{model_type}`, not a causal language model; known architectures: {known}", exit_code=2
-        )
+        raise RequestError(f"{name} is a '{model_type}', not a causal language model; known architectures: {known}")
     kind = "" if model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES else ", nor a causal language model of transformers"
-    raise SinkscopeError(f"architecture `{model_type}` of {name} is not supported{kind}; known: {known}", exit_code=2)
+    raise RequestError(f"architecture '{model_type}' of {name} is not supported{kind}; known: {known}")
 
 
 def _resolve(name: str, revision: str | None) -> _Source:
@@ -277,7 +274,7 @@ def _local(name: str) -> Path:
 def _resolve_base(base: dict[str, Any], adapter: str, revision: str | None) -> _Source:
     """Where the base of a V-scale adapter is, if it is still the one that the adapter was made for."""
     if revision is not None:
-        raise SinkscopeError(f"--revision is that of the base, which {adapter} names itself: leave it out", exit_code=2)
+        raise RequestError(f"`revision` is that of the base, which {adapter} names itself: leave it out")
     source = _resolve(base["name"], base.get("revision"))
     expected = base.get("weights_sha256")
     if expected is not None and source.weights_sha256 != expected:
@@ -292,7 +289,7 @@ def _resolve_folder(folder: Path, name: str, revision: str | None) -> _Source:
     if not folder.is_dir():
         raise SinkscopeError(f"{name} is a file: name the folder that holds the model")
     if revision is not None:
-        raise SinkscopeError(f"--revision is for models of the Hugging Face Hub, and {name} is a folder", exit_code=2)
+        raise RequestError(f"`revision` is for models of the Hugging Face Hub, and {name} is a folder")
     config = read_config(folder / CONFIG, name)
     check_architecture(config, name)
     files = weight_files(folder, name)
@@ -365,11 +362,11 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise SinkscopeError(f"--device {name} cannot be used: {first_line(error)}", exit_code=2) from error
+        raise RequestError(f"`device={name}` cannot be used: {first_line(error)}") from error
     return device
 
 
 def _one_of(option: str, value: str | None, choices: tuple[str | None, ...]) -> None:
     if value not in choices:
         named = ", ".join(choice for choice in choices if choice is not None)
-        raise SinkscopeError(f"{option} is one of {named}, not {value}", exit_code=2)
+        raise RequestError(f"{option} is one of {named}, not {value}")

@@ -32,7 +32,7 @@ def read_config(path: Path, name: str) -> dict[str, Any]:
     """
     config = _read_json(path, name)
     if not isinstance(config.get("model_type"), str):
-        raise SinkscopeError(f"{name}: {CONFIG} names no `model_type`, so the architecture is unknown")
+        raise SinkscopeError(f"{name}: {CONFIG} names no 'model_type', so the architecture is unknown")
     return config
 
 

@@ -51,7 +51,7 @@ def pin(name: str, revision: str | None) -> Pinned:
         SinkscopeError: if it is no id, does not exist, is gated, has no safetensors weights, or can neither be reached
             nor found in the cache.
     """
-    missing = f"there is no folder `{name}`, and"
+    missing = f"there is no folder '{name}', and"
     try:
         info = HfApi().model_info(name, revision=revision)
     except HFValidationError as error:
@@ -61,7 +61,7 @@ def pin(name: str, revision: str | None) -> Pinned:
     except RepositoryNotFoundError as error:
         raise SinkscopeError(f"{missing} no such model on the Hugging Face Hub (or it is private)") from error
     except RevisionNotFoundError as error:
-        raise SinkscopeError(f"{name} has no revision `{revision}` on the Hugging Face Hub") from error
+        raise SinkscopeError(f"{name} has no revision '{revision}' on the Hugging Face Hub") from error
     except OfflineModeIsEnabled:
         return _from_cache(name, revision, f"{missing} HF_HUB_OFFLINE is set and {name} is not in the local cache")
     except HfHubHTTPError as error:

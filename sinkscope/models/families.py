@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError
 from sinkscope.models.family import Case, Family, Feature, Norm
 from sinkscope.models.routing import Experts, scores_of_all, weighted_before
 
@@ -261,9 +261,7 @@ def family_of(model: "PreTrainedModel") -> Family:
     model_type = model.config.model_type
     check_multimodal(model.config)
     if model_type not in FAMILIES:
-        raise SinkscopeError(
-            f"architecture `{model_type}` is not supported; known: {', '.join(sorted(FAMILIES))}", exit_code=2
-        )
+        raise RequestError(f"architecture '{model_type}' is not supported; known: {', '.join(sorted(FAMILIES))}")
     return FAMILIES[model_type].resolved(model.config)
 
 
@@ -280,8 +278,7 @@ def check_multimodal(config: Any) -> None:
     model_type = get("model_type", None)
     if model_type in FAMILIES or not any(get(tower, None) for tower in ("vision_config", "audio_config")):
         return
-    measured = ", ".join(f"`{row.model_type}`" for row in FAMILIES.values() if row.images)
-    raise SinkscopeError(
-        f"`{model_type}` reads more than text, and of such models only the text tower of {measured} is measured",
-        exit_code=2,
+    measured = ", ".join(f"'{row.model_type}'" for row in FAMILIES.values() if row.images)
+    raise RequestError(
+        f"'{model_type}' reads more than text, and of such models only the text tower of {measured} is measured"
     )

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, cast
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError
 from sinkscope.models.routing import Experts
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class Family:
         for case in self.cases:
             if case.refused and case.holds(config):
                 said = ", ".join(f"{name}={value!r}" for name, value in case.when.items())
-                raise SinkscopeError(f"`{self.model_type}` with {said} is not supported: {case.refused}", exit_code=2)
+                raise RequestError(f"'{self.model_type}' with {said} is not supported: {case.refused}")
 
     @property
     def shares_norm(self) -> bool:

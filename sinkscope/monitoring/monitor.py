@@ -25,7 +25,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sinkscope.analysis.measure import measure
 from sinkscope.capture.settings import Settings
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.models.families import family_of
 from sinkscope.monitoring.logged import logged
 from sinkscope.monitoring.unwrap import bare_model, refuse_sharded, undisturbed
@@ -60,7 +60,7 @@ class Monitor:
         tokenizer: makes the probe from `data`; not needed with `input_ids`.
         every: N, in optimizer steps.
         input_ids: token ids [n, T] of the probe, instead of text.
-        data: the probe's text: `stdlib`, a file, a folder or a data set, as `--data` of `sinkscope analyze`; or a list
+        data: the probe's text: `stdlib`, a file, a folder or a data set, as `data` of `sinkscope analyze`; or a list
             of texts.
         sequences: n, how many windows of text to take.
         tokens: T; by default the model's context, at most 256.
@@ -96,7 +96,7 @@ class Monitor:
         prefix: str = "sinkscope/",
     ) -> None:
         if every < 1:
-            raise SinkscopeError("a Monitor measures every N steps, N at least 1", exit_code=2)
+            raise RequestError("a Monitor measures every N steps, N at least 1")
         self.model = bare_model(model)
         family_of(self.model)
         self.every = every

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.models.families import family_of
 from sinkscope.models.shape import context
 from sinkscope.passes.modes import embedding
@@ -46,16 +46,14 @@ def check_windows(model: PreTrainedModel, input_ids: Tensor, batch_size: int) ->
         SinkscopeError: if there are none, they are too short or longer than the context, or hold unknown token ids.
     """
     if input_ids.dim() != 2 or not len(input_ids):
-        raise SinkscopeError("there is no sequence to measure: --sequences must be at least 1", exit_code=2)
+        raise RequestError("there is no sequence to measure: `sequences` must be at least 1")
     if batch_size < 1:
-        raise SinkscopeError("--batch-size must be at least 1", exit_code=2)
+        raise RequestError("`batch_size` must be at least 1")
     if input_ids.shape[1] < 2:
-        raise SinkscopeError("a sequence needs at least 2 tokens, one to predict", exit_code=2)
+        raise RequestError("a sequence needs at least 2 tokens, one to predict")
     longest = context(model.config)
     if longest is not None and input_ids.shape[1] > longest:
-        raise SinkscopeError(
-            f"{input_ids.shape[1]} tokens exceed the model's context of {longest}: use fewer --tokens", exit_code=2
-        )
+        raise RequestError(f"{input_ids.shape[1]} tokens exceed the model's context of {longest}: use fewer `tokens`")
     vocabulary = len(embedding(model).weight)
     if int(input_ids.max()) >= vocabulary or int(input_ids.min()) < 0:
         raise SinkscopeError(f"the text holds token ids outside the model's {vocabulary} embeddings: wrong tokenizer?")
@@ -69,9 +67,8 @@ def check_isolation(model: PreTrainedModel) -> None:
     """
     family = family_of(model)
     if not family.isolates:
-        raise SinkscopeError(
-            f"transformers does not keep documents apart in a `{family.model_type}`: leave out --isolate-documents",
-            exit_code=2,
+        raise RequestError(
+            f"transformers does not keep documents apart in a '{family.model_type}': leave out `isolate_documents`"
         )
 
 

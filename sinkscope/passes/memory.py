@@ -14,5 +14,5 @@ def explained_memory_errors(batch_size: int) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        smaller = "a smaller --batch-size" if batch_size > 1 else "fewer --tokens, --dtype bfloat16 or --quantize nf4"
+        smaller = "a smaller `batch_size`" if batch_size > 1 else "fewer `tokens`, `dtype=bfloat16` or `quantize=nf4`"
         raise SinkscopeError(f"the device ran out of memory: use {smaller}") from error

@@ -77,6 +77,6 @@ def automatic_drive(
     )
     stream, layers = choice.driver == "streamed", choice.driver != "resident"
     if stream or (layers and not layerwise) or not choice.fits:
-        advice = "; --spill DIR puts them there" if choice.spill and spill is None else ""
+        advice = "; `spill` puts them there" if choice.spill and spill is None else ""
         _log.warning("%s: %s%s", name, choice.reason, advice)
     return Drive(stream, layerwise or layers)

@@ -14,7 +14,7 @@ import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
 from sinkscope.capture.settings import Settings
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError
 from sinkscope.planning.estimate import Need, Work, activations, dtype_of, needs
 from sinkscope.planning.machine import Machine, this_machine
 from sinkscope.planning.parameters import Parameters, count, decoder_of, skeleton
@@ -139,16 +139,16 @@ def _decide(needed: dict[str, Need], place: str, free: int, machine: Machine) ->
     need = needed["streamed"]
     if need.computing > _USABLE * free:
         lacking = f"even streamed needs {size(need.computing)} of {size(free)} free {where}"
-        return "streamed", False, False, f"nothing fits: {lacking}; use fewer --tokens or a smaller --batch-size"
+        return "streamed", False, False, f"nothing fits: {lacking}; use fewer `tokens` or a smaller `batch_size`"
     lacking = f"{size(need.boundary)} of states between layers fit neither memory nor {size(machine.disk)} of disk"
-    return "streamed", True, False, f"nothing fits: {lacking}; use fewer --sequences or --tokens"
+    return "streamed", True, False, f"nothing fits: {lacking}; use fewer `sequences` or `tokens`"
 
 
 def _check(work: Work) -> None:
     if work.sequences < 1 or work.batch_size < 1:
-        raise SinkscopeError("--sequences and --batch-size must be at least 1", exit_code=2)
+        raise RequestError("`sequences` and `batch_size` must be at least 1")
     if work.tokens < 2:
-        raise SinkscopeError("a sequence needs at least 2 tokens, one to predict", exit_code=2)
+        raise RequestError("a sequence needs at least 2 tokens, one to predict")
 
 
 def size(count: float) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError
 
 _ROOT = Path("/sys/fs/cgroup")
 
@@ -57,7 +57,7 @@ class Machine:
         for gpu in self.gpus:
             if gpu.device == named:
                 return gpu.free
-        raise SinkscopeError(f"this machine has no device {device}: leave out --device, or name another", exit_code=2)
+        raise RequestError(f"this machine has no device {device}: leave out `device`, or name another")
 
 
 def this_machine(spill: Path | None = None) -> Machine:

@@ -74,7 +74,7 @@ def skeleton(config: PretrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
                 model = auto.from_config(config, dtype=dtype, attn_implementation="sdpa")
             except Exception:
                 raise SinkscopeError(
-                    f"transformers makes no causal LM of this `{name}`: {first_line(first)}"
+                    f"transformers makes no causal LM of this '{name}': {first_line(first)}"
                 ) from first
     result: PreTrainedModel = model.requires_grad_(False).eval()
     return result
@@ -92,7 +92,7 @@ def decoder_of(model: PreTrainedModel) -> tuple[nn.Module, list[nn.Module]]:
     decoder: nn.Module = model.get_decoder() if hasattr(model, "get_decoder") else model.base_model
     lists = [module for module in decoder.modules() if isinstance(module, nn.ModuleList) and len(module)]
     if not lists:
-        raise SinkscopeError(f"no decoder layers found in architecture `{model.config.model_type}`")
+        raise SinkscopeError(f"no decoder layers found in architecture '{model.config.model_type}'")
     longest: nn.ModuleList = max(lists, key=lambda modules: len(modules))
     return decoder, list(longest)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sinkscope.capture.settings import Settings
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.loading.load import DTYPES, QUANTIZATIONS
 from sinkscope.planning.choose import Choice, choose_driver, size
 from sinkscope.planning.estimate import Work
@@ -112,12 +112,12 @@ def plan(
         SinkscopeError: for a model or a request that cannot be planned, in one line.
     """
     if dtype not in DTYPES:
-        raise SinkscopeError(f"--dtype is one of {', '.join(DTYPES)}, not {dtype}", exit_code=2)
+        raise RequestError(f"`dtype` is one of {', '.join(DTYPES)}, not {dtype}")
     if quantize not in (None, *QUANTIZATIONS):
-        raise SinkscopeError(f"--quantize is one of {', '.join(QUANTIZATIONS)}, not {quantize}", exit_code=2)
+        raise RequestError(f"`quantize` is one of {', '.join(QUANTIZATIONS)}, not {quantize}")
     model = describe_model(name, revision)
     if quantize and model.quantization:
-        raise SinkscopeError(f"{name} is quantized already ({model.quantization}): leave out --quantize")
+        raise SinkscopeError(f"{name} is quantized already ({model.quantization}): leave out `quantize`")
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     tokens = min(context or LONGEST_DEFAULT, LONGEST_DEFAULT) if tokens is None else tokens
     work = Work(sequences, tokens, batch_size, settings or Settings())
@@ -147,8 +147,8 @@ def _warnings(model: Described, choice: Choice, work: Work, context: int | None)
     if model.quantization and model.bits is None:
         found.append(f"the checkpoint is quantized ({model.quantization}); its weights are counted unquantized")
     if choice.spill:
-        found.append("the states between layers need --spill DIR, on a disk with room for them")
+        found.append("the states between layers need `spill`, on a disk with room for them")
     need = choice.needs[choice.driver]
     if need.statistics > max(need.weights, _NOTABLE):
-        found.append(f"statistics need {size(need.statistics)}: a smaller --positions, as 64, helps")
+        found.append(f"statistics need {size(need.statistics)}: a smaller `positions`, as 64, helps")
     return (*found, *choice.warnings)

@@ -8,7 +8,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, PretrainedConfig
 
 from sinkscope.compat.hub import looks_like_a_path
-from sinkscope.errors import SinkscopeError, first_line
+from sinkscope.errors import RequestError, SinkscopeError, first_line
 from sinkscope.loading.load import PACKAGED, check_architecture, packaged_folder
 from sinkscope.loading.model_folder import CONFIG, read_config
 from sinkscope.loading.pinned import pin
@@ -75,7 +75,7 @@ def _of_folder(folder: Path, name: str, revision: str | None) -> Path:
     if not folder.is_dir():
         raise SinkscopeError(f"{name} is a file: name the folder that holds the model")
     if revision is not None:
-        raise SinkscopeError(f"--revision is for models of the Hugging Face Hub, and {name} is a folder", exit_code=2)
+        raise RequestError(f"`revision` is for models of the Hugging Face Hub, and {name} is a folder")
     return folder / CONFIG
 
 

@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError
 
 _PACKAGE = Path(__file__).parents[1]
 # An installed package carries the recipes inside, a source tree has them beside the package.
@@ -25,9 +25,7 @@ def find_recipe(name: str) -> Path:
         return path
     shipped = {file.stem: file for folder in _FOLDERS for file in sorted(folder.glob("*.toml"))}
     if name not in shipped:
-        raise SinkscopeError(
-            f"there is no recipe {name}: give a TOML file, or one of {', '.join(sorted(shipped))}", exit_code=2
-        )
+        raise RequestError(f"there is no recipe {name}: give a TOML file, or one of {', '.join(sorted(shipped))}")
     return shipped[name]
 
 
@@ -45,7 +43,7 @@ def parse_overrides(pairs: list[str]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not (key.strip() and equals):
-            raise SinkscopeError(f"--set takes key=value, not {pair}", exit_code=2)
+            raise RequestError(f"`set` takes key=value, not {pair}")
         try:
             overrides[key.strip()] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:

@@ -11,7 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.models.families import family_of
 
 
@@ -51,8 +51,7 @@ def linears(model: PreTrainedModel, pattern: str | None = None) -> list[Place]:
     selected = [p for p in found if any(fnmatchcase(p.name, q) or fnmatchcase(p.site, q) for q in patterns)]
     if not selected:
         some = ", ".join([found[0].name, *dict.fromkeys(p.site for p in found)])
-        raise SinkscopeError(f"the pattern {pattern} matches no linear module; there are, among others: {some}",
-                             exit_code=2)  # fmt: skip
+        raise RequestError(f"the pattern {pattern} matches no linear module; there are, among others: {some}")
     return selected
 
 
@@ -69,7 +68,7 @@ def down_pattern(model: PreTrainedModel) -> str:
     """The pattern that selects the MLPs' down projections."""
     family = family_of(model)
     if family.down is None:
-        raise SinkscopeError(f"a `{family.model_type}` has no down projection that is a module of its own")
+        raise SinkscopeError(f"a '{family.model_type}' has no down projection that is a module of its own")
     return family.down
 
 
@@ -85,4 +84,4 @@ def _check(module: nn.Module, site: str) -> None:
                                  "library method")  # fmt: skip
         if parameter.is_meta:
             raise SinkscopeError(f"{site}.{name} is offloaded, and the probes need the model in memory: leave out "
-                                 "--device-map, or use a smaller --dtype")  # fmt: skip
+                                 "`device_map`, or use a smaller `dtype`")  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError
 from sinkscope.quantization.library import bitsandbytes, llmcompressor, torchao
 from sinkscope.quantization.library.method import Method
 from sinkscope.quantization.probes import GRAMMAR, Probe, parse_probe
@@ -43,8 +43,8 @@ def choose(names: Sequence[str], *, allow_install: bool = False, environment: Pa
     probes = {name: probe for name in order if (probe := parse_probe(name)) is not None}
     unknown = [name for name in order if name != NONE and name not in probes and name not in LIBRARY]
     if unknown:
-        raise SinkscopeError(f"there is no method {unknown[0] or '(empty)'}; there are: {NONE}, {GRAMMAR}, "
-                             f"{', '.join(LIBRARY)}", exit_code=2)  # fmt: skip
+        raise RequestError(f"there is no method {unknown[0] or '(empty)'}; there are: {NONE}, {GRAMMAR}, "
+                             f"{', '.join(LIBRARY)}")  # fmt: skip
     library = {name: LIBRARY[name] for name in order if name in LIBRARY}
     for method in library.values():
         method.refuse(allow_install=allow_install, environment=environment)

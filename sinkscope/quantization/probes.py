@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.quantization.linear_modules import Place, down_pattern, linears
 from sinkscope.quantization.rounding import BITS, channel_scale, quantized, tensor_scale, token_scale
 
@@ -70,7 +70,7 @@ class Probe:
         down = {place.name for place in linears(model, down_pattern(model))}
         kept = [place for place in chosen if place.name in down]
         if not kept:
-            raise SinkscopeError(f"the pattern {pattern} selects no {down_pattern(model)}", exit_code=2)
+            raise RequestError(f"the pattern {pattern} selects no {down_pattern(model)}")
         return kept
 
 

@@ -25,7 +25,7 @@ from sinkscope.analysis.measure import measure
 from sinkscope.analysis.run import Analysis
 from sinkscope.capture.scope import peak_memory, versions
 from sinkscope.capture.settings import Settings
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.loading.load import Loaded, load_model
 from sinkscope.passes.batches import batches_of, check_windows
 from sinkscope.passes.memory import explained_memory_errors
@@ -161,9 +161,9 @@ def quantize(
     started = time.perf_counter()
     names = [str(models)] if isinstance(models, str | Path) else [str(model) for model in models]
     if not names or len(set(names)) < len(names):
-        raise SinkscopeError("name at least one model, and each of them once", exit_code=2)
+        raise RequestError("name at least one model, and each of them once")
     if "quantize" in loading:
-        raise SinkscopeError("the models to compare are loaded in full precision: name methods instead", exit_code=2)
+        raise RequestError("the models to compare are loaded in full precision: name methods instead")
     chosen = choose(methods, allow_install=allow_install, environment=environment)
     _check(chosen, modules, rank_by, rank_sequences, rank_limit, calibration_data, calibration_sequences)
     text = _Text(data, data_options or {}, sequences, tokens, bos, isolate_documents)
@@ -199,20 +199,20 @@ def _check(
 ) -> None:
     """Refuses options that contradict the methods or each other."""
     complaints = {
-        f"--modules selects modules for the probes, and {next(iter(chosen.library), '')} quantizes what its library "
+        f"`modules` selects modules for the probes, and {next(iter(chosen.library), '')} quantizes what its library "
         "does: leave out one of the two": modules is not None and bool(chosen.library),
-        "--modules selects modules for the probes, and --methods names none": modules is not None and not chosen.probes,
-        f"--rank-by {rank_by} is none of the probes among --methods": rank_by is not None
+        "`modules` selects modules for the probes, and `methods` names none": modules is not None and not chosen.probes,
+        f"`rank_by={rank_by}` is none of the probes among `methods`": rank_by is not None
         and rank_by not in chosen.probes,
-        "--rank-sequences must be at least 0": rank_sequences < 0,
-        "--rank-limit must be at least 1": rank_limit < 1,
-        "--calibration-sequences needs --calibration-data": calibration_sequences is not None
+        "`rank_sequences` must be at least 0": rank_sequences < 0,
+        "`rank_limit` must be at least 1": rank_limit < 1,
+        "`calibration_sequences` needs `calibration_data`": calibration_sequences is not None
         and calibration_data is None,
-        "--calibration-sequences must be at least 1": calibration_sequences is not None and calibration_sequences < 1,
+        "`calibration_sequences` must be at least 1": calibration_sequences is not None and calibration_sequences < 1,
     }
     for complaint, applies in complaints.items():
         if applies:
-            raise SinkscopeError(complaint, exit_code=2)
+            raise RequestError(complaint)
 
 
 def _ranked_by(chosen: Chosen, rank_by: str | None) -> str | None:
@@ -372,8 +372,8 @@ def _calibration_windows(loaded: Loaded, source: str, text: _Text, sequences: in
     try:
         return _pack(loaded, source, text, sequences)
     except SinkscopeError as error:
-        hint = str(error).replace("--sequences", "--calibration-sequences")
-        raise SinkscopeError(f"--calibration-data {source}: {hint}", exit_code=error.exit_code) from error
+        hint = str(error).replace("`sequences`", "`calibration_sequences`")
+        raise type(error)(f"`calibration_data={source}`: {hint}") from error
 
 
 def _documents(packed: Packed, text: _Text) -> "torch.Tensor | None":

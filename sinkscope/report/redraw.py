@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.report.kinds import kind_of
 from sinkscope.report.render import check_formats, render
 from sinkscope.tables.run_folder import read_run
@@ -36,7 +36,7 @@ def redraw(folder: Path, formats: Sequence[str], out: Path | None = None, *, for
     kind_of(run)
     target = (out if out is not None else folder).absolute()
     if out is not None and out.exists() and not (force and out.is_dir()):
-        raise SinkscopeError(f"{out} exists: choose another --out, or --force to write into a folder", exit_code=2)
+        raise RequestError(f"{out} exists: choose another `out`, or `force` to write into a folder")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as building:

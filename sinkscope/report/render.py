@@ -10,7 +10,7 @@ from pathlib import Path
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError
 from sinkscope.report import style
 from sinkscope.report.entry import Entry
 from sinkscope.report.html import document
@@ -69,7 +69,7 @@ def check_formats(formats: Sequence[str]) -> None:
     unknown = sorted(set(formats) - set(FORMATS))
     if unknown or not formats:
         named = f", not as {unknown[0] or 'nothing'}" if unknown else ""
-        raise SinkscopeError(f"a report is made as {' or '.join(FORMATS)}{named}", exit_code=2)
+        raise RequestError(f"a report is made as {' or '.join(FORMATS)}{named}")
 
 
 def _picture(page: Page) -> bytes:

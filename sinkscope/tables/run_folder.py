@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.tables.columns import TABLES
 
 SCHEMA = 1
@@ -31,7 +31,7 @@ class Run:
     Attributes:
         info: provenance, settings and headline numbers; JSON-serializable, written as run.json.
         tables: data frames by table name, as declared in `sinkscope.tables.columns`. A table that does not apply
-            (`vscale` without V-scale) is absent; columns that were not measured (`--no-backward`) hold nulls.
+            (`vscale` without V-scale) is absent; columns that were not measured (`backward=False`) hold nulls.
     """
 
     info: dict[str, Any]
@@ -56,7 +56,7 @@ def read_run(folder: Path) -> Run:
     try:
         info = json.loads((folder / INFO_FILE).read_text(encoding="utf-8"))
     except OSError as error:
-        raise SinkscopeError(f"{folder} is not a run folder: it has no {INFO_FILE}", exit_code=2) from error
+        raise RequestError(f"{folder} is not a run folder: it has no {INFO_FILE}") from error
     except ValueError as error:
         raise SinkscopeError(f"{folder / INFO_FILE} is not valid JSON: {error}") from error
     if info.get("schema") != SCHEMA:
@@ -81,12 +81,11 @@ def check_target(folder: Path, *, force: bool) -> None:
     """
     if folder.exists():
         if not folder.is_dir():
-            raise SinkscopeError(f"{folder} exists and is not a folder: choose another --out", exit_code=2)
+            raise RequestError(f"{folder} exists and is not a folder: choose another `out`")
         if not force:
-            raise SinkscopeError(f"{folder} exists: choose another --out, or --force to replace a run", exit_code=2)
+            raise RequestError(f"{folder} exists: choose another `out`, or `force` to replace a run")
         if not (folder / INFO_FILE).is_file():
-            raise SinkscopeError(f"{folder} holds no {INFO_FILE}, so --force leaves it alone: choose another --out",
-                                 exit_code=2)  # fmt: skip
+            raise RequestError(f"{folder} holds no {INFO_FILE}, so `force` leaves it alone: choose another `out`")
     with _writing(folder):
         parent = folder.absolute().parent
         parent.mkdir(parents=True, exist_ok=True)

@@ -83,7 +83,7 @@ def _check_reachable(source: str, absent: str) -> None:
 def _saved_split(saved: Any, source: str, split: str) -> Iterable[dict[str, Any]]:
     if isinstance(saved, datasets.DatasetDict):
         if split not in saved:
-            raise SinkscopeError(f"{source} has no split `{split}`: choose a --data-split of {', '.join(saved)}")
+            raise SinkscopeError(f"{source} has no split '{split}': choose a `split` of {', '.join(saved)}")
         saved = saved[split]
     rows: Iterable[dict[str, Any]] = saved
     return rows

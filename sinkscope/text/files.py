@@ -99,15 +99,13 @@ def text_of(row: dict[str, object], column: str, place: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise SinkscopeError(
-            f"{place}: `{column}` holds {type(value).__name__}, not text: choose another --data-column"
-        )
+        raise SinkscopeError(f"{place}: '{column}' holds {type(value).__name__}, not text: choose another `column`")
     return value
 
 
 def missing_column(column: str, there: list[str], place: str) -> SinkscopeError:
     """The error for a column that does not exist, naming those that do."""
-    return SinkscopeError(f"{place} has no `{column}`: choose a --data-column of {', '.join(there) or 'none'}")
+    return SinkscopeError(f"{place} has no '{column}': choose a `column` of {', '.join(there) or 'none'}")
 
 
 def _decode(raw: bytes, place: str) -> str:

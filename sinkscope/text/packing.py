@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.text.documents import Document
 
 
@@ -37,7 +37,7 @@ class Packed:
 
 
 def adds_bos(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether the tokenizer puts its <bos> before a text by itself: the meaning of `--bos auto`."""
+    """Whether the tokenizer puts its <bos> before a text by itself: the meaning of `bos=auto`."""
     if tokenizer.bos_token_id is None:
         return False
     ids = tokenizer("a")["input_ids"]
@@ -68,9 +68,9 @@ def pack(
     if tokenizer.eos_token_id is None:
         raise SinkscopeError("the tokenizer has no <eos> token, which packing puts between documents")
     if bos and tokenizer.bos_token_id is None:
-        raise SinkscopeError("the tokenizer has no <bos> token: use --bos never", exit_code=2)
+        raise RequestError("the tokenizer has no <bos> token: use `bos=never`")
     if tokens < 2:
-        raise SinkscopeError("a sequence needs at least 2 tokens, one to predict", exit_code=2)
+        raise RequestError("a sequence needs at least 2 tokens, one to predict")
     body = tokens - 1 if bos else tokens
     stream: list[int] = []
     owners: list[int] = []
@@ -85,7 +85,7 @@ def pack(
     if count < wanted:
         raise SinkscopeError(
             f"the text holds {len(stream)} tokens, too few for {wanted} sequence(s) of {tokens}: "
-            "use fewer --sequences or --tokens, or a longer text"
+            "use fewer `sequences` or `tokens`, or a longer text"
         )
     input_ids = torch.tensor(stream[: count * body], dtype=torch.int64).view(count, body)
     document_ids = torch.tensor(owners[: count * body], dtype=torch.int64).view(count, body)

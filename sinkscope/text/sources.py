@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sinkscope.compat.hub import looks_like_a_path
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.text.documents import Document
 from sinkscope.text.files import READERS, find_files, read_files
 from sinkscope.text.stdlib import stdlib_documents
@@ -48,7 +48,7 @@ def open_documents(
     if source != STDLIB and _is_dataset(path, source, config):
         return _open_dataset(path, source, config, split, streaming, column)
     if config is not None or streaming:
-        raise SinkscopeError(f"--data-config and --data-streaming are for datasets, and {source} is none", exit_code=2)
+        raise RequestError(f"`config` and `streaming` are for datasets, and {source} is none")
     return stdlib_documents() if source == STDLIB else _open_path(path, source, column)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError
 from sinkscope.text.documents import Document
 from sinkscope.text.packing import Packed, adds_bos, pack
 
@@ -33,16 +33,14 @@ def pack_for(
         SinkscopeError: for impossible sizes, or a text that is too short for them.
     """
     if tokenizer is None:
-        raise SinkscopeError("a loaded model needs its tokenizer, or input_ids, to be analyzed", exit_code=2)
+        raise RequestError("a loaded model needs its tokenizer, or input_ids, to be analyzed")
     if sequences < 1:
-        raise SinkscopeError("there is no sequence to measure: --sequences must be at least 1", exit_code=2)
+        raise RequestError("there is no sequence to measure: `sequences` must be at least 1")
     if bos not in ("auto", "always", "never"):
-        raise SinkscopeError(f"--bos is auto, always or never, not {bos}", exit_code=2)
+        raise RequestError(f"`bos` is auto, always or never, not {bos}")
     context = context_of(model)
     if tokens is not None and tokens > context:
-        raise SinkscopeError(
-            f"{tokens} tokens exceed the model's context of {context}: use fewer --tokens", exit_code=2
-        )
+        raise RequestError(f"{tokens} tokens exceed the model's context of {context}: use fewer `tokens`")
     return pack(
         documents,
         tokenizer,

@@ -15,7 +15,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, RepositoryNotFoundError
 
 from sinkscope.compat.hub import TransportError
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.loading.model_folder import CONFIG, read_config
 from sinkscope.training.training_folder import SETTINGS
 from sinkscope.vscale.saved import INFO_FILE
@@ -121,16 +121,15 @@ def refuse_other_shape(first: tuple[str, dict[str, Any]], other: tuple[str, dict
     """
     for key, value in first[1].items():
         if other[1].get(key) != value:
-            raise SinkscopeError(
+            raise RequestError(
                 f"{other[0]} is another model than {first[0]}: {key} {other[1].get(key)}, not {value}; "
-                "track the checkpoints of one training run",
-                exit_code=2,
+                "track the checkpoints of one training run"
             )
 
 
 def _in_folder(folder: Path, source: str) -> list[Checkpoint]:
     if not folder.is_dir():
-        hint = "for revisions of a Hub model add --revisions 'step*'"
+        hint = "for revisions of a Hub model add `revisions='step*'`"
         raise SinkscopeError(f"there is no folder {source} with checkpoints: {hint}")
     found = []
     if (folder / "checkpoints").is_dir():
@@ -166,7 +165,7 @@ def _holds_a_model(folder: Path) -> bool:
 
 def _on_hub(name: str, pattern: str) -> list[Checkpoint]:
     if Path(name).expanduser().exists():
-        raise SinkscopeError(f"--revisions is for models of the Hugging Face Hub, and {name} is a folder", exit_code=2)
+        raise RequestError(f"`revisions` is for models of the Hugging Face Hub, and {name} is a folder")
     try:
         refs = HfApi().list_repo_refs(name)
     except HFValidationError as error:

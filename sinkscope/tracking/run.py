@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sinkscope.analysis.measure import measure
 from sinkscope.capture.settings import Settings
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.loading.load import load_model, load_tokenizer
 from sinkscope.passes.progress import with_progress
 from sinkscope.tables.columns import frame
@@ -123,9 +123,9 @@ def _measure_all(
     for checkpoint in with_progress(checkpoints, "tracking", progress):
         try:
             result = partial.result(checkpoint) or _measured(checkpoint, request, windows, partial)
+        except RequestError:  # what could never work will not with the next checkpoint
+            raise
         except SinkscopeError as error:
-            if error.exit_code == 2:  # a request that could never work will not with the next checkpoint
-                raise
             failed[checkpoint.name] = str(error)
             continue
         shape = {key: result["info"]["model"][key] for key in _SHAPE}
@@ -207,7 +207,7 @@ def _run(
             continue
         result = partial.result(checkpoint)
         if result is None:
-            raise SinkscopeError(f"the files of {checkpoint.name} changed while it was measured: --resume to go on")
+            raise SinkscopeError(f"the files of {checkpoint.name} changed while it was measured: `resume` to go on")
         info = result["info"]
         for name, columns in result["rows"].items():
             rows.setdefault(name, []).append(frame(name, columns))

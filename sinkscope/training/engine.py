@@ -20,7 +20,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.models.families import family_of
 from sinkscope.training.recipe import OptimizerConfig
 from sinkscope.training.trackers import check_tracker
@@ -154,15 +154,12 @@ def shares(optimizer: OptimizerConfig, processes: int) -> tuple[int, int]:
     """
     share, left = divmod(optimizer.batch_sequences, processes)
     if left or not share:
-        raise SinkscopeError(
+        raise RequestError(
             f"a batch of {optimizer.batch_sequences} windows cannot be shared equally by {processes} processes: "
-            "change optimizer.batch_sequences or the number of processes", exit_code=2
-        )  # fmt: skip
+            "change optimizer.batch_sequences or the number of processes")  # fmt: skip
     micro = min(optimizer.micro_sequences or share, share)
     if share % micro:
-        raise SinkscopeError(
-            f"optimizer.micro_sequences = {micro} does not divide the {share} windows of a process", exit_code=2
-        )
+        raise RequestError(f"optimizer.micro_sequences = {micro} does not divide the {share} windows of a process")
     return share, micro
 
 

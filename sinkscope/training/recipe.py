@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ class DataConfig:
     """Training text and its packing.
 
     Attributes:
-        source: `stdlib`, a file, a folder or a data set, as `sinkscope analyze --data` takes them.
+        source: `stdlib`, a file, a folder or a data set, as `data` of `sinkscope analyze`.
         tokens: length of a window, the context that is trained.
         bos: `always` puts <bos> at the start of every window, `never` leaves plain packing, `auto` does what the
             tokenizer does by itself.
@@ -202,7 +202,7 @@ def load_recipe(path: Path, overrides: dict[str, Any] | None = None) -> Recipe:
         for parent in parents:
             inner = inner.setdefault(parent, {})
             if not isinstance(inner, dict):
-                raise SinkscopeError(f"recipe {path.name}: `{key}` goes below a plain value", exit_code=2)
+                raise RequestError(f"recipe {path.name}: '{key}' goes below a plain value")
         inner[leaf] = value
     recipe = _build(Recipe, table, path.name, "")
     _check(recipe, path.name)
@@ -214,7 +214,7 @@ def _check(recipe: Recipe, source: str) -> None:
     chosen = recipe.tokenizer
     if (chosen.name is None) == (chosen.vocab_size is None):
         complaint = "names a tokenizer by `name`, or gives the `vocab_size` of one to train, and not both"
-        raise SinkscopeError(f"recipe {source}: [tokenizer] {complaint}", exit_code=2)
+        raise RequestError(f"recipe {source}: [tokenizer] {complaint}")
     smallest = {
         "data.tokens": (recipe.data.tokens, 2),
         "data.holdout": (recipe.data.holdout, 2),
@@ -229,28 +229,28 @@ def _check(recipe: Recipe, source: str) -> None:
     }
     for key, (value, least) in smallest.items():
         if value < least:
-            raise SinkscopeError(f"recipe {source}: `{key}` must be at least {least}, not {value}", exit_code=2)
+            raise RequestError(f"recipe {source}: '{key}' must be at least {least}, not {value}")
     for key, rate in (("optimizer.lr", recipe.optimizer.lr), ("optimizer.clip", recipe.optimizer.clip)):
         if not rate > 0:
-            raise SinkscopeError(f"recipe {source}: `{key}` must be above 0, not {rate}", exit_code=2)
+            raise RequestError(f"recipe {source}: '{key}' must be above 0, not {rate}")
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SinkscopeError(f"cannot read recipe {path}: {error.strerror}", exit_code=2) from error
+        raise RequestError(f"cannot read recipe {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SinkscopeError(f"recipe {path} is not valid TOML: {error}", exit_code=2) from error
+        raise RequestError(f"recipe {path} is not valid TOML: {error}") from error
 
 
 def _parent(path: Path, name: Any) -> dict[str, Any]:
     """The recipe that the recipe at `path` extends: one beside it, which extends none itself."""
     if not isinstance(name, str) or Path(name).name != name:
-        raise SinkscopeError(f"recipe {path.name}: `extends` names a recipe beside it, without suffix", exit_code=2)
+        raise RequestError(f"recipe {path.name}: 'extends' names a recipe beside it, without suffix")
     table = _read(path.with_name(f"{name}.toml"))
     if "extends" in table:
-        raise SinkscopeError(f"recipe {path.name} extends {name}, which extends another: one level is all", exit_code=2)
+        raise RequestError(f"recipe {path.name} extends {name}, which extends another: one level is all")
     return table
 
 
@@ -269,23 +269,23 @@ def _build(cls: type[T], table: dict[str, Any], source: str, prefix: str) -> T:
     for key in table:
         if key not in fields:
             known = ", ".join(prefix + name for name in fields)
-            raise SinkscopeError(f"recipe {source}: unknown key `{prefix}{key}`; known here: {known}", exit_code=2)
+            raise RequestError(f"recipe {source}: unknown key '{prefix}{key}'; known here: {known}")
     values: dict[str, Any] = {}
     for name, spec in fields.items():
         if name in table:
             values[name] = _convert(hints[name], table[name], source, prefix + name)
             choices = _CHOICES.get((cls, name))
             if choices and values[name] not in choices:
-                raise SinkscopeError(f"recipe {source}: `{prefix}{name}` is one of {', '.join(choices)}", exit_code=2)
+                raise RequestError(f"recipe {source}: '{prefix}{name}' is one of {', '.join(choices)}")
         elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
-            raise SinkscopeError(f"recipe {source}: key `{prefix}{name}` is missing", exit_code=2)
+            raise RequestError(f"recipe {source}: key '{prefix}{name}' is missing")
     return cls(**values)
 
 
 def _convert(hint: Any, value: Any, source: str, key: str) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, dict):
-            raise SinkscopeError(f"recipe {source}: `{key}` must be a table [{key}]", exit_code=2)
+            raise RequestError(f"recipe {source}: '{key}' must be a table [{key}]")
         return _build(hint, value, source, key + ".")
     if get_origin(hint) in (typing.Union, types.UnionType):
         for option in get_args(hint):
@@ -296,4 +296,4 @@ def _convert(hint: Any, value: Any, source: str, key: str) -> Any:
     elif isinstance(value, hint) and not (isinstance(value, bool) and hint is not bool):
         return value
     expected = getattr(hint, "__name__", str(hint).removesuffix(" | None"))
-    raise SinkscopeError(f"recipe {source}: `{key}` must be {expected}, not {value!r}", exit_code=2)
+    raise RequestError(f"recipe {source}: '{key}' must be {expected}, not {value!r}")

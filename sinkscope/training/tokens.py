@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.files import replace_text
 from sinkscope.text.documents import Document
 
@@ -102,7 +102,7 @@ def read_windows(
         SinkscopeError: if there is less than one window, or no <bos>.
     """
     if bos and tokenizer.bos_token_id is None:
-        raise SinkscopeError("the tokenizer has no <bos> token: set bos to never", exit_code=2)
+        raise RequestError("the tokenizer has no <bos> token: set bos to never")
     size = tokens - bos
     count = int(_state(file)["tokens"]) // size
     if most is not None:

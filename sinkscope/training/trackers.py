@@ -8,7 +8,7 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError
 
 TRACKERS = ("tensorboard", "wandb")
 
@@ -22,9 +22,9 @@ def check_tracker(name: str | None) -> None:
     if name is None:
         return
     if name not in TRACKERS:
-        raise SinkscopeError(f"--log-to is one of {', '.join(TRACKERS)}, not {name}", exit_code=2)
+        raise RequestError(f"`log_to` is one of {', '.join(TRACKERS)}, not {name}")
     if importlib.util.find_spec(name) is None:
-        raise SinkscopeError(f"--log-to {name} needs the package {name}: pip install {name}", exit_code=2)
+        raise RequestError(f"`log_to={name}` needs the package {name}: pip install {name}")
 
 
 def start_tracker(accelerator: Accelerator, settings: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.files import replace_text
 
 SETTINGS = "settings.json"
@@ -40,10 +40,10 @@ def claimed(out: Path, settings: dict[str, Any], accelerator: Accelerator, *, re
     note = out / SETTINGS
     if note.exists():
         if not resume:
-            raise SinkscopeError(f"{out} already holds a training run: choose another --out, or --resume", exit_code=2)
+            raise RequestError(f"{out} already holds a training run: choose another `out`, or `resume`")
         _refuse_other(json.loads(note.read_text(encoding="utf-8")), json.loads(json.dumps(settings)), out)
     elif out.exists() and any(not path.name.startswith(".") for path in out.iterdir()):
-        raise SinkscopeError(f"{out} is not empty and holds no training run: choose another --out", exit_code=2)
+        raise RequestError(f"{out} is not empty and holds no training run: choose another `out`")
     accelerator.wait_for_everyone()  # all have looked before one of them writes
     taken = accelerator.is_main_process and not note.exists()
     if taken:
@@ -64,9 +64,7 @@ def claimed(out: Path, settings: dict[str, Any], accelerator: Accelerator, *, re
 def _refuse_other(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
     changed = _differences(before, now, "")
     if changed:
-        raise SinkscopeError(
-            f"{out} was begun with other settings in {', '.join(changed[:6])}: resume with the same", exit_code=2
-        )
+        raise RequestError(f"{out} was begun with other settings in {', '.join(changed[:6])}: resume with the same")
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str) -> list[str]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.models.families import family_of
 from sinkscope.models.shape import shape_of
 from sinkscope.models.taps.attention_tap import TAP
@@ -40,13 +40,13 @@ def attach_(model: PreTrainedModel, *, variant: str = "learned", scale: list[Ten
             architecture or attention implementation is not supported.
     """
     if variant not in VARIANTS:
-        raise SinkscopeError(f"a variant of V-scale is one of {', '.join(VARIANTS)}, not {variant}", exit_code=2)
+        raise RequestError(f"a variant of V-scale is one of {', '.join(VARIANTS)}, not {variant}")
     if attached(model):
         raise SinkscopeError("V-scale is attached already: detach_ it first")
     modules = attention_modules(model)
     family = family_of(model)
     if family.no_valve:
-        raise SinkscopeError(f"V-scale cannot be put on a `{family.model_type}`: {family.no_valve}")
+        raise SinkscopeError(f"V-scale cannot be put on a '{family.model_type}': {family.no_valve}")
     plain = model.config._attn_implementation
     if plain not in WITH_VALVE:
         raise SinkscopeError(f"V-scale works with the attention implementations {', '.join(WITH_VALVE)}, not {plain}")

@@ -211,10 +211,10 @@ def test_ctrl_c_saves_whole_micro_batches(
 
 def test_another_request_is_named(tmp_path: Path) -> None:
     Journal(tmp_path / "run", REQUEST, resume=False, force=False).save(Recorder(SETTINGS, 2), 1, [1.0], force=True)
-    with pytest.raises(SinkscopeError, match="--resume to go on with it, --force to start anew"):
+    with pytest.raises(SinkscopeError, match="`resume` to go on with it, `force` to start anew"):
         Journal(tmp_path / "run", REQUEST, resume=False, force=False)
     other = {**REQUEST, "model": {"name": "x", "dtype": "bfloat16"}}
-    with pytest.raises(SinkscopeError, match=r"has another model\.dtype: resume with the same, or --force"):
+    with pytest.raises(SinkscopeError, match=r"has another model\.dtype: resume with the same, or `force`"):
         Journal(tmp_path / "run", other, resume=True, force=False)
     assert Journal(tmp_path / "run", other, resume=False, force=True).load() is None
     assert not list(tmp_path.iterdir())
@@ -230,7 +230,7 @@ def test_a_damaged_state_and_one_that_would_run_code_are_refused(tmp_path: Path)
     whole = state.read_bytes()
     for damaged in (whole[:-100], b"", b"no state"):
         state.write_bytes(damaged)
-        with pytest.raises(SinkscopeError, match="cannot be read: --force to start anew"):
+        with pytest.raises(SinkscopeError, match="cannot be read: `force` to start anew"):
             journal.load()
     torch.save({"state": {}, "done": Runs(tmp_path / "ran"), "losses": [], "tensors": {}}, state)
     with pytest.raises(SinkscopeError, match="cannot be read"):

@@ -143,7 +143,7 @@ def test_through_the_front_door(tmp_path: Path) -> None:
     assert {run.info["device"] for run in runs} == {"cpu"}
     for run in runs[1:]:
         same(run, runs[0])
-    with pytest.raises(SinkscopeError, match="--spill goes with"):
+    with pytest.raises(SinkscopeError, match="`spill` goes with"):
         sinkscope.analyze(folder, input_ids=ids, spill=tmp_path / "spill")
     with pytest.raises(SinkscopeError, match="in memory already"):
         sinkscope.analyze(tiny.build("llama_gqa"), input_ids=ids, stream=True)

@@ -37,8 +37,8 @@ def test_trains_by_a_recipe_with_overrides(recipe: Path, tmp_path: Path, capfd: 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--set", "optimizer.rate=1"], "unknown key `optimizer.rate`"),
-        (["--set", "optimizer.lr=fast"], "`optimizer.lr` must be float"),
+        (["--set", "optimizer.rate=1"], "unknown key 'optimizer.rate'"),
+        (["--set", "optimizer.lr=fast"], "'optimizer.lr' must be float"),
         (["--set", "optimizer.lr"], "--set takes key=value"),
         (["--steps", "few"], "--steps"),
     ],

@@ -155,8 +155,8 @@ def test_an_answer_counts_whatever_its_case() -> None:
 
 
 @pytest.mark.parametrize(("changes", "complaint"), [
-    ({"length": 60}, "--lengths 60 is too short for single_2: question and answer alone take"),
-    ({"length": 9000}, "the haystack's .* words do not fill a context of 9000 tokens: name a longer --haystack"),
+    ({"length": 60}, "`lengths=60` is too short for single_2: question and answer alone take"),
+    ({"length": 9000}, "the haystack's .* words do not fill a context of 9000 tokens: name a longer `haystack`"),
 ])  # fmt: skip
 def test_prompts_that_cannot_be_made(changes: dict[str, Any], complaint: str) -> None:
     with pytest.raises(SinkscopeError, match=complaint):
@@ -164,7 +164,7 @@ def test_prompts_that_cannot_be_made(changes: dict[str, Any], complaint: str) ->
 
 
 def test_what_cannot_be_asked() -> None:
-    with pytest.raises(SinkscopeError, match=r"513 tokens exceeds the model's context of 512.*--yarn 2"):
+    with pytest.raises(SinkscopeError, match=r"513 tokens exceeds the model's context of 512.*`yarn=2`"):
         ask(MODEL, TOKENIZER, EvaluationSettings(), (256, 513))
     with pytest.raises(SinkscopeError, match="knows single_2, single_3, multikey_1 and none, not multivalue"):
         EvaluationSettings(variants=("single_2", "multivalue"))

@@ -161,9 +161,9 @@ def test_prefix() -> None:
 
 def test_what_cannot_be_scored() -> None:
     model = tiny.build("llama_gqa")
-    with pytest.raises(SinkscopeError, match=r"context of 64.*--yarn"):
+    with pytest.raises(SinkscopeError, match=r"context of 64.*`yarn`"):
         token_losses(model, texts(), prefix=0, window=65, stride=8)
-    with pytest.raises(SinkscopeError, match="--stride must lie between 1 and the window of 8"):
+    with pytest.raises(SinkscopeError, match="`stride` must lie between 1 and the window of 8"):
         token_losses(model, texts(), prefix=0, window=8, stride=9)
     with pytest.raises(SinkscopeError, match="outside the model's 100 embeddings"):
         token_losses(tiny.build("llama_gqa", vocab_size=100), texts(), prefix=0, window=8, stride=8)

@@ -67,7 +67,7 @@ def test_keeps_v_scale() -> None:
 
 def test_what_cannot_be_extended() -> None:
     absolute = GPT2LMHeadModel(GPT2Config(vocab_size=10, n_embd=8, n_layer=1, n_head=1))
-    with pytest.raises(SinkscopeError, match="a `gpt2` has none"):
+    with pytest.raises(SinkscopeError, match="a 'gpt2' has none"):
         extend_(absolute, 2)
     model = extend_(tiny.build("llama_mha"), 2)
     with pytest.raises(SinkscopeError, match=r"rescaled already \(yarn\)"):

@@ -84,7 +84,7 @@ def test_theta_alone_leaves_an_adapter_of_kilobytes(settings: Any, tmp_path: Pat
     before, after = weights(chosen.model), weights(done.model)
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert float(torch.cat([valve.theta for valve in attached(load(done.model))]).abs().min()) > 0
-    with pytest.raises(SinkscopeError, match="leave out --control"):
+    with pytest.raises(SinkscopeError, match="leave out `control`"):
         finetune(chosen, tmp_path / "other", control=True)
 
 
@@ -183,12 +183,12 @@ def test_without_a_control_the_report_says_so(settings: Any, tmp_path: Path, mon
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"train": "some"}, "--train is one of all, lora, theta"),
-        ({"train": "theta", "vscale": None}, "needs --vscale"),
+        ({"train": "some"}, "`train` is one of all, lora, theta"),
+        ({"train": "theta", "vscale": None}, "needs `vscale`"),
         ({"load_in": "4bit"}, "quantized weights cannot be trained"),
-        ({"load_in": "2bit"}, "--load-in is one of"),
-        ({"precision": "half"}, "--precision is one of"),
-        ({"optimizer": OptimizerConfig(lr=0.0, batch_sequences=1)}, "--lr must be more than 0"),
+        ({"load_in": "2bit"}, "`load_in` is one of"),
+        ({"precision": "half"}, "`precision` is one of"),
+        ({"optimizer": OptimizerConfig(lr=0.0, batch_sequences=1)}, "`lr` must be more than 0"),
         ({"train": "theta", "vscale": VScaleStart("fixed")}, "no theta to train"),
     ],
 )
@@ -199,9 +199,9 @@ def test_impossible_settings_are_refused(changes: dict[str, Any], complaint: str
 
 def test_impossible_starts_are_refused() -> None:
     for start, complaint in (
-        ({"variant": "loud"}, "--vscale-variant"),
-        ({"init": "random"}, "--vscale-init"),
-        ({"init": "identity"}, "needs --vscale-warmup"),
+        ({"variant": "loud"}, "`vscale_variant`"),
+        ({"init": "random"}, "`vscale_init`"),
+        ({"init": "identity"}, "needs `vscale_warmup`"),
         ({"warmup": -1}, "cannot be negative"),
     ):
         with pytest.raises(SinkscopeError, match=complaint):

@@ -131,7 +131,7 @@ def test_branch_gradients_of_a_shared_norm_are_each_branchs_own() -> None:
 
 def test_alibi_is_refused_by_name(tmp_path: Path) -> None:
     config = FalconConfig(vocab_size=64, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, alibi=True)
-    with pytest.raises(SinkscopeError, match="`falcon` with alibi=True is not supported: ALiBi"):
+    with pytest.raises(SinkscopeError, match="'falcon' with alibi=True is not supported: ALiBi"):
         sinkscope.Scope(AutoModelForCausalLM.from_config(config))
     config.save_pretrained(tmp_path)
     with pytest.raises(SinkscopeError, match="alibi"):
@@ -143,9 +143,9 @@ def test_attention_that_cannot_be_followed_is_refused() -> None:
     config = AutoConfig.for_model("falcon", **{**row.changes, "vocab_size": 64, "hidden_size": 16,
                                                "num_hidden_layers": 1, "num_attention_heads": 2})  # fmt: skip
     model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
-    with pytest.raises(SinkscopeError, match="only as `sdpa`, not as `eager`"), sinkscope.Scope(model):
+    with pytest.raises(SinkscopeError, match="only as 'sdpa', not as 'eager'"), sinkscope.Scope(model):
         pass
-    with pytest.raises(SinkscopeError, match="only as `sdpa`"):
+    with pytest.raises(SinkscopeError, match="only as 'sdpa'"):
         attach_(model)
 
 
@@ -153,7 +153,7 @@ def test_attention_that_cannot_be_followed_is_refused() -> None:
 def test_documents_that_would_attend_across_are_refused(name: str) -> None:
     documents = torch.zeros_like(IDS)
     documents[:, 10:] = 1
-    with pytest.raises(SinkscopeError, match="--isolate-documents"):
+    with pytest.raises(SinkscopeError, match="`isolate_documents`"):
         sinkscope.analyze(families.tiny(name), input_ids=IDS, document_ids=documents, isolate_documents=True)
 
 
@@ -213,7 +213,7 @@ def test_later_cases_stand_over_earlier_ones_and_a_refused_one_over_all() -> Non
     assert row.resolved({"a": True}).parallel
     assert not row.resolved({"a": True, "b": 1}).parallel
     assert row.resolved({"a": True}).cases == ()
-    with pytest.raises(SinkscopeError, match="`made_up` with a=True is not supported: because"):
+    with pytest.raises(SinkscopeError, match="'made_up' with a=True is not supported: because"):
         Family("made_up", cases=(Case({"a": True}, refused="because"),)).check({"a": True})
 
 

@@ -124,10 +124,10 @@ def test_the_fastest_driver_that_fits_is_chosen() -> None:
     assert (spilled.driver, spilled.spill, spilled.fits) == ("streamed", True, True)
     nowhere = chosen(SHALLOW, machine(bytes_["streamed"] / GIB / 0.9 * 0.98, disk=0.01))
     assert (nowhere.driver, nowhere.fits) == ("streamed", False)
-    assert "fewer --sequences" in nowhere.reason
+    assert "fewer `sequences`" in nowhere.reason
     tiny_machine = chosen(SHALLOW, machine(0.5))
     assert not tiny_machine.fits
-    assert "fewer --tokens" in tiny_machine.reason
+    assert "fewer `tokens`" in tiny_machine.reason
 
 
 def test_a_gpu_holds_the_computation_and_memory_the_states() -> None:
@@ -279,7 +279,7 @@ def test_the_packaged_models_can_be_planned(capsys: pytest.CaptureFixture[str]) 
     ("config", "arguments", "complaint", "code"),
     [
         ({"model_type": "no_such_type"}, [], "cannot read its config.json", 1),
-        ({"hidden_size": 8}, [], "names no `model_type`", 1),
+        ({"hidden_size": 8}, [], "names no 'model_type'", 1),
         ({"model_type": "llama", "hidden_size": 30, "num_attention_heads": 4}, [], "", 1),
         ({"model_type": "vit"}, [], "makes no causal LM", 1),
         (PUBLISHED["llama-2-7b"][1], ["--dtype", "int3"], "--dtype is one of", 2),

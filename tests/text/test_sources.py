@@ -97,7 +97,7 @@ def test_missing_column_names_those_there(tmp_path: Path) -> None:
     write_lines(tmp_path / "a.jsonl", [{"text": "x"}, {"title": "x", "body": "y"}])
     for name in ("a.parquet", "a.jsonl"):
         message = refusal(tmp_path / name)
-        assert "no `text`" in message
+        assert "no 'text'" in message
         assert "title, body" in message
     assert "line 2" in message
 
@@ -164,8 +164,8 @@ def test_saved_dataset(tmp_path: Path) -> None:
     datasets.DatasetDict({"valid": rows}).save_to_disk(tmp_path / "several")
     assert [document.text for document in open_documents(str(tmp_path / "one"))] == TEXTS
     assert [document.text for document in open_documents(str(tmp_path / "several"), split="valid")] == TEXTS
-    assert "choose a --data-split of valid" in refusal(tmp_path / "several")
-    assert "--data-column of text" in refusal(tmp_path / "one", column="body")
+    assert "choose a `split` of valid" in refusal(tmp_path / "several")
+    assert "`column` of text" in refusal(tmp_path / "one", column="body")
 
 
 @pytest.mark.parametrize("streaming", [False, True])

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError, SinkscopeError
 
 Key = tuple[str, int, int]  # what, layer, micro-batch
 
@@ -81,7 +81,7 @@ class OnDisk:
             self.folder = Path(tempfile.mkdtemp(prefix="sinkscope-", dir=parent)) if name is None else parent / name
             self.folder.mkdir(exist_ok=True)
         except OSError as error:
-            raise SinkscopeError(f"cannot write to {parent}: {error.strerror}", exit_code=2) from error
+            raise RequestError(f"cannot write to {parent}: {error.strerror}") from error
 
     def put(self, key: Key, x: Tensor) -> None:
         """Keeps a tensor, whole or not at all.

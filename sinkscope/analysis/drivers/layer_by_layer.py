@@ -340,7 +340,7 @@ class _Pass:
             scope.hooks.batch = batch
             self._run(layer, number, self._state(layer, number))
             scope.hooks.check_finite()
-        raise SinkscopeError(f"non-finite activations in layer {layer}: try --dtype float32 or bfloat16")
+        raise SinkscopeError(f"non-finite activations in layer {layer}: try `dtype=float32` or bfloat16")
 
     def _run(self, layer: int, number: int, hidden: Tensor) -> Tensor:
         return self.calls[number][layer].of(self.layers[layer], hidden)

@@ -139,7 +139,7 @@ class Hooks:
             layer, site = found
             there = [(name, weight) for name, weight in self.model.named_parameters() if not weight.is_meta]
             bad = [name for name, weight in there if not bool(weight.isfinite().all())]
-            why = f"the weights {', '.join(bad[:3])} are not finite" if bad else "try --dtype float32 or bfloat16"
+            why = f"the weights {', '.join(bad[:3])} are not finite" if bad else "try `dtype=float32` or bfloat16"
             raise SinkscopeError(f"non-finite activations in layer {layer} at site {site}: {why}")
 
     def _need_gradients(self, _module: nn.Module, _args: tuple[Any, ...], output: Tensor) -> None:

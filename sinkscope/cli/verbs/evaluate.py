@@ -4,7 +4,7 @@ import sys
 
 from sinkscope.cli import options
 from sinkscope.cli.output import command_line, default_folder, show
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError
 from sinkscope.evaluation.settings import VARIANTS, EvaluationSettings
 
 _VARIANTS = ",".join(VARIANTS)
@@ -53,7 +53,7 @@ def evaluate(
         documents=documents,
         characters=characters,
         variants=() if variants == "none" else _items(variants),
-        lengths=None if lengths is None else _numbers("--lengths", lengths),
+        lengths=None if lengths is None else _numbers("lengths", lengths),
         depths=depths,
         seeds=seeds,
         new_tokens=new_tokens,
@@ -105,4 +105,4 @@ def _numbers(option: str, text: str) -> tuple[int, ...]:
     try:
         return tuple(dict.fromkeys(int(item) for item in _items(text)))
     except ValueError as error:
-        raise SinkscopeError(f"{option} takes whole numbers by commas, as 512,1024, not {text}", exit_code=2) from error
+        raise RequestError(f"`{option}` takes whole numbers by commas, as 512,1024, not {text}") from error

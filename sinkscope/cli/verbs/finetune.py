@@ -52,15 +52,15 @@ def finetune(
     resume: options.Resume = False,
 ) -> None:
     """Train a finished model on, with V-scale on its values, and compare before and after."""
-    from sinkscope.errors import SinkscopeError
+    from sinkscope.errors import RequestError
     from sinkscope.finetuning.settings import CONTEXT, RATES, Finetuning, LoraSettings, VScaleStart
     from sinkscope.training.recipe import CheckpointConfig, DataConfig, OptimizerConfig, ScheduleConfig
 
     if lora and train == "theta":
-        raise SinkscopeError("--lora and --train theta exclude each other", exit_code=2)
+        raise RequestError("`lora` and `train=theta` exclude each other")
     start = VScaleStart(vscale_variant, vscale_init, vscale_warmup)
     if not vscale and start != VScaleStart():
-        raise SinkscopeError("--vscale-variant, --vscale-init and --vscale-warmup need --vscale", exit_code=2)
+        raise RequestError("`vscale_variant`, `vscale_init` and `vscale_warmup` need `vscale`")
     trained = "lora" if lora else train
     folder = out if out is not None else default_folder(f"{model}-finetuned")
     settings = Finetuning(

@@ -19,12 +19,12 @@ def pretrain(
     resume: options.Resume = False,
 ) -> None:
     """Train a model from scratch by a recipe."""
-    from sinkscope.errors import SinkscopeError
+    from sinkscope.errors import RequestError
     from sinkscope.pretraining.shipped_recipes import find_recipe, parse_overrides
     from sinkscope.training.recipe import load_recipe
 
     if seeds < 1:
-        raise SinkscopeError("--seeds must be at least 1", exit_code=2)
+        raise RequestError("`seeds` must be at least 1")
     overrides = parse_overrides(set_ or [])
     given = (("schedule.steps", steps), ("seed", seed), ("monitor", monitor))
     overrides |= {key: value for key, value in given if value is not None}

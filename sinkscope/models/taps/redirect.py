@@ -116,8 +116,8 @@ def check_fused(model: "PreTrainedModel") -> None:
     implementation = model.config._attn_implementation
     if implementation != FUSED:
         raise SinkscopeError(
-            f"the attention of a `{model.config.model_type}` can be followed only as `{FUSED}`, not as "
-            f"`{implementation}`: load it with attn_implementation={FUSED!r}"
+            f"the attention of a '{model.config.model_type}' can be followed only as '{FUSED}', not as "
+            f"'{implementation}': load it with attn_implementation={FUSED!r}"
         )
 
 

@@ -53,7 +53,7 @@ def check(allow_install: bool, chosen: Path | None) -> None:
     if installed(folder) is not None or allow_install:
         return
     raise SinkscopeError(
-        f"llm-compressor needs an environment of its own, and there is none in {folder}: add --allow-install to have "
+        f"llm-compressor needs an environment of its own, and there is none in {folder}: add `allow_install` to have "
         f"it made, or make it with: {by_hand(folder)}"
     )
 
@@ -73,7 +73,7 @@ def prepare(chosen: Path | None) -> Path:
     if installed(folder) is not None:
         return folder
     if folder.exists() and any(folder.iterdir()):
-        raise SinkscopeError(f"{folder} exists and is no environment with llm-compressor: name another --environment")
+        raise SinkscopeError(f"{folder} exists and is no environment with llm-compressor: name another `environment`")
     sys.stderr.write(f"sinkscope: installing {REQUIREMENT} into its own environment {folder}; this happens once\n")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

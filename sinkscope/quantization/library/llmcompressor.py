@@ -70,7 +70,7 @@ def check_awq(family: Family) -> None:
     alike = ("structure", "attention_norm", "mlp_norm", "down", "norm", "experts")
     fused = {Feature.FUSED_QKV, Feature.FUSED_GATE, Feature.LATENT} & {*family.features}
     if fused or any(getattr(family, name) != getattr(llama, name) for name in alike):
-        raise SinkscopeError(f"awq with V-scale needs blocks built and named as Llama's, and `{family.model_type}` has "
+        raise SinkscopeError(f"awq with V-scale needs blocks built and named as Llama's, and '{family.model_type}' has "
                              "others: use gptq or smoothquant")  # fmt: skip
 
 

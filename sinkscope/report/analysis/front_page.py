@@ -18,7 +18,7 @@ from sinkscope.tables.run_folder import Run
 
 _GAP = 0.014
 _SHARES = (3.6, 2.2, 1.5, 1.4, 4.3)
-_NO_BACKWARD = "Gradients were not measured (--no-backward): the pages on gradients and bounds are left out."
+_NO_BACKWARD = "Gradients were not measured (no backward pass): the pages on gradients and bounds are left out."
 
 
 def draw(run: Run) -> Page:
