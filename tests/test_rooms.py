@@ -13,9 +13,9 @@ import sinkscope
 
 PACKAGE = Path(sinkscope.__file__).parent
 ROOMS = (
-    "version", "errors", "files", "unfinished", "sites", "compat", "launch",
+    "version", "errors", "fields", "inputs", "files", "unfinished", "sites", "compat", "launch",
     "metrics", "text", "models", "vscale", "loading", "passes",
-    "tables", "intervals", "capture", "planning", "report",
+    "tables", "intervals", "capture", "planning", "report", "results",
     "analysis", "monitoring", "evaluation", "quantization", "comparison",
     "training", "pretraining", "finetuning", "tracking",
     "cli", "__main__",

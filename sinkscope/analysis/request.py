@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from sinkscope.analysis.settings import AnalysisRequest
 from sinkscope.capture.scope import versions
-from sinkscope.capture.settings import Settings
 from sinkscope.loading.describe import describe
 from sinkscope.loading.load import Loaded
 from sinkscope.text.packing import windows_sha256
@@ -22,11 +22,9 @@ def request_of(
     input_ids: Tensor,
     document_ids: Tensor | None,
     *,
-    settings: Settings,
-    batch_size: int,
+    request: AnalysisRequest,
     driver: str,
     device: torch.device,
-    device_map: str | None,
     processes: int,
 ) -> dict[str, Any]:
     """The request behind an analysis, JSON-serializable.
@@ -35,11 +33,9 @@ def request_of(
         loaded: the model, with where it came from.
         input_ids: its windows [N, T].
         document_ids: documents [N, T] that are kept apart; None where they attend across.
-        settings: what is measured.
-        batch_size: sequences per forward pass.
+        request: what is measured, and how.
         driver: name of what makes the passes.
         device: where.
-        device_map: how the model is spread over devices, if it is.
         processes: how many share the windows.
     """
     return {
@@ -47,13 +43,13 @@ def request_of(
         "versions": versions(),
         "model": {**describe(loaded.model), **loaded.description},
         "vscale": _valves_sha256(loaded.model),
-        "settings": asdict(settings),
+        "settings": asdict(request.settings),
         "windows": windows_sha256(input_ids),
         "documents": None if document_ids is None else windows_sha256(document_ids),
-        "batch_size": batch_size,
+        "batch_size": request.windows.batch_size,
         "driver": driver,
         "device": str(device),
-        "device_map": device_map,
+        "device_map": request.model.device_map,
         "processes": processes,
     }
 

@@ -1,4 +1,4 @@
-"""The library's front door: `sinkscope.analyze`.
+"""`sinkscope.analyze`: from a model and a text to an analysis.
 
 analysis = sinkscope.analyze("demo")
 analysis.heads                      # a DataFrame, as declared in docs/tables.md
@@ -6,11 +6,11 @@ analysis.figures()["sink_heatmap"]  # a matplotlib Figure
 analysis.save("runs/demo")          # the run folder, with figures and report.pdf
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Unpack
 
-import pandas as pd
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -19,241 +19,264 @@ from sinkscope.analysis.drivers.resident import Resident
 from sinkscope.analysis.journal import KIND, Journal
 from sinkscope.analysis.measure import Driver, measure
 from sinkscope.analysis.request import request_of
+from sinkscope.analysis.settings import AnalysisRequest, DriverChoice, DriverFields
 from sinkscope.capture.settings import Settings
 from sinkscope.errors import RequestError, SinkscopeError
+from sinkscope.inputs import (
+    ModelFields,
+    ModelSource,
+    Output,
+    OutputFields,
+    TextSource,
+    WindowFields,
+    Windows,
+    made_of,
+    refuse_unknown,
+    text_source,
+)
 from sinkscope.launch.group import Processes
 from sinkscope.loading.load import Loaded, load_model
 from sinkscope.planning.automatic import Drive, automatic_drive
-from sinkscope.tables.run_folder import Run, write_run
+from sinkscope.results import Result
+from sinkscope.tables.run_folder import Run
+from sinkscope.text.documents import Document
 from sinkscope.text.packing import Packed
-from sinkscope.text.sources import open_documents
+from sinkscope.text.sources import open_text
 from sinkscope.text.windows import pack_for
 from sinkscope.unfinished import refuse_unfinished, request_before
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+
+class Analysis(Result):
+    """A finished analysis: `run`, `info`, `headline`, its tables as attributes, `figures()` and `save(folder)`."""
+
+
+class AnalysisFields(ModelFields, WindowFields, OutputFields, DriverFields, total=False):
+    """The fields of `ModelSource`, `Windows`, `Output` and `DriverChoice`, as keyword arguments."""
 
 
 @dataclass(frozen=True)
-class Analysis:
-    """A finished analysis.
+class InMemory:
+    """What a user of the library has in memory already, instead of its name.
 
     Attributes:
-        run: its provenance and tables. Tables are attributes too: `analysis.heads` is `analysis.run["heads"]`.
-        journal: what was kept on disk while it was unfinished; gone once the run is saved.
+        model: a loaded model.
+        tokenizer: its tokenizer; not needed with `input_ids`.
+        input_ids: windows [N, T] that are measured instead of a text.
+        document_ids: the document of each of their tokens [N, T].
     """
 
-    run: Run
-    journal: Journal | None = None
-
-    @property
-    def info(self) -> dict[str, Any]:
-        """Provenance, settings and headline numbers, as in run.json."""
-        return self.run.info
-
-    @property
-    def headline(self) -> dict[str, Any]:
-        """The headline numbers."""
-        return dict(self.run.info["headline"])
-
-    @property
-    def tables(self) -> dict[str, pd.DataFrame]:
-        """The tables by name."""
-        return self.run.tables
-
-    def __getattr__(self, name: str) -> pd.DataFrame:
-        """The table `name`."""
-        if name.startswith("__") or name == "run" or name not in self.run.tables:
-            raise AttributeError(f"{type(self).__name__} has no attribute or table {name!r}")
-        return self.run.tables[name]
-
-    def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *self.run.tables]
-
-    def figures(self) -> "dict[str, Figure]":
-        """The report's figures by name, drawn anew."""
-        from sinkscope.report.render import figures
-
-        return figures(self.run)
-
-    def save(self, folder: str | Path, *, force: bool = False) -> Path:
-        """Writes the run folder with its figures and report, whole or not at all.
-
-        Args:
-            folder: its place.
-            force: replace an existing run folder.
-
-        Raises:
-            SinkscopeError: if the place is taken or cannot be written.
-        """
-        from sinkscope.report.render import render
-
-        write_run(self.run, Path(folder), force=force, finish=lambda building: render(self.run, building))
-        if self.journal is not None:
-            self.journal.discard()
-        return Path(folder)
+    model: PreTrainedModel | None = None
+    tokenizer: PreTrainedTokenizerBase | None = None
+    input_ids: Tensor | None = None
+    document_ids: Tensor | None = None
 
 
 def analyze(
-    model: str | Path | PreTrainedModel = "demo",
+    model: str | Path | ModelSource | PreTrainedModel = "demo",
     tokenizer: PreTrainedTokenizerBase | None = None,
     *,
-    data: str = "stdlib",
+    data: str | Path | TextSource = "stdlib",
     data_options: dict[str, Any] | None = None,
     input_ids: Tensor | None = None,
     document_ids: Tensor | None = None,
-    sequences: int = 32,
-    tokens: int | None = None,
-    batch_size: int = 1,
-    bos: str = "auto",
-    isolate_documents: bool = False,
     settings: Settings | None = None,
-    stream: bool | None = None,
-    gradient_checkpointing: bool = False,
-    spill: str | Path | None = None,
-    out: str | Path | None = None,
-    resume: bool = False,
-    force: bool = False,
     processes: Processes | None = None,
     progress: bool = False,
-    **loading: Any,
+    **fields: Unpack[AnalysisFields],
 ) -> Analysis:
     """Measures attention sinks, gradient sinks and massive activations of a causal LM.
 
     Args:
-        model: `demo`, a local folder or a hub id; or a loaded model.
+        model: `demo`, a local folder or a hub id, or a `ModelSource`; or a loaded model.
         tokenizer: the tokenizer of a loaded model; not needed with `input_ids`.
-        data: `stdlib`, a .txt, .jsonl or .parquet file, a folder of them, or the name of a `datasets` data set.
-        data_options: options of `sinkscope.text.sources.open_documents` (config, split, streaming, column).
+        data: `stdlib`, a .txt, .jsonl or .parquet file, a folder of them, or the name of a `datasets` data set; or a
+            `TextSource`.
+        data_options: the other fields of `TextSource` (config, split, streaming, column).
         input_ids: measure these windows [N, T] instead of `data`.
         document_ids: the document of each token [N, T], used where `isolate_documents` is on.
-        sequences: N.
-        tokens: T; by default the model's context, at most 2048.
-        batch_size: sequences per forward pass; the numbers do not depend on it.
-        bos: `always` or `never` force or forbid a <bos> at the start of each window; `auto` follows the tokenizer.
-        isolate_documents: keep packed documents from attending to each other.
         settings: what to measure.
-        stream: hold one layer's weights in memory at a time; by default where a named model would not fit otherwise.
-        gradient_checkpointing: hold one layer's activations at a time and compute them again on the way back, for
-            long sequences; part of `stream`.
-        spill: a folder for the states between layers, which either of the two otherwise keeps in memory.
-        out: where the run is going to be saved: the state of the analysis is kept beside it, for `resume`.
-        resume: go on with an interrupted analysis of the same request, if there is one at `out`.
-        force: throw it away.
         processes: share the sequences, and all return the analysis (`sinkscope.launch.group.together`).
         progress: show progress on stderr.
-        **loading: options of `sinkscope.loading.load.load_model` (revision, dtype, device, ...).
+        **fields: those of `ModelSource` (revision, dtype, device, ...), `Windows` (sequences, tokens, bos, ...),
+            `DriverChoice` (stream, gradient_checkpointing, spill) and `Output` (out, resume, force: where the run is
+            going to be saved, so that the state of an unfinished analysis is kept beside it).
 
     Raises:
         SinkscopeError: for bad input, in one line.
     """
-    settings = settings or Settings()
+    refuse_unknown(fields, ModelSource, Windows, Output, DriverChoice)
+    loaded = model if isinstance(model, PreTrainedModel) else None
+    given = [name for name in ModelFields.__annotations__ if name in fields]
+    if given and (loaded is not None or isinstance(model, ModelSource)):
+        taker = "a loaded model" if loaded is not None else "a ModelSource"
+        raise RequestError(f"{taker} takes no loading options: {', '.join(given)}")
+    source = model if isinstance(model, ModelSource) else made_of(ModelSource, fields, name=str(model))
+    request = AnalysisRequest(
+        model=ModelSource() if loaded is not None else source,
+        text=text_source(data, data_options),
+        windows=made_of(Windows, fields),
+        settings=settings or Settings(),
+        driver=made_of(DriverChoice, fields),
+        output=made_of(Output, fields),
+    )
+    memory = InMemory(loaded, tokenizer, input_ids, document_ids)
+    return run_analysis(request, memory, processes=processes, progress=progress)
+
+
+def run_analysis(
+    request: AnalysisRequest,
+    memory: InMemory | None = None,
+    *,
+    processes: Processes | None = None,
+    progress: bool = False,
+) -> Analysis:
+    """Makes the analysis that a request asks for.
+
+    Args:
+        request: the analysis.
+        memory: what is in memory already and takes the place of the names in the request.
+        processes: share the sequences, and all return the analysis.
+        progress: show progress on stderr.
+
+    Raises:
+        SinkscopeError: for bad input, in one line.
+    """
+    memory = memory or InMemory()
     # Opening looks at what can be seen without reading, so that a mistyped source fails before a large model loads.
-    documents = open_documents(data, **(data_options or {})) if input_ids is None else iter(())
-    if out is not None and not force:
-        refuse_unfinished(Path(out), KIND, resume=resume)
-    if processes is not None and loading.get("device_map") is not None:
+    documents = open_text(request.text) if memory.input_ids is None else iter(())
+    output = request.output
+    if output.out is not None and not output.force:
+        refuse_unfinished(output.out, KIND, resume=output.resume)
+    if processes is not None and request.model.device_map is not None:
         raise RequestError("`device_map` spreads one model over all GPUs: it goes with one process")
-    if processes is not None and not isinstance(model, PreTrainedModel):
-        loading["device"] = processes.device(loading.get("device", "auto"))
-    if stream is None and not isinstance(model, PreTrainedModel) and loading.get("device_map") is None:
-        drive = _interrupted(out) if resume else None
-        if drive is None:
-            sizes = (sequences, tokens) if input_ids is None else input_ids.shape
-            drive = _choose(model, sizes, batch_size, settings, gradient_checkpointing, spill, processes, loading)
-        stream, gradient_checkpointing = drive.stream, drive.layerwise
-    if spill is not None and not (stream or gradient_checkpointing):
+    choice = _driver_choice(request, memory, processes)
+    if choice.spill is not None and not (choice.stream or choice.gradient_checkpointing):
         raise RequestError("`spill` goes with `stream` or `gradient_checkpointing`")
-    loaded = None
-    if not isinstance(model, PreTrainedModel):
-        loaded = load_model(str(model), stream=bool(stream), **loading)
-        model, tokenizer = loaded.model, tokenizer or loaded.tokenizer
-    elif loading:
-        raise RequestError(f"a loaded model takes no loading options: {', '.join(loading)}")
-    elif stream:
-        raise RequestError("a loaded model is in memory already: name its folder to stream it")
-    packed = None
-    if input_ids is None:
-        packed = pack_for(model, tokenizer, documents, sequences, tokens, bos)
-        input_ids, document_ids = packed.input_ids, packed.document_ids
-    if isolate_documents and document_ids is None:
-        raise RequestError("isolate_documents needs document_ids beside input_ids")
-    documents_apart = document_ids if isolate_documents else None
+    loaded = None if memory.model is not None else _load(request.model, choice, processes)
+    model = loaded.model if loaded is not None else memory.model
+    assert model is not None  # noqa: S101  (one of the two is there)
+    tokenizer = memory.tokenizer or (loaded.tokenizer if loaded is not None else None)
+    input_ids, document_ids, packed = _windows(request, memory, model, tokenizer, documents)
     driver: Driver = Resident(model, progress=progress)
-    if stream or gradient_checkpointing:
-        folder = None if spill is None else Path(spill)
-        driver = Layerwise(model, loaded.weights if loaded else None, spill=folder, progress=progress)
+    if choice.stream or choice.gradient_checkpointing:
+        driver = Layerwise(model, loaded.weights if loaded else None, spill=choice.spill, progress=progress)
     journal = None
-    if out is not None:
+    if output.out is not None:
         if loaded is None:
             raise SinkscopeError("a loaded model cannot be told from another: name its folder to keep a state at `out`")
-        request = request_of(
+        state = request_of(
             loaded,
             input_ids,
-            documents_apart,
-            settings=settings,
-            batch_size=batch_size,
+            document_ids,
+            request=request,
             driver=driver.name,
             device=driver.device,
-            device_map=loading.get("device_map"),
             processes=1 if processes is None else processes.count,
         )
-        journal = Journal(Path(out), request, resume=resume, force=force, part=processes.rank if processes else 0)
+        rank = processes.rank if processes is not None else 0
+        journal = Journal(output.out, state, resume=output.resume, force=output.force, part=rank)
         if processes is not None:
             processes.exchange(None)  # nobody saves before all have looked for what was there
     run = measure(
         model,
         input_ids,
-        settings=settings,
-        batch_size=batch_size,
-        document_ids=documents_apart,
+        settings=request.settings,
+        batch_size=request.windows.batch_size,
+        document_ids=document_ids,
         tokenizer=tokenizer,
         driver=driver,
         journal=journal,
         processes=processes,
         progress=progress,
     )
-    return Analysis(_described(run, loaded, packed, data), journal)
+    return Analysis(_described(run, loaded, packed, request.text), None if journal is None else journal.discard)
 
 
-def _choose(
-    name: Any,
-    sizes: Any,
-    batch_size: int,
-    settings: Settings,
-    layerwise: bool,
-    spill: str | Path | None,
-    processes: Processes | None,
-    loading: dict[str, Any],
-) -> Drive:
-    """How to make the passes; several processes take what the first one chooses."""
+def _driver_choice(request: AnalysisRequest, memory: InMemory, processes: Processes | None) -> DriverChoice:
+    """How to make the passes: as asked, as before where an analysis is resumed, or as the machine allows."""
+    choice = request.driver
+    if memory.model is not None:
+        if choice.stream:
+            raise RequestError("a loaded model is in memory already: name its folder to stream it")
+        return choice
+    if choice.stream is not None or request.model.device_map is not None:
+        return choice
+    drive = _interrupted(request.output) if request.output.resume else None
+    if drive is None:
+        sizes = (request.windows.sequences, request.windows.tokens)
+        if memory.input_ids is not None:
+            sizes = (memory.input_ids.shape[0], memory.input_ids.shape[1])
+        drive = _automatic(request, sizes, processes)
+    return DriverChoice(drive.stream, drive.layerwise, choice.spill)
+
+
+def _automatic(request: AnalysisRequest, sizes: tuple[int, int | None], processes: Processes | None) -> Drive:
+    """The driver for this machine; several processes take what the first one chooses."""
+    source = request.model
 
     def choose() -> Drive:
         return automatic_drive(
-            str(name),
+            source.name,
             sequences=sizes[0],
             tokens=sizes[1],
-            batch_size=batch_size,
-            settings=settings,
-            layerwise=layerwise,
-            spill=None if spill is None else Path(spill),
-            **{key: loading[key] for key in ("revision", "dtype", "device", "quantize") if key in loading},
+            batch_size=request.windows.batch_size,
+            settings=request.settings,
+            layerwise=request.driver.gradient_checkpointing,
+            spill=request.driver.spill,
+            revision=source.revision,
+            dtype=source.dtype,
+            device=source.device if processes is None else processes.device(source.device),
+            quantize=source.quantize,
         )
 
     return choose() if processes is None else processes.of_main(choose)
 
 
-def _interrupted(out: str | Path | None) -> Drive | None:
+def _interrupted(output: Output) -> Drive | None:
     """How an unfinished analysis made its passes, whatever the machine has free today; None where there is none."""
-    name = None if out is None else request_before(Path(out), KIND).get("driver")
+    name = None if output.out is None else request_before(output.out, KIND).get("driver")
     return None if name is None else Drive(stream=name == STREAMED, layerwise=name != Resident.name)
 
 
-def _described(run: Run, loaded: Loaded | None, packed: Packed | None, data: str) -> Run:
+def _load(source: ModelSource, choice: DriverChoice, processes: Processes | None) -> Loaded:
+    return load_model(
+        source.name,
+        stream=bool(choice.stream),
+        revision=source.revision,
+        dtype=source.dtype,
+        device=source.device if processes is None else processes.device(source.device),
+        device_map=source.device_map,
+        quantize=source.quantize,
+        trust_remote_code=source.trust_remote_code,
+    )
+
+
+def _windows(
+    request: AnalysisRequest,
+    memory: InMemory,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | None,
+    documents: Iterator[Document],
+) -> tuple[Tensor, Tensor | None, Packed | None]:
+    """Token ids [N, T], the documents [N, T] that are kept apart, and how a text was packed."""
+    packed = None
+    input_ids, document_ids = memory.input_ids, memory.document_ids
+    if input_ids is None:
+        windows = request.windows
+        packed = pack_for(model, tokenizer, documents, windows.sequences, windows.tokens, windows.bos)
+        input_ids, document_ids = packed.input_ids, packed.document_ids
+    if not request.windows.isolate_documents:
+        return input_ids, None, packed
+    if document_ids is None:
+        raise RequestError("`isolate_documents` needs document_ids beside input_ids")
+    return input_ids, document_ids, packed
+
+
+def _described(run: Run, loaded: Loaded | None, packed: Packed | None, text: TextSource) -> Run:
     """The run with what only loading and packing know."""
     info = dict(run.info)
     if loaded is not None:
         info["model"] = {**info["model"], **loaded.description}
     if packed is not None:
-        info["data"] = {**info["data"], "source": data, "sha256": packed.sha256, "bos": packed.bos}
+        info["data"] = {**info["data"], **text.provenance(), "sha256": packed.sha256, "bos": packed.bos}
     return Run(info, run.tables)

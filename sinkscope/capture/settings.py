@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from sinkscope.errors import RequestError
+from sinkscope.fields import Section, described
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,14 @@ class Settings:
         backward: whether gradients are measured.
     """
 
-    sink_epsilon: float = 0.3
-    sink_window: int = 64
-    early: int = 31
-    positions: int = 128
-    columns: str = "early"
-    backward: bool = True
+    sink_epsilon: float = described(0.3, "A head is a sink where alpha exceeds this.", Section.MEASUREMENT)
+    sink_window: int = described(64, "Queries that alpha averages over, itself included.", Section.MEASUREMENT)
+    early: int = described(31, "Last position of the early window of the gradient-sink ratio.", Section.MEASUREMENT)
+    positions: int = described(128, "Early positions that get rows in the tables.", Section.MEASUREMENT)
+    columns: str = described(
+        "early", "Attention columns that get mass and bounds.", Section.MEASUREMENT, values="early|all"
+    )
+    backward: bool = described(True, "Measure no gradients.", Section.MEASUREMENT, only_off=True, before="sink_epsilon")
 
     def __post_init__(self) -> None:
         checks = {

@@ -14,6 +14,7 @@ import typer
 import typer.core
 
 from sinkscope.cli.flags import with_flags
+from sinkscope.cli.signature import command
 from sinkscope.cli.verbs import SHARED, VERBS
 from sinkscope.errors import SinkscopeError
 from sinkscope.launch.environment import is_main_process, process_count
@@ -150,4 +151,4 @@ def _root(
 
 
 for _verb in VERBS:
-    app.command(cls=_Verb)(_verb)
+    app.command(cls=_Verb)(command(_verb))

@@ -2,18 +2,71 @@
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from sinkscope.inputs import Output
+from sinkscope.launch.environment import is_main_process
+
 if TYPE_CHECKING:
+    from sinkscope.results import Result
     from sinkscope.tables.run_folder import Run
 
 
 def command_line() -> str:
     """The command that was typed, for provenance."""
     return shlex.join(["sinkscope", *sys.argv[1:]])
+
+
+def progress() -> bool:
+    """Whether progress is shown: on a terminal, by one process."""
+    return sys.stderr.isatty() and is_main_process()
+
+
+def default_folder(name: str, suffix: str = "") -> Path:
+    """`runs/<name>`: a folder's own name, or a Hub id with its owner.
+
+    Args:
+        name: of the model.
+        suffix: put behind it, as `-evaluation`.
+    """
+    path = Path(name).expanduser()
+    folder = Path("runs") / (path.resolve().name if path.is_dir() else "--".join(path.parts[-2:]))
+    return folder.with_name(folder.name + suffix)
+
+
+def place_for(output: Output, usual: Path) -> tuple[Path, Output]:
+    """The place of a run, refused now if it could not be written in the end.
+
+    Args:
+        output: what was asked for.
+        usual: the folder where none was.
+
+    Returns:
+        The folder, and the output with it.
+    """
+    from sinkscope.tables.run_folder import check_target
+
+    folder = output.out if output.out is not None else usual
+    check_target(folder, force=output.force)
+    return folder, replace(output, out=folder)
+
+
+def finish(result: "Result", folder: Path, *, force: bool, json: bool = False) -> None:
+    """Writes a result into its run folder and shows it.
+
+    Args:
+        result: what a verb made.
+        folder: its place.
+        force: replace an older run there.
+        json: print its run.json instead of its summary.
+    """
+    result.info["command"] = command_line()
+    result.save(folder, force=force)
+    show(result.run, folder, json=json)
 
 
 def show(run: "Run", folder: Path, *, json: bool = False) -> None:
@@ -39,9 +92,3 @@ def show(run: "Run", folder: Path, *, json: bool = False) -> None:
     else:
         typer.echo(str(summary))
     typer.echo(f"tables, figures and report.pdf: {folder}")
-
-
-def default_folder(model: str) -> Path:
-    """`runs/<model>`: a folder's own name, or a Hub id with its owner."""
-    path = Path(model).expanduser()
-    return Path("runs") / (path.resolve().name if path.is_dir() else "--".join(path.parts[-2:]))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sinkscope.compat.hub import looks_like_a_path
 from sinkscope.errors import RequestError, SinkscopeError
+from sinkscope.inputs import TextSource
 from sinkscope.text.documents import Document
 from sinkscope.text.files import READERS, find_files, read_files
 from sinkscope.text.stdlib import stdlib_documents
@@ -18,6 +19,11 @@ STDLIB = "stdlib"
 
 # What `Dataset.save_to_disk` and `DatasetDict.save_to_disk` leave in a folder.
 _SAVED_DATASET = ("state.json", "dataset_dict.json")
+
+
+def open_text(text: TextSource) -> Iterator[Document]:
+    """Opens a text: `open_documents` with its fields."""
+    return open_documents(text.data, config=text.config, split=text.split, streaming=text.streaming, column=text.column)
 
 
 def open_documents(

@@ -69,7 +69,7 @@ def child(out, mode, at, resume):
     options = {"data": sys.argv[2], "sequences": 7, "tokens": 24, "settings": settings}
     analysis = api.analyze(sys.argv[1], **options, out=out, resume=resume)
     write_run(analysis.run, Path(out))
-    analysis.journal.discard()
+    analysis.saved()
 
 for attempt in sys.argv[3:]:
     out, mode, at, resume = attempt.split(",")

@@ -41,7 +41,7 @@ def child(out, at, resume, backward, spill):
         settings=Settings(sink_epsilon=0.04, sink_window=8, early=7, positions=16, backward=backward),
     )
     write_run(analysis.run, Path(out))
-    analysis.journal.discard()
+    analysis.saved()
     print("steps", steps, flush=True)
 
 for attempt in sys.argv[2:]:

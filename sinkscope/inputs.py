@@ -1,0 +1,216 @@
+"""What a user names: a model, a text, the windows that are cut from it, and a place for what comes out.
+
+The command line, the library, recipes, run.json and resumed work share these objects. They load nothing and look at
+nothing on disk; whether a model or a text exists is found out by `loading` and `text`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Self, TypedDict, TypeVar, get_args, get_type_hints
+
+from sinkscope.errors import RequestError
+from sinkscope.fields import Section, described
+
+T = TypeVar("T")
+BOS = ("auto", "always", "never")
+
+
+class _Json:
+    """To JSON and back, for dataclasses whose values are plain."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Every field, JSON-serializable."""
+        return asdict(self)  # type: ignore[call-overload, no-any-return]
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The object that `as_json` made, or one with defaults for what is missing; other keys are passed over."""
+        names = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+        return cls(**{name: values[name] for name in names if name in values})
+
+
+@dataclass(frozen=True)
+class ModelSource(_Json):
+    """A model by name, and how it is loaded.
+
+    Attributes:
+        name: `demo` or `demo-vscale`, a local folder (`./demo` is one too), or an id of the Hugging Face Hub.
+        revision: branch, tag or commit of a Hub model.
+        dtype: `auto` keeps the checkpoint's; else `float32`, `bfloat16` or `float16`.
+        device: `auto` is the first GPU, else the CPU; or a torch device.
+        device_map: spreads the model over several devices, instead of `device`.
+        quantize: `nf4` or `int8` quantizes the weights with bitsandbytes while they are loaded.
+        trust_remote_code: lets Python code that comes with the model run.
+    """
+
+    name: str = described(
+        "demo",
+        "demo, demo-vscale, a local folder (./demo is one too), or a Hugging Face model id.",
+        Section.MODEL,
+        option="model",
+        positional=True,
+    )
+    revision: str | None = described(None, "Branch, tag or commit of a Hub model.", Section.MODEL)
+    dtype: str = described(
+        "auto",
+        "Dtype to load in; auto keeps the checkpoint's.",
+        Section.MODEL,
+        values="auto|float32|bfloat16|float16",
+    )
+    device: str = described("auto", "auto, cpu, cuda, cuda:1, ...", Section.MODEL)
+    device_map: str | None = described(
+        None, "Spread the model over devices.", Section.MODEL, values="auto|balanced|balanced_low_0|sequential"
+    )
+    quantize: str | None = described(None, "Quantize the weights with bitsandbytes.", Section.MODEL, values="nf4|int8")
+    trust_remote_code: bool = described(False, "Let Python code that comes with the model run.", Section.MODEL)
+
+
+@dataclass(frozen=True)
+class TextSource(_Json):
+    """A text by name, and how it is read.
+
+    Attributes:
+        data: `stdlib` (what every Python installation holds), a .txt, .jsonl or .parquet file, a folder of them, or the
+            name of a data set of the `datasets` library.
+        config: configuration of a data set.
+        split: split of a data set.
+        streaming: read a data set while it downloads.
+        column: field that holds a row's text.
+    """
+
+    data: str = described(
+        "stdlib", "stdlib, a .txt, .jsonl or .parquet file, a folder of them, or a datasets name.", Section.DATA
+    )
+    config: str | None = described(None, "Configuration of a dataset.", Section.DATA, option="data_config")
+    split: str = described("train", "Split of a dataset.", Section.DATA, option="data_split")
+    streaming: bool = described(False, "Read a dataset while it downloads.", Section.DATA, option="data_streaming")
+    column: str = described("text", "Field that holds a row's text.", Section.DATA, option="data_column")
+
+    def provenance(self) -> dict[str, Any]:
+        """What run.json says of the text: its `source`, and how it was read where that is no default."""
+        plain = TextSource()
+        options = {name: value for name, value in self.as_json().items() if value != getattr(plain, name)}
+        options.pop("data", None)
+        return {"source": self.data, **options}
+
+
+@dataclass(frozen=True)
+class Windows(_Json):
+    """The windows of tokens that are cut from a text, and how many are read at once.
+
+    Attributes:
+        bos: `always` or `never` force or forbid a <bos> at the start of each window; `auto` follows the tokenizer.
+        sequences: N, how many windows.
+        tokens: T, their length; None is the model's context, at most 2048.
+        batch_size: windows per forward pass; the numbers do not depend on it.
+        isolate_documents: keep documents that share a window from attending to each other.
+    """
+
+    bos: str = described(
+        "auto",
+        "<bos> at the start of each sequence; auto: as the tokenizer does.",
+        Section.DATA,
+        values="auto|always|never",
+    )
+    sequences: int = described(32, "Number of sequences.", Section.DATA)
+    tokens: int | None = described(
+        None, "Tokens per sequence; by default the model's context, at most 2048.", Section.DATA
+    )
+    batch_size: int = described(1, "Sequences per forward pass; the numbers do not depend on it.", Section.DATA)
+    isolate_documents: bool = described(False, "Keep packed documents from attending to each other.", Section.DATA)
+
+    def __post_init__(self) -> None:
+        if self.bos not in BOS:
+            raise RequestError(f"`bos` is {', '.join(BOS[:-1])} or {BOS[-1]}, not {self.bos}")
+        if self.sequences < 1:
+            raise RequestError("there is no sequence to measure: `sequences` must be at least 1")
+        if self.batch_size < 1:
+            raise RequestError("`batch_size` must be at least 1")
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where a run goes, and what happens to what is there.
+
+    Attributes:
+        out: the run folder; None leaves the choice to the verb.
+        force: replace an older run there.
+        resume: go on with an interrupted one.
+    """
+
+    out: Path | None = described(None, "Folder for the run; by default runs/<model>.", Section.OUTPUT)
+    force: bool = described(False, "Replace an existing run folder.", Section.OUTPUT)
+    resume: bool = described(False, "Go on with an interrupted run.", Section.OUTPUT)
+
+
+class ModelFields(TypedDict, total=False):
+    """The fields of `ModelSource` but its name, as keyword arguments."""
+
+    revision: str | None
+    dtype: str
+    device: str
+    device_map: str | None
+    quantize: str | None
+    trust_remote_code: bool
+
+
+class WindowFields(TypedDict, total=False):
+    """The fields of `Windows`, as keyword arguments."""
+
+    bos: str
+    sequences: int
+    tokens: int | None
+    batch_size: int
+    isolate_documents: bool
+
+
+class OutputFields(TypedDict, total=False):
+    """The fields of `Output`, as keyword arguments."""
+
+    out: str | Path | None
+    force: bool
+    resume: bool
+
+
+def text_source(data: str | Path | TextSource, options: Mapping[str, Any] | None = None) -> TextSource:
+    """A text as a user of the library names it.
+
+    Args:
+        data: an object, or what its field `data` would hold.
+        options: the object's other fields, where `data` is not one.
+    """
+    if isinstance(data, TextSource):
+        if options:
+            raise RequestError("options of a text stand in its TextSource: leave them out beside one")
+        return data
+    unknown = set(options or ()) - {field.name for field in fields(TextSource)}
+    if unknown:
+        raise RequestError(f"a text has no option {min(unknown)}")
+    return TextSource(str(data), **(options or {}))
+
+
+def made_of(request: type[T], values: Mapping[str, Any], **more: Any) -> T:
+    """An object from those of the values that are its fields; a path given as text becomes a path.
+
+    Args:
+        request: a dataclass.
+        values: keyword arguments, of this class and of others.
+        **more: fields that stand over the values.
+    """
+    hints = get_type_hints(request)
+    mine = {name: value for name, value in values.items() if name in hints} | more
+    paths = {name for name in mine if Path in get_args(hints[name]) and isinstance(mine[name], str)}
+    return request(**{name: Path(value).expanduser() if name in paths else value for name, value in mine.items()})
+
+
+def refuse_unknown(values: Mapping[str, Any], *requests: type[Any]) -> None:
+    """Refuses keyword arguments that are fields of none of the classes, as Python does for a plain signature.
+
+    Raises:
+        TypeError: naming one.
+    """
+    known = {field.name for request in requests for field in fields(request)}
+    unknown = sorted(values.keys() - known)
+    if unknown:
+        raise TypeError(f"unexpected keyword argument {unknown[0]!r}; there are: {', '.join(sorted(known))}")
