@@ -2,7 +2,8 @@
 
 A request is a frozen dataclass. Each of its fields is declared once, with its default, the sentence that explains it
 and the section that it belongs to; the command line makes its options from that, so that an option for every verb is
-one field. Nothing here knows how an option is spelled or parsed.
+one field. Nothing here knows how an option is spelled or parsed; a sentence that mentions another field has it in
+backticks, as errors do.
 """
 
 import dataclasses

@@ -35,7 +35,8 @@ from sinkscope.inputs import (
     text_source,
 )
 from sinkscope.launch.group import Processes
-from sinkscope.loading.load import Loaded, load_model
+from sinkscope.loading.load import Loaded, load_named
+from sinkscope.loading.named import model_source
 from sinkscope.planning.automatic import Drive, automatic_drive
 from sinkscope.results import Result
 from sinkscope.tables.run_folder import Run
@@ -105,14 +106,9 @@ def analyze(
         SinkscopeError: for bad input, in one line.
     """
     refuse_unknown(fields, ModelSource, Windows, Output, DriverChoice)
-    loaded = model if isinstance(model, PreTrainedModel) else None
-    given = [name for name in ModelFields.__annotations__ if name in fields]
-    if given and (loaded is not None or isinstance(model, ModelSource)):
-        taker = "a loaded model" if loaded is not None else "a ModelSource"
-        raise RequestError(f"{taker} takes no loading options: {', '.join(given)}")
-    source = model if isinstance(model, ModelSource) else made_of(ModelSource, fields, name=str(model))
+    source, loaded = model_source(model, fields)
     request = AnalysisRequest(
-        model=ModelSource() if loaded is not None else source,
+        model=source,
         text=text_source(data, data_options),
         windows=made_of(Windows, fields),
         settings=settings or Settings(),
@@ -152,7 +148,11 @@ def run_analysis(
     choice = _driver_choice(request, memory, processes)
     if choice.spill is not None and not (choice.stream or choice.gradient_checkpointing):
         raise RequestError("`spill` goes with `stream` or `gradient_checkpointing`")
-    loaded = None if memory.model is not None else _load(request.model, choice, processes)
+    loaded = (
+        None
+        if memory.model is not None
+        else load_named(request.model, stream=bool(choice.stream), device=_device(request.model, processes))
+    )
     model = loaded.model if loaded is not None else memory.model
     assert model is not None  # noqa: S101  (one of the two is there)
     tokenizer = memory.tokenizer or (loaded.tokenizer if loaded is not None else None)
@@ -225,7 +225,7 @@ def _automatic(request: AnalysisRequest, sizes: tuple[int, int | None], processe
             spill=request.driver.spill,
             revision=source.revision,
             dtype=source.dtype,
-            device=source.device if processes is None else processes.device(source.device),
+            device=_device(source, processes),
             quantize=source.quantize,
         )
 
@@ -238,17 +238,8 @@ def _interrupted(output: Output) -> Drive | None:
     return None if name is None else Drive(stream=name == STREAMED, layerwise=name != Resident.name)
 
 
-def _load(source: ModelSource, choice: DriverChoice, processes: Processes | None) -> Loaded:
-    return load_model(
-        source.name,
-        stream=bool(choice.stream),
-        revision=source.revision,
-        dtype=source.dtype,
-        device=source.device if processes is None else processes.device(source.device),
-        device_map=source.device_map,
-        quantize=source.quantize,
-        trust_remote_code=source.trust_remote_code,
-    )
+def _device(source: ModelSource, processes: Processes | None) -> str:
+    return source.device if processes is None else processes.device(source.device)
 
 
 def _windows(

@@ -6,17 +6,16 @@ first run that is known, be it a folder or a model analyzed before them, so that
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from sinkscope.analysis.settings import AnalysisRequest
 from sinkscope.capture.settings import Settings
-from sinkscope.cli.output import command_line
+from sinkscope.comparison.settings import ComparisonRequest
 from sinkscope.compat.hub import looks_like_a_path
 from sinkscope.errors import RequestError, SinkscopeError
-
-if TYPE_CHECKING:
-    from sinkscope.tables.run_folder import Run
+from sinkscope.inputs import Windows
+from sinkscope.tables.run_folder import Run, read_run
 
 _RUN, _MODEL = "run.json", "config.json"
 _PACKAGED = Path(__file__).parents[1] / "packaged"
@@ -104,67 +103,51 @@ def _check(member: Member) -> None:
         raise SinkscopeError(f"there is no folder {member.source}")
 
 
-def gather(
-    chosen: Sequence[Member],
-    *,
-    data: str | None,
-    data_options: dict[str, Any],
-    sequences: int | None,
-    tokens: int | None,
-    batch_size: int,
-    progress: bool,
-    **loading: Any,
-) -> "list[Run]":
+def gather(chosen: Sequence[Member], request: ComparisonRequest, *, progress: bool = False) -> list[Run]:
     """Reads run folders and analyzes models.
 
     Args:
         chosen: of `members`.
-        data: text for models; None takes that of the first known run, else `stdlib`.
-        data_options: as of `sinkscope.analyze`.
-        sequences: N for models; None as in the first known run, else 32.
-        tokens: T for models; None as in the first known run, else the model's context.
-        batch_size: sequences per forward pass.
+        request: how models are loaded, and what they read.
         progress: show progress on stderr.
-        **loading: options of `sinkscope.loading.load.load_model`.
 
     Raises:
         SinkscopeError: for what cannot be read, loaded or measured.
     """
-    from sinkscope.tables.run_folder import read_run
-
     runs = {member: read_run(Path(member.source).expanduser()) for member in chosen if member.is_run}
     like = next((run for run in runs.values() if run.info.get("kind") == "analysis"), None)
     for member in chosen:
         if member in runs:
             continue
-        from sinkscope.analysis import run as api
+        from sinkscope.analysis.run import run_analysis  # loads torch, which comparing run folders does not need
 
-        analysis = api.analyze(
-            member.source,
-            data_options=data_options,
-            batch_size=batch_size,
-            progress=progress,
-            **_conditions(like, data=data, sequences=sequences, tokens=tokens),
-            **loading,
-        )
-        analysis.info["command"] = command_line()
+        analysis = run_analysis(_analysis(member.source, like, request), progress=progress)
+        if request.command is not None:
+            analysis.info["command"] = request.command
         runs[member] = analysis.run
         like = like or analysis.run
     return [runs[member] for member in chosen]
 
 
-def _conditions(like: "Run | None", **given: Any) -> dict[str, Any]:
-    """The conditions of an analysis: those of a known run, but for what was asked for."""
-    found: dict[str, Any] = {"data": "stdlib", "sequences": 32, "tokens": None}
+def _analysis(model: str, like: Run | None, request: ComparisonRequest) -> AnalysisRequest:
+    """The analysis of a model: under the conditions of a known run, but for what was asked for."""
+    settings = Settings()
+    data, sequences, tokens, bos, isolated = "stdlib", Windows.sequences, None, Windows.bos, False
     if like is not None:
-        data = like.info["data"]
-        settings = {key: like.info["settings"][key] for key in Settings.__dataclass_fields__}
-        found = {
-            "data": data["source"],
-            "sequences": data["sequences"],
-            "tokens": data["tokens"],
-            "bos": _BOS[data.get("bos")],
-            "isolate_documents": data.get("isolated_documents", False),
-            "settings": Settings(**settings),
-        }
-    return {**found, **{key: value for key, value in given.items() if value is not None}}
+        known = like.info["data"]
+        data, sequences, tokens = known["source"], known["sequences"], known["tokens"]
+        bos, isolated = _BOS[known.get("bos")], known.get("isolated_documents", False)
+        settings = Settings(**{key: like.info["settings"][key] for key in Settings.__dataclass_fields__})
+    asked = request.like
+    return AnalysisRequest(
+        model=replace(request.model, name=model),
+        text=replace(request.text, data=data if asked.data is None else asked.data),
+        windows=Windows(
+            bos=bos,
+            sequences=sequences if asked.sequences is None else asked.sequences,
+            tokens=tokens if asked.tokens is None else asked.tokens,
+            batch_size=asked.batch_size,
+            isolate_documents=isolated,
+        ),
+        settings=settings,
+    )

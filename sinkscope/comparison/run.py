@@ -7,27 +7,33 @@ get bootstrap intervals over sequences, names with several runs intervals over s
 import datetime
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
-from typing import Any
+from pathlib import Path
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
 
 from sinkscope.comparison.conditions import (
+    QUANTIZATION,
     check_quantized,
     check_runs,
     mismatches,
     quantized_mismatches,
     same_windows,
 )
+from sinkscope.comparison.members import gather, members
 from sinkscope.comparison.metrics import LOSS_MARGIN, METRICS, Metric
+from sinkscope.comparison.settings import ComparisonRequest, ComparisonSettings, LikeFirst
 from sinkscope.comparison.stacked import stacked, stacked_quantization
 from sinkscope.errors import RequestError
+from sinkscope.inputs import ModelFields, ModelSource, TextSource, made_of, refuse_unknown, text_source
 from sinkscope.intervals import limits as intervals
 from sinkscope.intervals.draws import Array
 from sinkscope.intervals.sample import Resampled, Sample
 from sinkscope.intervals.verdicts import MARGIN, NOT_JUDGED, NOT_MEASURED, REFERENCE, verdict
+from sinkscope.results import Result
 from sinkscope.tables.applicability import sentences
 from sinkscope.tables.rows import Rows
 from sinkscope.tables.run_folder import Run
@@ -90,10 +96,7 @@ def compare_runs(
         SinkscopeError: for fewer than two names, runs that cannot be compared, and, without `allow_mismatch`, runs on
             different data or with different settings; the message names what differs.
     """
-    if not margin > 1:
-        raise RequestError(f"the margin of a comparison lies above 1, and {margin:g} does not")
-    if draws < 100:
-        raise RequestError(f"{draws} bootstrap draws are too few for an interval: use at least 100")
+    settings = ComparisonSettings(allow_mismatch, margin, draws, seed)
     check_runs(runs, names)
     quantized = quantized or {}
     check_quantized(quantized)
@@ -122,16 +125,79 @@ def compare_runs(
         "layers_differ": len(layers) > 1,
         "settings": {
             "backward": any(run.backward for run in runs),
-            "margin": margin,
-            "draws": draws,
-            "seed": seed,
-            "allow_mismatch": allow_mismatch,
+            **asdict(settings),
         },
         "conventions": CONVENTIONS,
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
         "headline": _headline(table),
     }
     return Run(info, {"comparison": table, **stacked(runs, names, seeds), **stacked_quantization(quantized)})
+
+
+class Comparison(Result):
+    """A finished comparison: `run`, `info`, `headline`, its tables as attributes, `figures()` and `save(folder)`."""
+
+
+def compare(
+    runs: Sequence[str | Path],
+    *,
+    settings: ComparisonSettings | None = None,
+    data: str | None = None,
+    data_options: dict[str, Any] | None = None,
+    sequences: int | None = None,
+    tokens: int | None = None,
+    batch_size: int = 1,
+    progress: bool = False,
+    **loading: Unpack[ModelFields],
+) -> Comparison:
+    """Compares runs, or models measured alike, with the first of them.
+
+    Args:
+        runs: run folders of `analyze`, or models, which are analyzed like the first run that is known. `NAME=RUN` names
+            a run, `NAME=RUN,RUN,RUN` makes one of several seeds. Folders of `quantize` are shown side by side too.
+        settings: how they are compared.
+        data: text for models; by default that of the first run, else `stdlib`.
+        data_options: the other fields of `TextSource` (config, split, streaming, column).
+        sequences: windows for models; by default as in the first run, else 32.
+        tokens: their length; by default as in the first run.
+        batch_size: windows per forward pass.
+        progress: show progress on stderr.
+        **loading: the fields of `ModelSource` but its name (dtype, device, ...), for every model.
+
+    Raises:
+        SinkscopeError: for bad input, in one line.
+    """
+    refuse_unknown(loading, ModelSource)
+    request = ComparisonRequest(
+        runs=tuple(map(str, runs)),
+        settings=settings or ComparisonSettings(),
+        model=made_of(ModelSource, loading),
+        text=text_source(TextSource.data, data_options),
+        like=LikeFirst(data, sequences, tokens, batch_size),
+    )
+    return run_comparison(request, progress=progress)
+
+
+def run_comparison(request: ComparisonRequest, *, progress: bool = False) -> Comparison:
+    """Makes the comparison that a request asks for.
+
+    Args:
+        request: the comparison.
+        progress: show progress on stderr.
+
+    Raises:
+        SinkscopeError: for bad input, in one line.
+    """
+    chosen = members(request.runs)
+    named = list(zip([member.name for member in chosen], gather(chosen, request, progress=progress), strict=True))
+    analyses = [(name, run) for name, run in named if run.info.get("kind") != QUANTIZATION]
+    compared = compare_runs(
+        [run for _, run in analyses],
+        [name for name, _ in analyses],
+        **asdict(request.settings),
+        quantized={name: run for name, run in named if run.info.get("kind") == QUANTIZATION},
+    )
+    return Comparison(compared)
 
 
 def _absences(runs: Sequence[Run], names: Sequence[str]) -> list[str]:

@@ -9,25 +9,27 @@ import time
 from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from sinkscope.analysis.run import Analysis
 from sinkscope.capture.scope import peak_memory, versions
 from sinkscope.errors import RequestError
 from sinkscope.evaluation.headline import evaluation_headline
 from sinkscope.evaluation.perplexity import perplexity_tables, token_losses
 from sinkscope.evaluation.retrieval import ask_needles, plan_needles
-from sinkscope.evaluation.settings import EvaluationSettings
+from sinkscope.evaluation.settings import EvaluationRequest, EvaluationSettings
 from sinkscope.evaluation.tasks import load_tasks, run_tasks
 from sinkscope.evaluation.texts import Text, prefix_token, read_texts
 from sinkscope.evaluation.yarn import extend_
+from sinkscope.inputs import ModelFields, ModelSource, TextSource, Windows, refuse_unknown, text_source
 from sinkscope.loading.describe import describe
-from sinkscope.loading.load import load_model
+from sinkscope.loading.load import load_named
+from sinkscope.loading.named import model_source
+from sinkscope.results import Result
 from sinkscope.tables.run_folder import Run
-from sinkscope.text.sources import open_documents
+from sinkscope.text.sources import open_documents, open_text
 from sinkscope.text.windows import LONGEST_DEFAULT
 from sinkscope.version import __version__
 
@@ -38,58 +40,83 @@ CONVENTIONS = {
     "needles": "found if the greedy answer contains the value, whatever its case",
     "accuracy_mean": "unweighted mean over tasks of `acc`",
 }
-BOS = ("auto", "always", "never")
 SHORT_CONTEXT = 512  # below, half of the context has no room for most needles
 
 
-class Evaluation(Analysis):
+class Evaluation(Result):
     """A finished evaluation: `run`, `info`, `headline`, its tables as attributes, `figures()` and `save(folder)`."""
 
 
 def evaluate(
-    model: str | Path | PreTrainedModel = "demo",
+    model: str | Path | ModelSource | PreTrainedModel = "demo",
     tokenizer: PreTrainedTokenizerBase | None = None,
     *,
-    data: str = "stdlib",
+    data: str | Path | TextSource = "stdlib",
     data_options: dict[str, Any] | None = None,
     haystack: str = "stdlib",
     bos: str = "auto",
     batch_size: int = 1,
     settings: EvaluationSettings | None = None,
     progress: bool = False,
-    **loading: Any,
+    **loading: Unpack[ModelFields],
 ) -> Evaluation:
     """Evaluates a causal LM: perplexity, needles in a haystack, tasks of lm-evaluation-harness.
 
     Args:
-        model: `demo`, a local folder or a hub id; or a loaded model. YaRN extends a loaded model in place.
+        model: `demo`, a local folder or a hub id, or a `ModelSource`; or a loaded model, which YaRN extends in place.
         tokenizer: the tokenizer of a loaded model.
         data: the text whose perplexity is measured: `stdlib`, a .txt, .jsonl or .parquet file, a folder of them, or the
-            name of a `datasets` data set.
-        data_options: options of `sinkscope.text.sources.open_documents` (config, split, streaming, column).
+            name of a `datasets` data set; or a `TextSource`.
+        data_options: the other fields of `TextSource` (config, split, streaming, column).
         haystack: the text that hides needles, a source as `data` is.
         bos: `always` or `never` force or forbid a <bos> before documents and prompts; `auto` follows the tokenizer.
         batch_size: windows, prompts or requests per forward pass.
         settings: what to evaluate.
         progress: show progress on stderr.
-        **loading: options of `sinkscope.loading.load.load_model` (revision, dtype, device, ...).
+        **loading: the other fields of `ModelSource` (revision, dtype, device, ...).
+
+    Raises:
+        SinkscopeError: for bad input, in one line.
+    """
+    refuse_unknown(loading, ModelSource)
+    source, loaded = model_source(model, loading)
+    request = EvaluationRequest(
+        model=source,
+        text=text_source(data, data_options),
+        windows=Windows(bos=bos, batch_size=batch_size),
+        haystack=haystack,
+        settings=settings or EvaluationSettings(),
+    )
+    return run_evaluation(request, loaded, tokenizer, progress=progress)
+
+
+def run_evaluation(
+    request: EvaluationRequest,
+    model: PreTrainedModel | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    *,
+    progress: bool = False,
+) -> Evaluation:
+    """Makes the evaluation that a request asks for.
+
+    Args:
+        request: the evaluation.
+        model: a model in memory, in the place of the named one.
+        tokenizer: its tokenizer.
+        progress: show progress on stderr.
 
     Raises:
         SinkscopeError: for bad input, in one line.
     """
     started = time.perf_counter()
-    settings = settings or EvaluationSettings()
-    if bos not in BOS:
-        raise RequestError(f"`bos` is {', '.join(BOS[:-1])} or {BOS[-1]}, not {bos}")
-    documents = open_documents(data, **(data_options or {})) if settings.perplexity else iter(())
-    hay = open_documents(haystack) if settings.variants else iter(())
+    settings, bos, batch_size = request.settings, request.windows.bos, request.windows.batch_size
+    documents = open_text(request.text) if settings.perplexity else iter(())
+    hay = open_documents(request.haystack) if settings.variants else iter(())
     tasks = load_tasks(settings.tasks, settings.tasks_path, progress=progress) if settings.tasks else None
     known: dict[str, Any] = {}
-    if not isinstance(model, PreTrainedModel):
-        loaded = load_model(str(model), **loading)
+    if model is None:
+        loaded = load_named(request.model)
         model, tokenizer, known = loaded.model, tokenizer or loaded.tokenizer, loaded.description
-    elif loading:
-        raise RequestError(f"a loaded model takes no loading options: {', '.join(loading)}")
     if tokenizer is None:
         raise RequestError("a loaded model needs its tokenizer to be evaluated")
     described = {**describe(model), **known}
@@ -121,7 +148,7 @@ def evaluate(
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "model": {**described, "context": context_of(model), "yarn": settings.yarn},
         "device": str(model.device),
-        "data": _data(texts, tokenizer, data, haystack if settings.variants else None, bos),
+        "data": _data(texts, tokenizer, request),
         "settings": {**asdict(settings), "batch_size": batch_size},
         "conventions": CONVENTIONS,
         "versions": {**versions(), **({"lm_eval": metadata.version("lm_eval")} if tasks is not None else {})},
@@ -150,22 +177,21 @@ def _completed(settings: EvaluationSettings, model: PreTrainedModel) -> Evaluati
     )
 
 
-def _data(
-    texts: list[Text], tokenizer: PreTrainedTokenizerBase, source: str, haystack: str | None, bos: str
-) -> dict[str, Any]:
+def _data(texts: list[Text], tokenizer: PreTrainedTokenizerBase, request: EvaluationRequest) -> dict[str, Any]:
     """What was read; the hash is that of the texts, each followed by a zero byte."""
+    haystack = request.haystack if request.settings.variants else None
     if not texts:
         return {"source": haystack or "tasks", "haystack": haystack}
     digest = hashlib.sha256()
     for text in texts:
         digest.update(text.text.encode("utf-8") + b"\0")
     return {
-        "source": source,
+        **request.text.provenance(),
         "sha256": digest.hexdigest(),
         "documents": len(texts),
         "tokens": sum(len(text.ids) for text in texts),
         "words": sum(text.words for text in texts),
         "bytes": sum(text.size for text in texts),
-        "prefix": str(tokenizer.convert_ids_to_tokens(prefix_token(tokenizer, bos))),
+        "prefix": str(tokenizer.convert_ids_to_tokens(prefix_token(tokenizer, request.windows.bos))),
         "haystack": haystack,
     }

@@ -1,9 +1,11 @@
-"""What to evaluate: the options of an evaluation."""
+"""What to evaluate: the options of an evaluation, and everything that one is asked for in one object."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sinkscope.errors import RequestError
+from sinkscope.fields import Section, described
+from sinkscope.inputs import ModelSource, Output, TextSource, Windows
 
 VARIANTS = ("single_2", "single_3", "multikey_1")
 
@@ -33,21 +35,37 @@ class EvaluationSettings:
         draws: bootstrap samples.
     """
 
-    perplexity: bool = True
-    window: int | None = None
-    stride: int | None = None
-    documents: int = 32
-    characters: int = 8000
-    variants: tuple[str, ...] = VARIANTS
-    lengths: tuple[int, ...] | None = None
-    depths: int = 5
-    seeds: int = 5
-    new_tokens: int | None = None
-    yarn: float | None = None
-    tasks: tuple[str, ...] = ()
-    tasks_path: str | None = None
-    limit: int | None = None
-    seed: int = 0
+    perplexity: bool = described(True, "Measure no perplexity.", Section.PERPLEXITY, only_off=True)
+    window: int | None = described(
+        None, "Tokens read at once; by default the context, at most 2048.", Section.PERPLEXITY
+    )
+    stride: int | None = described(None, "Tokens scored per window; by default half of the window.", Section.PERPLEXITY)
+    documents: int = described(32, "Documents to score, the first of the source.", Section.PERPLEXITY, before="window")
+    characters: int = described(8000, "Where each document is cut.", Section.PERPLEXITY, before="window")
+    variants: tuple[str, ...] = described(
+        VARIANTS, "Kinds of needles, by commas.", Section.NEEDLES, values=f"none|{','.join(VARIANTS)}", or_none=True
+    )
+    lengths: tuple[int, ...] | None = described(
+        None,
+        "Context lengths in tokens; by default half the context and all of it.",
+        Section.NEEDLES,
+        values="N,N,...",
+    )
+    depths: int = described(5, "Depths from the haystack's start to its end.", Section.NEEDLES)
+    seeds: int = described(5, "Needles per kind, length and depth.", Section.NEEDLES)
+    new_tokens: int | None = described(None, "Tokens to generate; by default the value's and 16 more.", Section.NEEDLES)
+    yarn: float | None = described(
+        None,
+        "Extend the context by this factor with YaRN, in memory.",
+        Section.MODEL,
+        before="trust_remote_code",
+    )
+    tasks: tuple[str, ...] = described(
+        (), "Tasks of lm-evaluation-harness, by commas; paper stands for arXiv:2603.17771's.", Section.TASKS
+    )
+    tasks_path: str | None = described(None, "Folder with task definitions of your own.", Section.TASKS)
+    limit: int | None = described(None, "Samples per task; by default all.", Section.TASKS)
+    seed: int = described(0, "Seed of needles and bootstrap.", Section.OUTPUT)
     draws: int = 1000
 
     def __post_init__(self) -> None:
@@ -73,3 +91,24 @@ class EvaluationSettings:
         for complaint, holds in checks.items():
             if not holds:
                 raise RequestError(complaint)
+
+
+@dataclass(frozen=True)
+class EvaluationRequest:
+    """An evaluation of a model by name.
+
+    Attributes:
+        model: the model.
+        text: whose perplexity is measured.
+        windows: how it is read: <bos>, and windows, prompts or requests per forward pass.
+        haystack: a source of text, as `text.data` is, that hides the needles.
+        settings: what is evaluated.
+        output: where the run is going to be saved.
+    """
+
+    model: ModelSource = field(default_factory=ModelSource)
+    text: TextSource = field(default_factory=TextSource)
+    windows: Windows = field(default_factory=Windows)
+    haystack: str = "stdlib"
+    settings: EvaluationSettings = field(default_factory=EvaluationSettings)
+    output: Output = field(default_factory=Output)

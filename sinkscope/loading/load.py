@@ -29,6 +29,7 @@ from transformers.models.auto.modeling_auto import (
 
 from sinkscope.compat.hub import looks_like_a_path
 from sinkscope.errors import RequestError, SinkscopeError, first_line
+from sinkscope.inputs import ModelSource
 from sinkscope.loading.model_folder import CONFIG, read_config, weight_files, weights_sha256
 from sinkscope.loading.nf4 import repair_
 from sinkscope.loading.pinned import pin
@@ -181,6 +182,34 @@ def load_model(
         variant,
         _compute_dtype("auto", source.config),
         weights,
+    )
+
+
+def load_named(
+    source: ModelSource,
+    *,
+    stream: bool = False,
+    device: str | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+) -> Loaded:
+    """Loads the model that a source names: `load_model` with its fields.
+
+    Args:
+        source: the model.
+        stream: as of `load_model`.
+        device: instead of the source's.
+        tokenizer: as of `load_model`.
+    """
+    return load_model(
+        source.name,
+        revision=source.revision,
+        dtype=source.dtype,
+        device=source.device if device is None else device,
+        device_map=source.device_map,
+        quantize=source.quantize,
+        trust_remote_code=source.trust_remote_code,
+        stream=stream,
+        tokenizer=tokenizer,
     )
 
 

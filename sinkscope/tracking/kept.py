@@ -22,7 +22,7 @@ _SHARED, _WINDOWS, _TOKENIZER = "shared.json", "windows.safetensors", "tokenizer
 
 
 @dataclass(frozen=True)
-class Windows:
+class KeptWindows:
     """What every checkpoint of a track reads.
 
     Attributes:
@@ -56,16 +56,16 @@ class Partial(Unfinished):
     def __init__(self, out: Path, request: dict[str, Any], *, resume: bool, force: bool) -> None:
         super().__init__(out, KIND, request, resume=resume, force=force)
 
-    def windows(self, *, trust_remote_code: bool = False) -> Windows | None:
+    def windows(self, *, trust_remote_code: bool = False) -> KeptWindows | None:
         """The windows of the track; None until they are kept."""
         shared = read_json(self.folder / _SHARED)
         if shared is None:
             return None
         tensors = load_file(self.folder / _WINDOWS)
         tokenizer = load_tokenizer(str(self.folder / _TOKENIZER), trust_remote_code=trust_remote_code)
-        return Windows(tensors["input_ids"], tensors.get("document_ids"), **shared, tokenizer=tokenizer)
+        return KeptWindows(tensors["input_ids"], tensors.get("document_ids"), **shared, tokenizer=tokenizer)
 
-    def keep_windows(self, windows: Windows) -> None:
+    def keep_windows(self, windows: KeptWindows) -> None:
         """Keeps the windows, for this track and for one that resumes it."""
         tensors = {"input_ids": windows.input_ids, "document_ids": windows.document_ids}
         save_file({name: tensor for name, tensor in tensors.items() if tensor is not None}, self.folder / _WINDOWS)

@@ -7,9 +7,9 @@ measured is skipped and named; one of another shape is refused, since it cannot 
 import datetime
 import gc
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -17,16 +17,29 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from sinkscope.analysis.measure import measure
 from sinkscope.capture.settings import Settings
 from sinkscope.errors import RequestError, SinkscopeError
-from sinkscope.loading.load import load_model, load_tokenizer
+from sinkscope.inputs import (
+    ModelFields,
+    ModelSource,
+    Output,
+    TextSource,
+    WindowFields,
+    Windows,
+    made_of,
+    refuse_unknown,
+    text_source,
+)
+from sinkscope.loading.load import load_named, load_tokenizer
 from sinkscope.passes.progress import with_progress
+from sinkscope.results import Result
 from sinkscope.tables.columns import frame
 from sinkscope.tables.run_folder import Run
-from sinkscope.text.sources import open_documents
+from sinkscope.text.sources import open_text
 from sinkscope.text.windows import pack_for
 from sinkscope.tracking.appearances import appearances, phenomena
 from sinkscope.tracking.checkpoints import Checkpoint, find_checkpoints, refuse_mixed, refuse_other_shape
 from sinkscope.tracking.distill import distilled
-from sinkscope.tracking.kept import Partial, Windows
+from sinkscope.tracking.kept import KeptWindows, Partial
+from sinkscope.tracking.settings import CheckpointSource, TrackRequest
 from sinkscope.version import __version__
 
 _SHAPE = ("family", "layers", "heads", "kv_heads", "hidden_size", "head_dim")
@@ -34,66 +47,67 @@ _OF_RUN = ("device", "conventions", "settings", "versions")
 
 
 @dataclass(frozen=True)
-class Request:
-    """What is measured at every checkpoint.
+class Track(Result):
+    """A finished track: `run`, `info`, `headline`, its tables as attributes, `figures()` and `save(folder)`.
 
     Attributes:
-        source: a folder of checkpoints, or a Hub id.
-        revisions: pattern of the Hub model's revisions; None for a folder.
-        tokenizer: folder or Hub id of the tokenizer; None for the first checkpoint's.
-        data: as in `sinkscope.analyze`.
-        data_options: as in `sinkscope.analyze`.
-        sequences: windows.
-        tokens: per window; by default the model's context, at most 2048.
-        bos: `auto`, `always` or `never`.
-        isolate_documents: keep packed documents from attending to each other.
-        batch_size: windows per pass.
-        settings: what to measure.
-        loading: options of `load_model`, but for the revision.
-    """
-
-    source: str
-    revisions: str | None
-    tokenizer: str | None
-    data: str
-    data_options: dict[str, Any]
-    sequences: int
-    tokens: int | None
-    bos: str
-    isolate_documents: bool
-    batch_size: int
-    settings: Settings
-    loading: dict[str, Any]
-
-    @property
-    def code_allowed(self) -> bool:
-        """Whether code that comes with a model may run."""
-        return bool(self.loading.get("trust_remote_code"))
-
-
-@dataclass(frozen=True)
-class Tracked:
-    """A finished track.
-
-    Attributes:
-        run: its tables, to be written.
         failed: name and reason of every checkpoint that could not be measured.
-        partial: the checkpoints' results; to be discarded once the run is written and nothing failed.
     """
 
-    run: Run
-    failed: dict[str, str]
-    partial: Partial
+    failed: dict[str, str] = field(default_factory=dict)
 
 
-def track(request: Request, out: Path, *, resume: bool = False, force: bool = False, progress: bool = False) -> Tracked:
-    """Measures the checkpoints of a training run.
+class TrackFields(ModelFields, WindowFields, total=False):
+    """The fields of `ModelSource` but its name, and of `Windows`, as keyword arguments."""
+
+
+def track(
+    checkpoints: str | Path,
+    out: str | Path,
+    *,
+    revisions: str | None = None,
+    tokenizer: str | None = None,
+    data: str | Path | TextSource = "stdlib",
+    settings: Settings | None = None,
+    resume: bool = False,
+    force: bool = False,
+    progress: bool = False,
+    **fields: Unpack[TrackFields],
+) -> Track:
+    """Measures the checkpoints of a training run: what appears when, and in which order.
 
     Args:
-        request: which, and how.
-        out: the place of the finished run, which is not written here; results so far are kept beside it.
+        checkpoints: a folder of checkpoints of one training run, or with `revisions` a Hub id.
+        out: the place of the finished run, which `save` writes; results so far are kept beside it.
+        revisions: the checkpoints are the Hub model's branches and tags that match this pattern.
+        tokenizer: folder or Hub id of the tokenizer; by default the first checkpoint's.
+        data: a source of text, as in `sinkscope.analyze`, or a `TextSource`.
+        settings: what is measured.
         resume: use the results of an interrupted track.
         force: throw them away.
+        progress: show a progress bar on stderr.
+        **fields: those of `ModelSource` (dtype, device, ...) and `Windows` (sequences, tokens, bos, ...).
+
+    Raises:
+        SinkscopeError: for bad input, in one line.
+    """
+    refuse_unknown(fields, ModelSource, Windows)
+    request = TrackRequest(
+        checkpoints=CheckpointSource(str(checkpoints), revisions, tokenizer),
+        model=made_of(ModelSource, fields),
+        text=text_source(data),
+        windows=made_of(Windows, fields),
+        settings=settings or Settings(),
+        output=Output(Path(out).expanduser(), force=force, resume=resume),
+    )
+    return run_track(request, progress=progress)
+
+
+def run_track(request: TrackRequest, *, progress: bool = False) -> Track:
+    """Makes the track that a request asks for.
+
+    Args:
+        request: the track; its output must have a place.
         progress: show a progress bar on stderr.
 
     Raises:
@@ -101,9 +115,12 @@ def track(request: Request, out: Path, *, resume: bool = False, force: bool = Fa
             could be measured.
     """
     started = time.perf_counter()
-    checkpoints = find_checkpoints(request.source, request.revisions)
+    out = request.output.out
+    if out is None:
+        raise RequestError("a track keeps its results beside `out`, and there is none")
+    checkpoints = find_checkpoints(request.checkpoints.source, request.checkpoints.revisions)
     refuse_mixed(checkpoints)
-    partial = Partial(out, {**asdict(request), "sinkscope": __version__}, resume=resume, force=force)
+    partial = Partial(out, request.as_json(), resume=request.output.resume, force=request.output.force)
     windows = _Windows(request, partial)
     partial.begin()
     try:
@@ -111,11 +128,11 @@ def track(request: Request, out: Path, *, resume: bool = False, force: bool = Fa
     finally:
         partial.discard_if_empty()
     run = _run(request, partial, checkpoints, failed, windows.ready(), time.perf_counter() - started)
-    return Tracked(run, failed, partial)
+    return Track(run, None if failed else partial.discard, failed)
 
 
 def _measure_all(
-    checkpoints: list[Checkpoint], request: Request, windows: "_Windows", partial: Partial, progress: bool
+    checkpoints: list[Checkpoint], request: TrackRequest, windows: "_Windows", partial: Partial, progress: bool
 ) -> dict[str, str]:
     """Has a result kept for every checkpoint; returns names and reasons of those that could not be measured."""
     failed: dict[str, str] = {}
@@ -140,49 +157,53 @@ def _measure_all(
 class _Windows:
     """The windows, made with the first checkpoint that loads, or those of the track that is resumed."""
 
-    def __init__(self, request: Request, partial: Partial) -> None:
+    def __init__(self, request: TrackRequest, partial: Partial) -> None:
         self._request = request
         self._partial = partial
-        self._kept = partial.windows(trust_remote_code=request.code_allowed)
+        self._kept = partial.windows(trust_remote_code=request.model.trust_remote_code)
         self._named: PreTrainedTokenizerBase | None = None
         if self._kept is None:
             # Opening and loading look at what can be seen at once, so that a mistyped name fails before a model loads.
-            self._documents = open_documents(request.data, **request.data_options)
-            if request.tokenizer is not None:
-                self._named = load_tokenizer(request.tokenizer, trust_remote_code=request.code_allowed)
+            self._documents = open_text(request.text)
+            if request.checkpoints.tokenizer is not None:
+                self._named = load_tokenizer(
+                    request.checkpoints.tokenizer, trust_remote_code=request.model.trust_remote_code
+                )
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase | None:
         """The tokenizer of the track; None until the first checkpoint has one."""
         return self._kept.tokenizer if self._kept is not None else self._named
 
-    def ready(self) -> Windows:
+    def ready(self) -> KeptWindows:
         """The windows, once made."""
         if self._kept is None:
             raise RuntimeError("no checkpoint was loaded")
         return self._kept
 
-    def of(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Windows:
+    def of(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> KeptWindows:
         """The windows, made now if they are not yet."""
         if self._kept is None:
             request = self._request
-            packed = pack_for(model, tokenizer, self._documents, request.sequences, request.tokens, request.bos)
-            documents = packed.document_ids if request.isolate_documents else None
-            self._kept = Windows(packed.input_ids, documents, packed.sha256, packed.bos, tokenizer)
+            asked = request.windows
+            packed = pack_for(model, tokenizer, self._documents, asked.sequences, asked.tokens, asked.bos)
+            documents = packed.document_ids if asked.isolate_documents else None
+            self._kept = KeptWindows(packed.input_ids, documents, packed.sha256, packed.bos, tokenizer)
             self._partial.keep_windows(self._kept)
         return self._kept
 
 
-def _measured(checkpoint: Checkpoint, request: Request, windows: _Windows, partial: Partial) -> dict[str, Any]:
+def _measured(checkpoint: Checkpoint, request: TrackRequest, windows: _Windows, partial: Partial) -> dict[str, Any]:
     """Measures a checkpoint and keeps its result."""
     gc.collect()  # hooks and autograd leave cycles, which would keep the last model while this one loads
-    loaded = load_model(checkpoint.model, revision=checkpoint.revision, tokenizer=windows.tokenizer, **request.loading)
+    source = replace(request.model, name=checkpoint.model, revision=checkpoint.revision)
+    loaded = load_named(source, tokenizer=windows.tokenizer)
     read = windows.of(loaded.model, loaded.tokenizer)
     run = measure(
         loaded.model,
         read.input_ids,
         settings=request.settings,
-        batch_size=request.batch_size,
+        batch_size=request.windows.batch_size,
         document_ids=read.document_ids,
     )
     info = {**run.info, "model": {**run.info["model"], **loaded.description}}
@@ -193,11 +214,11 @@ def _measured(checkpoint: Checkpoint, request: Request, windows: _Windows, parti
 
 
 def _run(
-    request: Request,
+    request: TrackRequest,
     partial: Partial,
     checkpoints: list[Checkpoint],
     failed: dict[str, str],
-    windows: Windows,
+    windows: KeptWindows,
     seconds: float,
 ) -> Run:
     rows: dict[str, list[pd.DataFrame]] = {}
@@ -223,12 +244,18 @@ def _run(
     tables = {name: pd.concat(frames, ignore_index=True) for name, frames in rows.items()}
     epsilon = request.settings.sink_epsilon
     tables["appearances"] = appearances(tables["track"], epsilon)
+    source = request.checkpoints
     described = {
         "kind": "track",
         "sinkscope": __version__,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "model": {**info["model"], "name": request.source, "revision": request.revisions, "weights_sha256": None},
-        "data": {**info["data"], "source": request.data, "sha256": windows.sha256, "bos": windows.bos},
+        "model": {
+            **info["model"],
+            "name": request.checkpoints.source,
+            "revision": request.checkpoints.revisions,
+            "weights_sha256": None,
+        },
+        "data": {**info["data"], **request.text.provenance(), "sha256": windows.sha256, "bos": windows.bos},
         **{key: info[key] for key in _OF_RUN},
         "checkpoints": listed,
         "failed": [{"name": name, "reason": reason} for name, reason in failed.items()],

@@ -3,6 +3,7 @@
 import inspect
 import json
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ import pytest
 from report.synthetic import Shape, synthetic
 
 from sinkscope.cli import main
-from sinkscope.cli.verbs.compare import compare
 from sinkscope.comparison.members import Member, members
 from sinkscope.comparison.run import compare_runs
+from sinkscope.comparison.settings import ComparisonSettings
 from sinkscope.errors import SinkscopeError
 from sinkscope.tables.run_folder import Run, read_run, write_run
 
@@ -198,7 +199,7 @@ def test_an_existing_folder_is_left_alone(runs: list[str], capfd: pytest.Capture
 
 
 def test_defaults_are_those_of_the_library() -> None:
-    defaults = {name: each.default for name, each in inspect.signature(compare).parameters.items()}
+    defaults = {field.name: field.default for field in fields(ComparisonSettings)}
     library = {name: each.default for name, each in inspect.signature(compare_runs).parameters.items()}
     for name in ("margin", "draws", "seed", "allow_mismatch"):
         assert defaults[name] == library[name], name

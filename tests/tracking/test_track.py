@@ -5,6 +5,7 @@ import json
 import shutil
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from huggingface_hub.hf_api import GitRefInfo, GitRefs
 import sinkscope
 from sinkscope.capture.settings import Settings
 from sinkscope.cli import main
+from sinkscope.inputs import ModelSource
 from sinkscope.loading import load
 from sinkscope.tables.columns import BY_KIND
 from sinkscope.tables.run_folder import Run, read_run
@@ -49,13 +51,13 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Which checkpoints were loaded, in order."""
     loaded: list[str] = []
-    real = tracking.load_model
+    real = tracking.load_named
 
-    def load_model(name: str, **options: Any) -> Any:
-        loaded.append(options["revision"] or Path(name).name)
-        return real(name, **options)
+    def load_named(source: ModelSource, **options: Any) -> Any:
+        loaded.append(source.revision or Path(source.name).name)
+        return real(source, **options)
 
-    monkeypatch.setattr(tracking, "load_model", load_model)
+    monkeypatch.setattr(tracking, "load_named", load_named)
     return loaded
 
 
@@ -186,16 +188,16 @@ def test_a_checkpoint_that_changed_is_measured_anew(
 @pytest.mark.usefixtures("undrawn")
 def test_one_model_is_alive_at_a_time(few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     alive: list[weakref.ref[torch.nn.Module]] = []
-    real = tracking.load_model
+    real = tracking.load_named
     gc.disable()  # only what track itself collects counts
 
-    def load_model(*arguments: Any, **options: Any) -> Any:
+    def load_named(*arguments: Any, **options: Any) -> Any:
         assert [model for model in alive if model() is not None] == []
         loaded = real(*arguments, **options)
         alive.append(weakref.ref(loaded.model))
         return loaded
 
-    monkeypatch.setattr(tracking, "load_model", load_model)
+    monkeypatch.setattr(tracking, "load_named", load_named)
     try:
         track(few, tmp_path / "out")
     finally:
@@ -298,14 +300,15 @@ def hub(few: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         tags = [GitRefInfo(name="step2-tokens1B", ref="refs/tags/step2-tokens1B", target_commit="0")]
         return GitRefs(branches=branches, converts=[], tags=tags)
 
-    real = load.load_model
+    real = load.load_named
 
-    def load_model(name: str, *, revision: str, **options: Any) -> Any:
-        assert name == "owner/model"
-        return real(str(few / f"checkpoint-{revision.removeprefix('step').split('-')[0]}"), **options)
+    def load_named(source: ModelSource, **options: Any) -> Any:
+        assert source.name == "owner/model"
+        folder = few / f"checkpoint-{str(source.revision).removeprefix('step').split('-')[0]}"
+        return real(replace(source, name=str(folder), revision=None), **options)
 
     monkeypatch.setattr(HfApi, "list_repo_refs", refs)
-    monkeypatch.setattr(tracking, "load_model", load_model)
+    monkeypatch.setattr(tracking, "load_named", load_named)
 
 
 @pytest.mark.usefixtures("undrawn", "hub")

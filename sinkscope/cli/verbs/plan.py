@@ -2,43 +2,40 @@
 
 import json as encoding
 import sys
+from typing import Annotated
 
 import typer
 
+from sinkscope.analysis.settings import DriverChoice
 from sinkscope.capture.settings import Settings
 from sinkscope.cli import options
+from sinkscope.cli.signature import Offered
+from sinkscope.inputs import ModelSource, Windows
+
+_SPILL = {"text": "Folder whose disk would hold the states between layers."}
 
 
 def plan(
-    model: options.Model = "demo",
-    revision: options.Revision = None,
-    dtype: options.Dtype = "auto",
-    device: options.Device = "auto",
-    quantize: options.Quantize = None,
-    sequences: options.Sequences = 32,
-    tokens: options.Tokens = None,
-    batch_size: options.BatchSize = 1,
-    no_backward: options.NoBackward = False,
-    early: options.Early = Settings.early,
-    positions: options.Positions = Settings.positions,
-    spill: options.PlanSpill = None,
+    model: Annotated[ModelSource, Offered("name", "revision", "dtype", "device", "quantize")],
+    windows: Annotated[Windows, Offered("sequences", "tokens", "batch_size")],
+    settings: Annotated[Settings, Offered("backward", "early", "positions", backward={"before": None})],
+    driver: Annotated[DriverChoice, Offered("spill", spill=_SPILL)],
     json: options.PlanJson = False,
 ) -> None:
     """Say what an analysis would need: memory, time, and the driver for this machine."""
-    settings = Settings(early=early, positions=positions, backward=not no_backward)
     from sinkscope.planning import plan as planning
 
     made = planning.plan(
-        model,
-        tokens=tokens,
-        sequences=sequences,
-        batch_size=batch_size,
-        revision=revision,
-        dtype=dtype,
-        quantize=quantize,
-        device=device,
+        model.name,
+        tokens=windows.tokens,
+        sequences=windows.sequences,
+        batch_size=windows.batch_size,
+        revision=model.revision,
+        dtype=model.dtype,
+        quantize=model.quantize,
+        device=model.device,
         settings=settings,
-        spill=spill,
+        spill=driver.spill,
     )
     if json:
         typer.echo(encoding.dumps(made.as_json(), indent=2))

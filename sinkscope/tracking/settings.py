@@ -1,0 +1,69 @@
+"""Everything that a track is asked for, in one object."""
+
+from dataclasses import MISSING, asdict, dataclass, field
+from typing import Any
+
+from sinkscope.capture.settings import Settings
+from sinkscope.fields import Section, described
+from sinkscope.inputs import ModelSource, Output, TextSource, Windows
+from sinkscope.version import __version__
+
+
+@dataclass(frozen=True)
+class CheckpointSource:
+    """The checkpoints of one training run by name.
+
+    Attributes:
+        source: a folder of checkpoints, or a Hub id.
+        revisions: pattern of the Hub model's revisions; None for a folder.
+        tokenizer: folder or Hub id of the tokenizer; None for the first checkpoint's.
+    """
+
+    source: str = described(
+        MISSING,
+        "A folder of checkpoints of one training run, or with `revisions` a Hugging Face model id.",
+        Section.MODEL,
+        option="checkpoints",
+        positional=True,
+    )
+    revisions: str | None = described(
+        None,
+        "The checkpoints are the Hub model's branches and tags that match.",
+        Section.MODEL,
+        values="PATTERN",
+    )
+    tokenizer: str | None = described(
+        None, "Folder or Hub id of the tokenizer; by default the first checkpoint's.", Section.MODEL
+    )
+
+
+@dataclass(frozen=True)
+class TrackRequest:
+    """A track of the checkpoints of one training run.
+
+    Attributes:
+        checkpoints: which.
+        model: how each checkpoint is loaded; its name and revision are not used.
+        text: what all of them read.
+        windows: in which pieces.
+        settings: what is measured.
+        output: where the run is going to be saved; results so far are kept beside it.
+    """
+
+    checkpoints: CheckpointSource
+    model: ModelSource = field(default_factory=ModelSource)
+    text: TextSource = field(default_factory=TextSource)
+    windows: Windows = field(default_factory=Windows)
+    settings: Settings = field(default_factory=Settings)
+    output: Output = field(default_factory=Output)
+
+    def as_json(self) -> dict[str, Any]:
+        """What the results depend on, JSON-serializable."""
+        return {
+            "checkpoints": asdict(self.checkpoints),
+            "model": self.model.as_json(),
+            "text": self.text.as_json(),
+            "windows": self.windows.as_json(),
+            "settings": asdict(self.settings),
+            "sinkscope": __version__,
+        }
