@@ -48,14 +48,14 @@ class _Verb(typer.core.TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Writes one section per panel, in the order of the signature."""
-        sections: dict[str, list[tuple[str, str]]] = {}
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": []}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None:
                 panel = getattr(parameter, "rich_help_panel", None)
                 section = panel or ("Arguments" if parameter.param_type_name == "argument" else "Options")
                 sections.setdefault(section, []).append(record)
-        for section, records in sections.items():
+        for section, records in ((name, listed) for name, listed in sections.items() if listed):
             with formatter.section(section):
                 formatter.write_dl(records)
 

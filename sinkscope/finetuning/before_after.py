@@ -4,20 +4,21 @@ What is said against the control is taken from a comparison with the control as 
 intervals of `sinkscope.comparison`; nothing here judges.
 """
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from sinkscope.analysis import run as api
+from sinkscope.analysis.run import analyze
 from sinkscope.comparison.metrics import BY_NAME
-from sinkscope.comparison.run import compare_runs
+from sinkscope.comparison.run import Comparison, compare_runs
 from sinkscope.finetuning.run import Finetuned
 from sinkscope.finetuning.settings import Finetuning
-from sinkscope.report.render import render
+from sinkscope.inputs import ModelSource
 from sinkscope.report.text import number
-from sinkscope.tables.run_folder import Run, read_run, write_run
+from sinkscope.tables.run_folder import Run, read_run
 
 SEQUENCES = 32
 _SAID = ("residual_t0_over_early", "gradient_sink_median", "sink_rate_mean", "perplexity")
+REPORT = "report"
 BEFORE, AFTER, CONTROL = "before", "after", "control"
 _WEIGHTS = {"all": "all weights", "lora": "low-rank layers", "theta": "theta alone"}
 _STARTS = {
@@ -27,7 +28,7 @@ _STARTS = {
 }
 
 
-def report(done: Finetuned, out: Path, *, command: str, progress: bool = False) -> Run:
+def report(done: Finetuned, out: Path, *, command: str, progress: bool = False) -> Comparison:
     """Analyzes what a finetuning left, and compares.
 
     Args:
@@ -37,7 +38,7 @@ def report(done: Finetuned, out: Path, *, command: str, progress: bool = False) 
         progress: show progress on stderr.
 
     Returns:
-        The comparison, as written to `out/report`.
+        The comparison, saved in `out/report`.
     """
     settings = done.settings
     models: dict[str, str] = {BEFORE: settings.model}
@@ -49,10 +50,9 @@ def report(done: Finetuned, out: Path, *, command: str, progress: bool = False) 
         for name, model in models.items()
     }
     notes = sentences(done, runs)
-    compared = compare_runs(list(runs.values()), list(runs), notes=notes)
+    compared = Comparison(compare_runs(list(runs.values()), list(runs), notes=notes))
     compared.info["command"] = command
-    folder = out / "report"
-    write_run(compared, folder, force=folder.exists(), finish=lambda building: render(compared, building))
+    compared.save(out / REPORT, force=(out / REPORT).exists())
     return compared
 
 
@@ -65,14 +65,10 @@ def _analysis(model: str, done: Finetuned, folder: Path, *, command: str, progre
     if folder.is_dir():
         return read_run(folder)
     settings = done.settings
-    hub: dict[str, Any] = {"revision": settings.revision, "trust_remote_code": settings.trust_remote_code}
-    analysis = api.analyze(
-        model,
-        input_ids=done.valid[:SEQUENCES],
-        progress=progress,
-        quantize=settings.quantize,
-        **(hub if model == settings.model else {}),
-    )
+    source = ModelSource(model, quantize=settings.quantize)
+    if model == settings.model:
+        source = replace(source, revision=settings.revision, trust_remote_code=settings.trust_remote_code)
+    analysis = analyze(source, input_ids=done.valid[:SEQUENCES], progress=progress)
     analysis.info["data"]["source"] = f"{settings.data.source}, held out"
     analysis.info["command"] = command
     analysis.save(folder)

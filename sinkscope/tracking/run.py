@@ -244,7 +244,6 @@ def _run(
     tables = {name: pd.concat(frames, ignore_index=True) for name, frames in rows.items()}
     epsilon = request.settings.sink_epsilon
     tables["appearances"] = appearances(tables["track"], epsilon)
-    source = request.checkpoints
     described = {
         "kind": "track",
         "sinkscope": __version__,

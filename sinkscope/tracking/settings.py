@@ -60,10 +60,10 @@ class TrackRequest:
     def as_json(self) -> dict[str, Any]:
         """What the results depend on, JSON-serializable."""
         return {
-            "checkpoints": asdict(self.checkpoints),
-            "model": self.model.as_json(),
-            "text": self.text.as_json(),
-            "windows": self.windows.as_json(),
+            **self.model.as_json(),
+            **asdict(self.checkpoints),
+            **self.text.as_json(),
+            **self.windows.as_json(),
             "settings": asdict(self.settings),
             "sinkscope": __version__,
         }

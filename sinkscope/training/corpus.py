@@ -24,7 +24,7 @@ from sinkscope.files import building_folder
 from sinkscope.loading.load import load_tokenizer
 from sinkscope.text.documents import Document
 from sinkscope.text.packing import adds_bos
-from sinkscope.text.sources import open_documents
+from sinkscope.text.sources import open_text
 from sinkscope.training.recipe import DataConfig, TokenizerConfig
 from sinkscope.training.tokenizer import train_tokenizer
 from sinkscope.training.tokens import Windows, read_windows, write_tokens
@@ -105,10 +105,7 @@ def _epoch_order(epoch: int, windows: int, seed: int) -> Tensor:
 
 
 def _documents(data: DataConfig, *, valid: bool) -> Iterator[Document]:
-    split = data.valid_split if valid and data.valid_split is not None else data.split
-    documents = open_documents(
-        data.source, config=data.config, split=split, streaming=data.streaming, column=data.column
-    )
+    documents = open_text(data.text(data.valid_split if valid else None))
     if data.valid_split is not None:
         yield from documents
         return

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from sinkscope.errors import RequestError
+from sinkscope.inputs import TextSource
 
 T = TypeVar("T")
 
@@ -78,6 +79,31 @@ class DataConfig:
     valid_split: str | None = None
     streaming: bool = False
     column: str = "text"
+
+    @classmethod
+    def of(cls, text: TextSource, **more: Any) -> "DataConfig":
+        """The packing of a text.
+
+        Args:
+            text: the text.
+            **more: the fields that a text has not.
+        """
+        return cls(
+            source=text.data,
+            config=text.config,
+            split=text.split,
+            streaming=text.streaming,
+            column=text.column,
+            **more,
+        )
+
+    def text(self, split: str | None = None) -> TextSource:
+        """The text behind it.
+
+        Args:
+            split: another split of the same data set.
+        """
+        return TextSource(self.source, self.config, split or self.split, self.streaming, self.column)
 
 
 @dataclass(frozen=True)
