@@ -3,6 +3,7 @@
 The public names load on first use, so that importing the package, or asking the command line for help, loads no torch.
 """
 
+import importlib
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -12,59 +13,81 @@ if TYPE_CHECKING:
     from sinkscope.analysis.run import Analysis, analyze
     from sinkscope.capture.scope import Scope
     from sinkscope.capture.settings import Settings
-    from sinkscope.errors import SinkscopeError
+    from sinkscope.comparison.run import Comparison, compare
+    from sinkscope.comparison.settings import ComparisonSettings
+    from sinkscope.errors import RequestError, SinkscopeError
     from sinkscope.evaluation.run import Evaluation, evaluate
     from sinkscope.evaluation.settings import EvaluationSettings
+    from sinkscope.inputs import ModelSource, TextSource
     from sinkscope.loading.load import load
     from sinkscope.monitoring.monitor import Monitor
+    from sinkscope.planning.plan import Plan, plan
     from sinkscope.quantization.run import quantize
     from sinkscope.tables.run_folder import Run, read_run
+    from sinkscope.tracking.run import Track, track
 
 # transformers imports torchao wherever it is installed, and torchao warns of kernels for hardware that is not there.
 for _name in ("torchao", "torch.utils._pytree"):
     logging.getLogger(_name).setLevel(logging.ERROR)
 
+_HOMES = {
+    "Analysis": "analysis.run",
+    "Comparison": "comparison.run",
+    "ComparisonSettings": "comparison.settings",
+    "Evaluation": "evaluation.run",
+    "EvaluationSettings": "evaluation.settings",
+    "ModelSource": "inputs",
+    "Monitor": "monitoring.monitor",
+    "Plan": "planning.plan",
+    "RequestError": "errors",
+    "Run": "tables.run_folder",
+    "Scope": "capture.scope",
+    "Settings": "capture.settings",
+    "SinkscopeError": "errors",
+    "TextSource": "inputs",
+    "Track": "tracking.run",
+    "analyze": "analysis.run",
+    "compare": "comparison.run",
+    "evaluate": "evaluation.run",
+    "load": "loading.load",
+    "plan": "planning.plan",
+    "quantize": "quantization.run",
+    "read_run": "tables.run_folder",
+    "track": "tracking.run",
+}
 
 __all__ = [
     "Analysis",
+    "Comparison",
+    "ComparisonSettings",
     "Evaluation",
     "EvaluationSettings",
+    "ModelSource",
     "Monitor",
+    "Plan",
+    "RequestError",
     "Run",
     "Scope",
     "Settings",
     "SinkscopeError",
+    "TextSource",
+    "Track",
     "__version__",
     "analyze",
+    "compare",
     "evaluate",
     "load",
+    "plan",
     "quantize",
     "read_run",
+    "track",
 ]
-
-_HOMES = {
-    "Analysis": "sinkscope.analysis.run",
-    "Evaluation": "sinkscope.evaluation.run",
-    "EvaluationSettings": "sinkscope.evaluation.settings",
-    "Monitor": "sinkscope.monitoring.monitor",
-    "Run": "sinkscope.tables.run_folder",
-    "Scope": "sinkscope.capture.scope",
-    "Settings": "sinkscope.capture.settings",
-    "SinkscopeError": "sinkscope.errors",
-    "analyze": "sinkscope.analysis.run",
-    "evaluate": "sinkscope.evaluation.run",
-    "load": "sinkscope.loading.load",
-    "quantize": "sinkscope.quantization.run",
-    "read_run": "sinkscope.tables.run_folder",
-}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'sinkscope' has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(f"sinkscope.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -48,6 +48,10 @@ class Result:
             raise AttributeError(f"{type(self).__name__} has no attribute or table {name!r}")
         return self.run.tables[name]
 
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        """The table `name`."""
+        return self.run.tables[name]
+
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self.run.tables]
 

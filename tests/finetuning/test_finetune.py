@@ -173,7 +173,7 @@ def test_the_report_says_what_changed_and_what_the_control_says(settings: Any, t
 
 
 def test_without_a_control_the_report_says_so(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for drawing in ("sinkscope.report.render.render", "sinkscope.finetuning.before_after.render"):
+    for drawing in ("sinkscope.report.render.render",):
         monkeypatch.setattr(drawing, lambda *_: None)
     done = finetune(settings(), tmp_path / "out", control=False)
     compared = report(done, tmp_path / "out", command="")
