@@ -1,0 +1,31 @@
+# The commands people need. They use the virtual environment in .venv, which `make install` creates.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: install format check test quick docs wheel
+
+install:  ## a virtual environment with everything for development
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+
+format:  ## format, and mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+check:  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+quick:  ## tests without the slow ones
+	$(BIN)/pytest -m "not slow"
+
+test: check  ## all checks and all tests, as CI runs them
+	$(BIN)/pytest
+
+docs:  ## rewrite the generated parts of the documentation
+	$(BIN)/python -m sinkscope.tables.reference > docs/tables.md
+
+wheel:  ## build and check a distribution
+	$(BIN)/python -m build
+	$(BIN)/twine check dist/*
