@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sinkscope.cli.flags import with_flags
 from sinkscope.errors import RequestError
 from sinkscope.fields import Description, descriptions
 
@@ -129,16 +130,15 @@ def _parameter_name(name: str, description: Description) -> str:
 
 def _info(name: str, description: Description) -> Any:
     """Typer's declaration."""
+    text = with_flags(description.text)
     if description.positional:
-        return typer.Argument(help=description.text, metavar=description.values)
+        return typer.Argument(help=text, metavar=description.values)
     flag = "--" + (description.option or name).replace("_", "-")
     if description.only_off:
         flag = flag.replace("--", "--no-", 1)
     if description.both_ways:
         flag = f"{flag}/{flag.replace('--', '--no-', 1)}"
-    return typer.Option(
-        flag, help=description.text, rich_help_panel=str(description.section), metavar=description.values
-    )
+    return typer.Option(flag, help=text, rich_help_panel=str(description.section), metavar=description.values)
 
 
 def _in_order(listed: list[inspect.Parameter], options: list[_Option]) -> list[inspect.Parameter]:
