@@ -35,7 +35,7 @@ class Description:
     """What is said of a field.
 
     Attributes:
-        text: one sentence; of a field that only can be turned off, of turning it off.
+        text: one sentence, other fields in `backticks`; of a field that only can be turned off, of turning it off.
         section: where it is listed.
         values: what it takes, as `auto|always|never`; None lets its type say it.
         option: its name where it stands beside fields of other classes; None is its own.

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 _MODEL, _DATA, _MEASURE, _OUTPUT, _TRAIN = "Model", "Data", "Measurement", "Output", "Training"
-_VSCALE, _COMPARE, _QUANT = "V-scale", "Comparison", "Quantization"
+_VSCALE, _COMPARE = "V-scale", "Comparison"
 _PERPLEXITY, _NEEDLES, _TASKS = "Perplexity", "Needles", "Tasks"
 
 
@@ -111,54 +111,6 @@ Models = Annotated[
     list[str],
     typer.Argument(help="Full-precision models: demo, demo-vscale, local folders, or Hugging Face model ids."),
 ]
-Methods = Annotated[
-    str,
-    _option(
-        "--methods",
-        _QUANT,
-        "Methods, separated by commas: none, w8a8-dynamic, w8a8-static, w8a8-static-down, w8, a8-dynamic, a8-static (8 "
-        "may be 2 to 8), nf4, int8, torchao-int8, torchao-int8-weights, smoothquant, gptq, awq.",
-        "LIST",
-    ),
-]
-Modules = Annotated[
-    str | None,
-    _option(
-        "--modules", _QUANT, "Linear modules that the probes quantize, as '*.mlp.*,*.o_proj'; default: all.", "GLOB"
-    ),
-]
-CalibrationData = Annotated[
-    str | None,
-    _option(
-        "--calibration-data", _QUANT, "Text to calibrate on, as --data; default: the evaluated sequences.", "SOURCE"
-    ),
-]
-CalibrationSequences = Annotated[
-    int | None, _option("--calibration-sequences", _QUANT, "Sequences of it; default: as --sequences.")
-]
-RankBy = Annotated[
-    str | None, _option("--rank-by", _QUANT, "Probe that modules are ranked by; default: w8a8-static.", "METHOD")
-]
-RankSequences = Annotated[
-    int, _option("--rank-sequences", _QUANT, "Sequences that the ranking runs on; 0: no ranking.")
-]
-RankLimit = Annotated[int, _option("--rank-limit", _QUANT, "Modules that are ranked, those with the noisiest outputs.")]
-BootstrapSeed = Annotated[int, _option("--seed", _QUANT, "Seed of the bootstrap.")]
-AllowInstall = Annotated[
-    bool,
-    _option(
-        "--allow-install", _QUANT, "Let smoothquant, gptq and awq install llm-compressor into its own environment."
-    ),
-]
-Environment = Annotated[
-    Path | None,
-    _option(
-        "--environment",
-        _QUANT,
-        "That environment's folder; default: $SINKSCOPE_LLMCOMPRESSOR, or ~/.cache/sinkscope/llmcompressor.",
-    ),
-]
-QuantizationOut = Annotated[Path, _option("--out", _OUTPUT, "Folder for the run.")]
 
 # evaluate
 Haystack = Annotated[str, _option("--haystack", _NEEDLES, "Text that hides the needles, a source as --data is.")]

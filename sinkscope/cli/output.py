@@ -38,12 +38,12 @@ def default_folder(name: str, suffix: str = "") -> Path:
     return folder.with_name(folder.name + suffix)
 
 
-def place_for(output: Output, usual: Path) -> tuple[Path, Output]:
+def place_for(output: Output, usual: Path | None = None) -> tuple[Path, Output]:
     """The place of a run, refused now if it could not be written in the end.
 
     Args:
         output: what was asked for.
-        usual: the folder where none was.
+        usual: the folder where none was; None for a verb that requires one.
 
     Returns:
         The folder, and the output with it.
@@ -51,6 +51,7 @@ def place_for(output: Output, usual: Path) -> tuple[Path, Output]:
     from sinkscope.tables.run_folder import check_target
 
     folder = output.out if output.out is not None else usual
+    assert folder is not None  # noqa: S101  (a verb without a usual place requires one)
     check_target(folder, force=output.force)
     return folder, replace(output, out=folder)
 

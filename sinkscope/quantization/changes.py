@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 
 from sinkscope.intervals.loss_bootstrap import ratio_interval
-from sinkscope.quantization.methods import NONE, Chosen, described
+from sinkscope.quantization.methods import Chosen, described
 from sinkscope.quantization.ranking import mean_loss
+from sinkscope.quantization.settings import NONE
 from sinkscope.tables.rows import Rows
 
 _OVERFLOW = 700.0  # exp of more does not fit a float

@@ -11,9 +11,7 @@ from sinkscope.errors import RequestError
 from sinkscope.quantization.library import bitsandbytes, llmcompressor, torchao
 from sinkscope.quantization.library.method import Method
 from sinkscope.quantization.probes import GRAMMAR, Probe, parse_probe
-
-NONE = "none"
-DEFAULT = (NONE, "w8a8-dynamic", "w8a8-static", "w8a8-static-down", "nf4", "int8")
+from sinkscope.quantization.settings import NONE
 
 LIBRARY: dict[str, Method] = {
     method.name: method for method in (*bitsandbytes.METHODS, *torchao.METHODS, *llmcompressor.METHODS)

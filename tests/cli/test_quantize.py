@@ -110,6 +110,10 @@ def test_unknown_method(refused: Callable[..., str]) -> None:
     assert all(name in message for name in ("w8a8-static-down", *LIBRARY))
 
 
+def test_no_method_at_all(refused: Callable[..., str]) -> None:
+    assert "--methods names none" in refused("--methods", "")
+
+
 def test_pattern_that_matches_nothing(refused: Callable[..., str]) -> None:
     message = refused("--methods", "w8", "--modules", "*.experts.*")
     assert "matches no linear module" in message

@@ -20,6 +20,7 @@ ROOT = str(Path(sinkscope.__file__).parents[1])
         "sinkscope.cli.main(['--help'])",
         "sinkscope.cli.main(['analyze', '--help'])",
         "sinkscope.cli.main(['evaluate', '--help'])",
+        "sinkscope.cli.main(['quantize', '--help'])",
     ],
 )
 def test_nothing_heavy_is_imported(statement: str) -> None:

@@ -1,0 +1,78 @@
+"""What was measured so far: parts of the run's tables, and what is known of each model."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+import torch
+
+from sinkscope.capture.scope import peak_memory
+from sinkscope.tables.rows import Rows
+from sinkscope.tables.run_folder import Run
+
+
+@dataclass
+class Measurements:
+    """The measurements of all models, as they come in.
+
+    Attributes:
+        parts: parts of tables by the table's name.
+        models: descriptions of the models.
+        notes: what a reader should know of single rows.
+        windows: SHA-256 of each model's windows.
+        versions: versions of what runs outside this environment.
+        targets: number of predicted tokens of the last model.
+        device: where the models were.
+        peak_memory: in bytes.
+    """
+
+    parts: dict[str, list[pd.DataFrame]] = field(default_factory=dict)
+    models: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    windows: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    targets: int = 0
+    device: str = ""
+    peak_memory: int = 0
+
+    def add(self, table: str, part: pd.DataFrame) -> None:
+        """Adds rows to a table."""
+        self.parts.setdefault(table, []).append(part)
+
+    def add_losses(self, model: str, method: str, measured: pd.DataFrame) -> None:
+        """Adds the losses of a method's sequences."""
+        rows = Rows("losses")
+        rows.add(model=model, method=method, sequence=range(len(measured)), loss_sum=measured["loss_sum"].to_numpy(),
+                 targets=measured["targets"].to_numpy())  # fmt: skip
+        self.add("losses", rows.frame())
+
+    def add_outliers(self, model: str, analysis: Run, linear_absmax: float | None) -> None:
+        """Adds what an analysis says of the unquantized model's outliers.
+
+        Args:
+            model: its name.
+            analysis: the forward half of its analysis.
+            linear_absmax: the largest |x| at the input of a linear module; None where nothing was calibrated.
+        """
+        headline = analysis.info["headline"]
+        rows = Rows("outliers")
+        rows.add(
+            model=model,
+            abs_max=headline["abs_max"],
+            abs_max_over_median=headline["abs_max_over_median"],
+            kurtosis_max=headline["kurtosis_max"],
+            linear_absmax=linear_absmax or float("nan"),
+            sink_rate_mean=headline["sink_rate_mean"],
+            sink_rate_max=headline["sink_rate_max"],
+            massive_count=headline["massive_count"],
+        )
+        self.add("outliers", rows.frame())
+
+    def used(self, device: torch.device) -> None:
+        """Takes the peak of the memory that was used so far."""
+        self.peak_memory = max(self.peak_memory, peak_memory(device))
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A table of all models."""
+        parts = [part for part in self.parts.get(name, []) if len(part)]
+        return pd.concat(parts, ignore_index=True) if parts else Rows(name).frame()

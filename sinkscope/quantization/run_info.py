@@ -1,0 +1,88 @@
+"""From the measurements of all models to a run: its tables, and what run.json says of it."""
+
+import datetime
+from importlib import metadata
+from importlib.util import find_spec
+from typing import Any
+
+from sinkscope.capture.scope import versions
+from sinkscope.quantization.changes import compare
+from sinkscope.quantization.measurements import Measurements
+from sinkscope.quantization.methods import Chosen
+from sinkscope.quantization.settings import QuantizationRequest
+from sinkscope.tables.run_folder import Run
+from sinkscope.version import __version__
+
+CONVENTIONS = {
+    "probe": "code = clamp(round_half_even(x / scale), -n, n), n = 2^(bits-1) - 1, scale = largest |x| / n in float32",
+    "probe_modules": "linear modules inside the decoder layers; lm_head is left alone",
+    "static": "largest |x| of the unquantized model over the calibration windows",
+    "delta": "loss minus that of the unquantized model on the same windows, nats per token",
+    "intervals": "95 %, percentile bootstrap over sequences, 10,000 draws; paired for delta",
+    "sqnr": "10 log10(sum x^2 / sum (x - x_hat)^2), per module, on its input in the unquantized model",
+    "ranking": "each module alone, and all but it, on the first windows; no interval",
+}
+_PACKAGES = ("bitsandbytes", "torchao", "compressed_tensors")
+
+
+def run_of(measurements: Measurements, request: QuantizationRequest, chosen: Chosen, *, seconds: float) -> Run:
+    """The run.
+
+    Args:
+        measurements: of all models.
+        request: with everything settled that it had left open.
+        chosen: its methods.
+        seconds: what the measurements took.
+    """
+    text, windows = request.text, request.windows
+    table = compare(measurements.table("losses"), chosen, measurements.windows, seed=request.settings.seed)
+    tables = {"quantization": table, **{name: measurements.table(name) for name in ("losses", "outliers")}}
+    for name in ("parts", "noise", "ranking", "histograms"):
+        if name in measurements.parts:
+            tables[name] = measurements.table(name)
+    installed = {name: metadata.version(name) for name in _PACKAGES if find_spec(name)}
+    info = {
+        "kind": "quantization",
+        "sinkscope": __version__,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "models": measurements.models,
+        "device": measurements.device,
+        "data": {
+            **text.provenance(),
+            "sha256": measurements.windows,
+            "sequences": windows.sequences,
+            "tokens": windows.tokens,
+            "bos": windows.bos,
+            "isolated_documents": windows.isolate_documents,
+            "targets": measurements.targets,
+            "comparable": len(set(measurements.windows.values())) == 1,
+        },
+        "settings": _settings(request),
+        "conventions": CONVENTIONS,
+        "notes": measurements.notes,
+        "versions": {**versions(), **installed, **measurements.versions},
+        "seconds": seconds,
+        "peak_memory_bytes": measurements.peak_memory,
+        "headline": {
+            model: table[table["model"] == model].set_index("method")[["perplexity", "delta"]].to_dict("index")
+            for model in measurements.windows
+        },
+    }
+    return Run(info, tables)
+
+
+def _settings(request: QuantizationRequest) -> dict[str, Any]:
+    """What the numbers depend on beside models and text."""
+    settings = request.settings
+    return {
+        "methods": list(settings.methods),
+        "modules": settings.modules,
+        "calibration_data": settings.calibration_data,
+        "calibration_sequences": request.calibration_windows.sequences,
+        "rank_by": settings.rank_by,
+        "rank_sequences": settings.rank_sequences,
+        "rank_limit": settings.rank_limit,
+        "seed": settings.seed,
+        "batch_size": request.windows.batch_size,
+        "backward": False,
+    }

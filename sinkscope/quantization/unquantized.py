@@ -1,0 +1,147 @@
+"""Everything that needs the unquantized model: the exact losses, the probes, noise, ranking, histograms, outliers.
+
+The probes share the model. Each leaves it bit for bit as it was, so that one copy in memory does for all of them.
+"""
+
+from typing import NamedTuple
+
+import pandas as pd
+from transformers import PreTrainedModel
+
+from sinkscope.analysis.measure import measure
+from sinkscope.capture.settings import Settings
+from sinkscope.errors import SinkscopeError
+from sinkscope.loading.load import Loaded
+from sinkscope.quantization.calibration import calibrate
+from sinkscope.quantization.changes import change
+from sinkscope.quantization.histograms import histograms
+from sinkscope.quantization.linear_modules import linears
+from sinkscope.quantization.measurements import Measurements
+from sinkscope.quantization.methods import Chosen
+from sinkscope.quantization.model_text import ModelText
+from sinkscope.quantization.noise import measure_noise
+from sinkscope.quantization.probes import Plan
+from sinkscope.quantization.ranking import losses, mean_loss, noisiest, rank
+from sinkscope.quantization.settings import NONE, QuantizationSettings
+from sinkscope.tables.rows import Rows
+
+WORST = 4  # modules whose histograms are kept
+
+
+class _Subject(NamedTuple):
+    """The model that probes are put on: its name, its text, and its losses without any."""
+
+    model: PreTrainedModel
+    label: str
+    text: ModelText
+    exact: pd.DataFrame
+
+
+def measure_unquantized(
+    loaded: Loaded,
+    text: ModelText,
+    chosen: Chosen,
+    settings: QuantizationSettings,
+    measurements: Measurements,
+    *,
+    progress: bool,
+) -> None:
+    """Measures the unquantized model, and every probe on it.
+
+    Args:
+        loaded: the model.
+        text: its windows.
+        chosen: the methods, among them the probes.
+        settings: the request's.
+        measurements: where all that is found is added.
+        progress: show progress on stderr.
+
+    Raises:
+        SinkscopeError: if its losses are not finite, or a probe cannot be put on it.
+    """
+    model, label = loaded.model, loaded.name
+    exact = losses(model, text.batches(), f"{label}: {NONE}", progress=progress)
+    if not exact["loss_sum"].map(pd.notna).all() or exact["loss_sum"].max() == float("inf"):
+        raise SinkscopeError(f"the loss of {label} is not finite before any quantization: try float32 or bfloat16")
+    measurements.add_losses(label, NONE, exact)
+    subject = _Subject(model, label, text, exact)
+    largest = _measure_probes(subject, chosen, settings, measurements, progress=progress) if chosen.probes else None
+    analysis = measure(
+        model,
+        text.evaluated.input_ids,
+        settings=_forward_only(text),
+        batch_size=text.windows.batch_size,
+        document_ids=text.document_ids,
+        tokenizer=loaded.tokenizer,
+        progress=progress,
+    )
+    measurements.add_outliers(label, analysis, largest)
+    measurements.models.append({**analysis.info["model"], **loaded.description})
+    measurements.windows[label] = text.evaluated.sha256
+    measurements.targets = int(exact["targets"].sum())
+    measurements.device = str(model.device)
+    measurements.used(model.device)
+
+
+def _measure_probes(
+    subject: _Subject, chosen: Chosen, settings: QuantizationSettings, measurements: Measurements, *, progress: bool
+) -> float:
+    """Every probe's losses and noise, and the ranking; returns the largest |x| of the calibration."""
+    model, modules = subject.model, settings.modules
+    places = linears(model, modules)
+    calibration = calibrate(model, places, subject.text.calibration_batches(), progress=progress)
+    plans = [Plan(name, probe, probe.places(model, modules), calibration) for name, probe in chosen.probes.items()]
+    for plan in plans:
+        _measure_probe(subject, plan, measurements, seed=settings.seed, progress=progress)
+    noise = measure_noise(model, subject.label, plans, subject.text.batches(), progress=progress)
+    measurements.add("noise", noise)
+    for plan in plans:
+        if plan.name == settings.rank_by:
+            of_plan = noise[noise["method"] == plan.name]
+            _measure_ranking(subject, plan, of_plan, settings, measurements, progress=progress)
+    return max(calibration.values())
+
+
+def _measure_probe(subject: _Subject, plan: Plan, measurements: Measurements, *, seed: int, progress: bool) -> None:
+    """The losses of a probe, and of its parts where it rounds both weights and activations."""
+    model, label, text, exact = subject
+    both = plan.probe.weight_bits is not None and plan.probe.activation_bits is not None
+    rows = Rows("parts")
+    for part, probe in plan.probe.parts().items():
+        if part != "both" and not both:
+            continue
+        of_part = Plan(plan.name, probe, plan.places, plan.calibration)
+        with of_part.entered(model):
+            measured = losses(model, text.batches(), f"{label}: {plan.name}, {part}", progress=progress)
+        if both:
+            rows.add(model=label, method=plan.name, part=part, loss=mean_loss(measured),
+                     **change(measured, exact, seed=seed))  # fmt: skip
+        if part == "both":
+            measurements.add_losses(label, plan.name, measured)
+    measurements.add("parts", rows.frame())
+
+
+def _measure_ranking(
+    subject: _Subject,
+    plan: Plan,
+    noise: pd.DataFrame,
+    settings: QuantizationSettings,
+    measurements: Measurements,
+    *,
+    progress: bool,
+) -> None:
+    """The ranking by a probe, given its noise, and histograms of the first modules."""
+    model, label, text, _ = subject
+    ranked = noisiest(noise, plan.places, settings.rank_limit)
+    ranking = rank(model, label, plan, ranked, text.batches(settings.rank_sequences), progress=progress)
+    measurements.add("ranking", ranking)
+    by_name = {place.name: place for place in plan.places}
+    worst = [by_name[name] for name in ranking["module"][:WORST]]
+    largest = dict(zip(noise["module"].tolist(), noise["activation_absmax"].tolist(), strict=True))
+    measurements.add("histograms", histograms(model, label, worst, largest, text.batches()).frame())
+
+
+def _forward_only(text: ModelText) -> Settings:
+    """A forward-only analysis of windows that may be shorter than the defaults."""
+    tokens = text.evaluated.input_ids.shape[1]
+    return Settings(backward=False, early=min(Settings.early, tokens - 1), positions=min(Settings.positions, tokens))
