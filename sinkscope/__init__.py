@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from sinkscope.loading.load import load
     from sinkscope.monitoring.monitor import Monitor
     from sinkscope.planning.plan import Plan, plan
-    from sinkscope.quantization.run import quantize
+    from sinkscope.quantization.run import Quantization, quantize
+    from sinkscope.quantization.settings import QuantizationSettings
     from sinkscope.tables.run_folder import Run, read_run
     from sinkscope.tracking.run import Track, track
 
@@ -39,6 +40,8 @@ _HOMES = {
     "ModelSource": "inputs",
     "Monitor": "monitoring.monitor",
     "Plan": "planning.plan",
+    "Quantization": "quantization.run",
+    "QuantizationSettings": "quantization.settings",
     "RequestError": "errors",
     "Run": "tables.run_folder",
     "Scope": "capture.scope",
@@ -65,6 +68,8 @@ __all__ = [
     "ModelSource",
     "Monitor",
     "Plan",
+    "Quantization",
+    "QuantizationSettings",
     "RequestError",
     "Run",
     "Scope",

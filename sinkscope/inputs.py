@@ -204,13 +204,17 @@ def made_of(request: type[T], values: Mapping[str, Any], **more: Any) -> T:
     return request(**{name: Path(value).expanduser() if name in paths else value for name, value in mine.items()})
 
 
-def refuse_unknown(values: Mapping[str, Any], *requests: type[Any]) -> None:
-    """Refuses keyword arguments that are fields of none of the classes, as Python does for a plain signature.
+def refuse_unknown(values: Mapping[str, Any], keywords: type[Any]) -> None:
+    """Refuses keyword arguments that a function does not take, as Python does for a plain signature.
+
+    Args:
+        values: the keyword arguments.
+        keywords: a TypedDict of those that it takes.
 
     Raises:
         TypeError: naming one.
     """
-    known = {field.name for request in requests for field in fields(request)}
-    unknown = sorted(values.keys() - known)
+    known = get_type_hints(keywords)
+    unknown = sorted(values.keys() - known.keys())
     if unknown:
         raise TypeError(f"unexpected keyword argument {unknown[0]!r}; there are: {', '.join(sorted(known))}")

@@ -86,10 +86,12 @@ def test_paths_given_as_text() -> None:
     assert made_of(Output, {"out": "~/x"}).out == Path("~/x").expanduser()
 
 
-@pytest.mark.parametrize("verb", ["analyze", "evaluate"])
-def test_unknown_keyword_arguments_are_refused_as_python_does(verb: str) -> None:
-    with pytest.raises(TypeError, match="unexpected keyword argument 'sequenecs'"):
-        getattr(sinkscope, verb)("demo", sequenecs=3)
+@pytest.mark.parametrize("wrong", ["sequenecs", "name"])
+@pytest.mark.parametrize("verb", ["analyze", "compare", "evaluate", "quantize", "track"])
+def test_unknown_keyword_arguments_are_refused_as_python_does(verb: str, wrong: str) -> None:
+    arguments = ("demo", "runs/x") if verb == "track" else ("demo",)
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{wrong}'"):
+        getattr(sinkscope, verb)(*arguments, **{wrong: 3})
 
 
 def test_loading_options_beside_a_source_would_be_passed_over_and_are_refused() -> None:

@@ -105,7 +105,7 @@ def analyze(
     Raises:
         SinkscopeError: for bad input, in one line.
     """
-    refuse_unknown(fields, ModelSource, Windows, Output, DriverChoice)
+    refuse_unknown(fields, AnalysisFields)
     source, loaded = model_source(model, fields)
     request = AnalysisRequest(
         model=source,

@@ -19,45 +19,9 @@ def _option(flag: str, panel: str, text: str, metavar: str | None = None) -> typ
     return option
 
 
-Revision = Annotated[str | None, _option("--revision", _MODEL, "Branch, tag or commit of a Hub model.")]
-Dtype = Annotated[
-    str, _option("--dtype", _MODEL, "Dtype to load in; auto keeps the checkpoint's.", "auto|float32|bfloat16|float16")
-]
-Device = Annotated[str, _option("--device", _MODEL, "auto, cpu, cuda, cuda:1, ...")]
-DeviceMap = Annotated[
-    str | None,
-    _option("--device-map", _MODEL, "Spread the model over devices.", "auto|balanced|balanced_low_0|sequential"),
-]
-TrustRemoteCode = Annotated[
-    bool, _option("--trust-remote-code", _MODEL, "Let Python code that comes with the model run.")
-]
-
-Data = Annotated[
-    str, _option("--data", _DATA, "stdlib, a .txt, .jsonl or .parquet file, a folder of them, or a datasets name.")
-]
-DataConfig = Annotated[str | None, _option("--data-config", _DATA, "Configuration of a dataset.")]
-DataSplit = Annotated[str, _option("--data-split", _DATA, "Split of a dataset.")]
-DataStreaming = Annotated[bool, _option("--data-streaming", _DATA, "Read a dataset while it downloads.")]
-DataColumn = Annotated[str, _option("--data-column", _DATA, "Field that holds a row's text.")]
-Bos = Annotated[
-    str,
-    _option("--bos", _DATA, "<bos> at the start of each sequence; auto: as the tokenizer does.", "auto|always|never"),
-]
-Sequences = Annotated[int, _option("--sequences", _DATA, "Number of sequences.")]
-Tokens = Annotated[
-    int | None, _option("--tokens", _DATA, "Tokens per sequence; by default the model's context, at most 2048.")
-]
-BatchSize = Annotated[
-    int, _option("--batch-size", _DATA, "Sequences per forward pass; the numbers do not depend on it.")
-]
-IsolateDocuments = Annotated[
-    bool, _option("--isolate-documents", _DATA, "Keep packed documents from attending to each other.")
-]
-
 # analyze
 
 
-Force = Annotated[bool, _option("--force", _OUTPUT, "Replace an existing run folder.")]
 Json = Annotated[bool, _option("--json", _OUTPUT, "Print the run's run.json on stdout, and nothing else.")]
 
 

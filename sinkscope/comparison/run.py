@@ -167,7 +167,7 @@ def compare(
     Raises:
         SinkscopeError: for bad input, in one line.
     """
-    refuse_unknown(loading, ModelSource)
+    refuse_unknown(loading, ModelFields)
     request = ComparisonRequest(
         runs=tuple(map(str, runs)),
         settings=settings or ComparisonSettings(),

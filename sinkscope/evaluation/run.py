@@ -78,7 +78,7 @@ def evaluate(
     Raises:
         SinkscopeError: for bad input, in one line.
     """
-    refuse_unknown(loading, ModelSource)
+    refuse_unknown(loading, ModelFields)
     source, loaded = model_source(model, loading)
     request = EvaluationRequest(
         model=source,

@@ -91,7 +91,7 @@ def track(
     Raises:
         SinkscopeError: for bad input, in one line.
     """
-    refuse_unknown(fields, ModelSource, Windows)
+    refuse_unknown(fields, TrackFields)
     request = TrackRequest(
         checkpoints=CheckpointSource(str(checkpoints), revisions, tokenizer),
         model=made_of(ModelSource, fields),

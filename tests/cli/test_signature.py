@@ -9,6 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+import sinkscope
 from sinkscope.cli.signature import Offered, command
 from sinkscope.cli.verbs import VERBS
 from sinkscope.errors import RequestError
@@ -79,3 +80,8 @@ def test_listing_order_and_text() -> None:
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
 def test_no_verb_has_many_parameters_of_its_own(verb: Any) -> None:
     assert len(inspect.signature(verb).parameters) <= MOST
+
+
+@pytest.mark.parametrize("verb", ["analyze", "compare", "evaluate", "plan", "quantize", "track"])
+def test_nor_has_the_library_s(verb: str) -> None:
+    assert len(inspect.signature(getattr(sinkscope, verb)).parameters) <= MOST
