@@ -4,15 +4,27 @@ A callback is told of logs only after the trackers were, so adding numbers to th
 the trainer and calls its `log`, as the trainer itself does: whatever tracker `report_to` names receives the numbers.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from torch import nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from sinkscope.errors import SinkscopeError
 from sinkscope.monitoring.unwrap import bare_model
 
-if TYPE_CHECKING:
-    from sinkscope.monitoring.monitor import Monitor
+
+class Watching(Protocol):
+    """What the callback needs of a monitor (`monitoring.monitor.Monitor`)."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The watched model."""
+
+    def step(self, step: int) -> dict[str, float] | None:
+        """Measures where the step is one to be measured."""
+
+    def measure(self, step: int) -> dict[str, float] | None:
+        """Measures now."""
 
 
 class MonitorCallback(TrainerCallback):
@@ -23,7 +35,7 @@ class MonitorCallback(TrainerCallback):
         trainer: what logs.
     """
 
-    def __init__(self, monitor: "Monitor", trainer: Trainer) -> None:
+    def __init__(self, monitor: Watching, trainer: Trainer) -> None:
         self.monitor = monitor
         self.trainer = trainer
 
