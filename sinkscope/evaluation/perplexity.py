@@ -26,6 +26,7 @@ from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.evaluation.rolling import Window, rolling_windows
 from sinkscope.evaluation.texts import Text, check_vocabulary
 from sinkscope.intervals.loss_bootstrap import Array, ratio_interval
+from sinkscope.models.shape import context_of
 from sinkscope.passes.batches import IGNORED
 from sinkscope.passes.memory import explained_memory_errors
 from sinkscope.passes.modes import frozen, input_device
@@ -174,7 +175,7 @@ def _check(model: PreTrainedModel, texts: list[Text], window: int, stride: int, 
         raise RequestError("`batch_size` must be at least 1")
     if not 1 <= stride <= window:
         raise RequestError(f"`stride` must lie between 1 and the window of {window}, not at {stride}")
-    context = getattr(model.config, "max_position_embeddings", None)
+    context = context_of(model.config)
     if context is not None and window > context:
         raise RequestError(
             f"a window of {window} tokens exceeds the model's context of {context}: use a smaller `window`, or `yarn`"

@@ -26,9 +26,9 @@ from sinkscope.evaluation.texts import Text, prefix_token, read_texts
 from sinkscope.evaluation.yarn import extend_
 from sinkscope.loading.describe import describe
 from sinkscope.loading.load import load_model
+from sinkscope.models.shape import context_of, default_tokens
 from sinkscope.tables.run_folder import Run
 from sinkscope.text.sources import open_documents
-from sinkscope.text.windows import LONGEST_DEFAULT
 from sinkscope.version import __version__
 
 CONVENTIONS = {
@@ -119,7 +119,7 @@ def evaluate(
         "kind": "evaluation",
         "sinkscope": __version__,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "model": {**described, "context": context_of(model), "yarn": settings.yarn},
+        "model": {**described, "context": context_of(model.config), "yarn": settings.yarn},
         "device": str(model.device),
         "data": _data(texts, tokenizer, data, haystack if settings.variants else None, bos),
         "settings": {**asdict(settings), "batch_size": batch_size},
@@ -132,14 +132,9 @@ def evaluate(
     return Evaluation(Run(info, tables))
 
 
-def context_of(model: PreTrainedModel) -> int | None:
-    """The longest sequence that a model's configuration allows; None where it does not say."""
-    return getattr(model.config, "max_position_embeddings", None)
-
-
 def _completed(settings: EvaluationSettings, model: PreTrainedModel) -> EvaluationSettings:
     """The settings with what follows from the model filled in, as run.json records them."""
-    longest = min(context_of(model) or LONGEST_DEFAULT, LONGEST_DEFAULT)
+    longest = default_tokens(model.config)
     window = settings.window or longest
     lengths = settings.lengths or ((longest // 2, longest) if longest >= SHORT_CONTEXT else (longest,))
     return replace(

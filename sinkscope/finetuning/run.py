@@ -29,7 +29,7 @@ from sinkscope.finetuning.lora import merged, with_lora
 from sinkscope.finetuning.settings import CONTEXT, Finetuning, LoraSettings
 from sinkscope.finetuning.start import calibration_windows, ramp, start_vscale_
 from sinkscope.loading.load import Loaded, load_model
-from sinkscope.text.windows import context_of, default_tokens
+from sinkscope.models.shape import context_of, default_tokens
 from sinkscope.training.checkpoint import check_checkpoint_room, load_state, take_up_
 from sinkscope.training.corpus import Corpus, prepare_corpus
 from sinkscope.training.engine import Engine, make_accelerator, prepare, shares
@@ -99,12 +99,11 @@ def finetune(
     loaded = _load(settings, accelerator)
     if settings.vscale is not None and attached(loaded.model):
         raise RequestError(f"{settings.model} has V-scale already: leave out `vscale` to train it on")
+    context = context_of(loaded.model.config)
     if settings.data.tokens == CONTEXT:
-        settings = replace(settings, data=replace(settings.data, tokens=default_tokens(loaded.model)))
-    elif settings.data.tokens > context_of(loaded.model):
-        raise RequestError(
-            f"{settings.data.tokens} tokens exceed the model's context of {context_of(loaded.model)}: "
-            "use fewer `tokens`")  # fmt: skip
+        settings = replace(settings, data=replace(settings.data, tokens=default_tokens(loaded.model.config)))
+    elif context is not None and settings.data.tokens > context:
+        raise RequestError(f"{settings.data.tokens} tokens exceed the model's context of {context}: use fewer `tokens`")
     windows = settings.schedule.steps * settings.optimizer.batch_sequences
     with claimed(out, {**asdict(settings), "control": control}, accelerator, resume=resume):
         corpus = prepare_corpus(settings.data, loaded.tokenizer, out / TOKENS, accelerator, windows=windows)

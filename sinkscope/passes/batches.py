@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.models.families import family_of
-from sinkscope.models.shape import context
+from sinkscope.models.shape import context_of
 from sinkscope.passes.modes import embedding
 
 IGNORED = -100
@@ -51,7 +51,7 @@ def check_windows(model: PreTrainedModel, input_ids: Tensor, batch_size: int) ->
         raise RequestError("`batch_size` must be at least 1")
     if input_ids.shape[1] < 2:
         raise RequestError("a sequence needs at least 2 tokens, one to predict")
-    longest = context(model.config)
+    longest = context_of(model.config)
     if longest is not None and input_ids.shape[1] > longest:
         raise RequestError(f"{input_ids.shape[1]} tokens exceed the model's context of {longest}: use fewer `tokens`")
     vocabulary = len(embedding(model).weight)
