@@ -19,7 +19,6 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from sinkscope.errors import RequestError, SinkscopeError
@@ -28,6 +27,7 @@ from sinkscope.evaluation.texts import Text, check_vocabulary
 from sinkscope.intervals.loss_bootstrap import Array, ratio_interval
 from sinkscope.models.shape import context_of
 from sinkscope.passes.batches import IGNORED
+from sinkscope.passes.losses import cross_entropy
 from sinkscope.passes.memory import explained_memory_errors
 from sinkscope.passes.modes import frozen, input_device
 from sinkscope.passes.progress import with_progress
@@ -204,6 +204,4 @@ def _score(model: PreTrainedModel, batch: list[tuple[list[int], Window]]) -> lis
 def _cross_entropies(model: PreTrainedModel, ids: Tensor, targets: Tensor) -> Tensor:
     """-log p of the targets at the last positions, float32 [B, K]."""
     logits = model(input_ids=ids.to(input_device(model)), use_cache=False, logits_to_keep=targets.shape[1]).logits
-    return F.cross_entropy(
-        logits.transpose(1, 2).float(), targets.to(logits.device), ignore_index=IGNORED, reduction="none"
-    )
+    return cross_entropy(logits.transpose(1, 2), targets)
