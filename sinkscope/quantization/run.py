@@ -32,11 +32,11 @@ from sinkscope.passes.memory import explained_memory_errors
 from sinkscope.quantization.calibration import calibrate
 from sinkscope.quantization.changes import change, compare
 from sinkscope.quantization.histograms import histograms
-from sinkscope.quantization.library.method import Request
+from sinkscope.quantization.library.method import LoadRequest
 from sinkscope.quantization.linear_modules import linears
 from sinkscope.quantization.methods import DEFAULT, NONE, Chosen, choose
 from sinkscope.quantization.noise import measure_noise
-from sinkscope.quantization.probes import Plan
+from sinkscope.quantization.probes import CalibratedProbe
 from sinkscope.quantization.ranking import losses, mean_loss, noisiest, rank
 from sinkscope.tables.rows import Rows
 from sinkscope.tables.run_folder import Run
@@ -183,7 +183,7 @@ def quantize(
     )
     found = _Found()
     for name in names:
-        request = Request(name, loading, torch.empty(0), batch_size, allow_install, environment)
+        request = LoadRequest(name, loading, torch.empty(0), batch_size, allow_install, environment)
         text = _measure_model(request, chosen, options, text, found, progress=progress)
     return Analysis(_run(found, chosen, options, text, started))
 
@@ -222,7 +222,7 @@ def _ranked_by(chosen: Chosen, rank_by: str | None) -> str | None:
 
 
 def _measure_model(
-    request: Request, chosen: Chosen, options: _Options, text: _Text, found: _Found, *, progress: bool
+    request: LoadRequest, chosen: Chosen, options: _Options, text: _Text, found: _Found, *, progress: bool
 ) -> _Text:
     """Measures one model by all methods; returns the text with the length of its windows settled."""
     label = request.model
@@ -237,7 +237,7 @@ def _measure_model(
     if options.calibration_data is not None:
         calibration = _calibration_windows(loaded, options.calibration_data, text, options.calibration_sequences)
     check_windows(loaded.model, packed.input_ids, options.batch_size)
-    request = Request(**{**vars(request), "calibration_ids": calibration.input_ids})
+    request = LoadRequest(**{**vars(request), "calibration_ids": calibration.input_ids})
     with explained_memory_errors(options.batch_size):
         _unquantized(loaded, label, packed, calibration, chosen, options, text, found, progress=progress)
         has_vscale = loaded.vscale is not None
@@ -283,7 +283,9 @@ def _unquantized(
         reading = batches_of(calibration_text.input_ids, _documents(calibration_text, text), options.batch_size)
         calibration = calibrate(model, places, reading, progress=progress)
         widest = max(calibration.values())
-        plans = [Plan(name, p, p.places(model, options.modules), calibration) for name, p in chosen.probes.items()]
+        plans = [
+            CalibratedProbe(name, p, p.places(model, options.modules), calibration) for name, p in chosen.probes.items()
+        ]
         for plan in plans:
             _probe(model, label, plan, batches, exact, found, seed=options.seed, progress=progress)
         found.add("noise", measure_noise(model, label, plans, batches, progress=progress))
@@ -308,7 +310,7 @@ def _unquantized(
 def _probe(
     model: PreTrainedModel,
     label: str,
-    plan: Plan,
+    plan: CalibratedProbe,
     batches: list[Any],
     exact: pd.DataFrame,
     found: _Found,
@@ -322,7 +324,7 @@ def _probe(
     for part, probe in plan.probe.parts().items():
         if part != "both" and not both:
             continue
-        of_part = Plan(plan.name, probe, plan.places, plan.calibration)
+        of_part = CalibratedProbe(plan.name, probe, plan.places, plan.calibration)
         with of_part.entered(model):
             measured = losses(model, batches, f"{label}: {plan.name}, {part}", progress=progress)
         if both:
@@ -336,7 +338,7 @@ def _probe(
 def _worst(
     model: PreTrainedModel,
     label: str,
-    plans: list[Plan],
+    plans: list[CalibratedProbe],
     packed: Packed,
     text: _Text,
     options: _Options,
