@@ -1,6 +1,7 @@
-"""Micro-batches: windows of text cut into forward passes, with their targets and positions.
+"""Micro-batches: windows of text in the portions that one forward pass reads, with their targets and positions.
 
-A window's first token, and that of every isolated document, is predicted by nothing and is no target.
+The target at a place is the token that stands there, predicted from those before it. Before the first token of a
+window, and of an isolated document, there is nothing: it is no target.
 """
 
 from typing import NamedTuple
@@ -78,10 +79,7 @@ def target_counts(batch: Batch) -> Tensor:
 
 
 def _targets(input_ids: Tensor, document_ids: Tensor | None) -> Tensor:
-    """Next-token targets [N, T], aligned with the tokens themselves.
-
-    The first token of a window, and of an isolated document, is predicted by nothing.
-    """
+    """Targets [N, T]: each place holds its own token, or `IGNORED` where that token is no target."""
     starts = torch.zeros_like(input_ids, dtype=torch.bool)
     starts[:, 0] = True
     if document_ids is not None:
@@ -90,7 +88,7 @@ def _targets(input_ids: Tensor, document_ids: Tensor | None) -> Tensor:
 
 
 def _positions(input_ids: Tensor, document_ids: Tensor | None, batch_size: int) -> list[Tensor | None]:
-    """Position ids that restart with every isolated document: transformers masks documents apart by them."""
+    """Position ids that start at 0 with every isolated document, which tells transformers to mask it from the others."""
     if document_ids is None:
         return [None] * len(input_ids.split(batch_size))
     running = torch.arange(input_ids.shape[1]).expand_as(input_ids)

@@ -24,7 +24,7 @@ def cross_entropy(logits: Tensor, targets: Tensor, reduction: Literal["none", "m
 
     Args:
         logits: [N, V], or [B, V, T], of any dtype.
-        targets: [N], or [B, T]: what the token after each place is; they move to the device of the logits.
+        targets: [N], or [B, T]: the token that each place's logits predict; moved to the device of the logits.
         reduction: `none` gives a loss per target, `mean` the mean over those that are targets.
     """
     return F.cross_entropy(logits.float(), targets.to(logits.device), ignore_index=IGNORED, reduction=reduction)
