@@ -88,7 +88,7 @@ def _targets(input_ids: Tensor, document_ids: Tensor | None) -> Tensor:
 
 
 def _positions(input_ids: Tensor, document_ids: Tensor | None, batch_size: int) -> list[Tensor | None]:
-    """Position ids that start at 0 with every isolated document, which tells transformers to mask it from the others."""
+    """Position ids that start at 0 with every isolated document: so transformers masks it from the others."""
     if document_ids is None:
         return [None] * len(input_ids.split(batch_size))
     running = torch.arange(input_ids.shape[1]).expand_as(input_ids)
