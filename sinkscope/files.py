@@ -164,7 +164,7 @@ def _sync(path: Path) -> None:
                 _sync(inner)
         _sync_entry(path)
         return
-    with path.open("rb+") as file:  # Windows puts on the disk only what is open for writing
+    with path.open("rb+" if os.name == "nt" else "rb") as file:  # Windows syncs only what is open for writing
         os.fsync(file.fileno())
 
 

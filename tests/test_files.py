@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from sinkscope import files
+from sinkscope.analysis.drivers.boundary import OnDisk
 from sinkscope.errors import SinkscopeError
 from sinkscope.files import (
     building_file,
@@ -138,6 +140,15 @@ def test_content_is_on_the_disk_before_it_has_its_name(tmp_path: Path, log: list
     with building_file(tmp_path / "a", sync=False) as building:
         building.touch()
     assert log == [f"replace .a.{new} a"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="names of open files come from /proc")
+def test_boundary_states_are_put_on_the_disk_where_another_process_may_go_on_from_them(
+    tmp_path: Path, log: list[str]
+) -> None:
+    for name in (None, "kept"):
+        OnDisk(tmp_path, name).put(("h", 0, 0), torch.ones(2))
+        assert bool([line for line in log if line.startswith("sync")]) == (name is not None)
 
 
 def test_permissions_are_those_of_any_new_file_and_folder(tmp_path: Path, umask: int) -> None:
