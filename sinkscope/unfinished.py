@@ -1,19 +1,19 @@
 """The folder of unfinished work, beside the place of the finished one: `.NAME.KIND/`.
 
 It names the request that the work is for, so that only the same request goes on with it. Every file in it is written
-beside its place and renamed, and the finished run folder is still written whole or not at all.
+whole or not at all, and so is the finished run folder.
 """
 
 import hashlib
 import json
-import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from sinkscope.errors import RequestError, SinkscopeError
+from sinkscope.files import read_json, write_json
 
 _REQUEST = "request.json"
 
@@ -41,7 +41,7 @@ class Unfinished:
         refuse_unfinished(out, kind, resume=resume)
         before = read_json(self.folder / _REQUEST)
         if before is not None and before != self._request:
-            changed = ", ".join(_differences(before, self._request))
+            changed = ", ".join(differences(before, self._request))
             raise RequestError(
                 f"the unfinished {kind} of {out} has another {changed}: resume with the same, or `force`"
             )
@@ -97,38 +97,13 @@ def resumable(out: Path, kind: str) -> Iterator[None]:
         raise SinkscopeError("interrupted: the same command with `resume` goes on from here") from error
 
 
-def read_json(path: Path) -> Any:
-    """A JSON file's content; None where there is no file."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Writes a JSON file whole or not at all."""
-    replace(path, lambda file: file.write(json.dumps(content).encode()))
-
-
-def replace(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Writes a file whole or not at all, whatever else is killed meanwhile.
-
-    Args:
-        path: its place.
-        write: writes the content to an open file.
-    """
-    building = path.with_name(f".{path.name}.{os.getpid()}")
-    with building.open("wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
-    building.replace(path)
-
-
-def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Names of the keys that differ; inside a dictionary, of its keys."""
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Names of the keys that differ between two requests, sorted; those inside a dictionary as `outer.inner`."""
     names = []
     for key in sorted({*before, *now}):
         old, new = before.get(key), now.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
-            names += [f"{key}.{inner}" for inner in _differences(old, new)]
+            names += [f"{key}.{inner}" for inner in differences(old, new)]
         elif old != new:
             names.append(key)
     return names

@@ -1,6 +1,7 @@
 """The text tower of a vision-language model: measured with image tokens among its tokens, which the tables mark."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ from transformers import (
 )
 
 import sinkscope
-from sinkscope import Scope, Settings
+from sinkscope import EvaluationSettings, Monitor, Scope, Settings
 from sinkscope.analysis.drivers.layer_by_layer import Layerwise
 from sinkscope.analysis.measure import measure as analyzed
 from sinkscope.errors import SinkscopeError
+from sinkscope.evaluation.retrieval import plan_needles
 from sinkscope.loading.load import load_model
+from sinkscope.models.shape import context_of
 from sinkscope.tables.run_folder import Run
 from sinkscope.vscale import attach_, detach_
 
@@ -36,6 +39,7 @@ TEXT: dict[str, Any] = {
     "num_key_value_heads": 2, "max_position_embeddings": 512, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2,
     "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]},
 }  # fmt: skip
+ONLY_PERPLEXITY = EvaluationSettings(perplexity=True, variants=(), tasks=())
 VISION: dict[str, Any] = {
     "depth": 2, "hidden_size": 16, "intermediate_size": 24, "num_heads": 2, "patch_size": 4, "out_hidden_size": 32,
     "window_size": 16, "fullatt_block_indexes": [1],
@@ -169,6 +173,29 @@ def test_towers_keep_their_own_attention_and_vscale_leaves_images_alone() -> Non
     detach_(model)
     torch.testing.assert_close(model(**given, use_cache=False).logits, bare, rtol=0, atol=0)
     torch.testing.assert_close(bare, before, rtol=1e-4, atol=1e-4)
+
+
+def test_the_context_is_that_of_the_text_part(tmp_path: Path) -> None:
+    model, tokenizer = model_of(), tiny_models.tokenizer()
+    model.config.text_config.max_position_embeddings = LENGTH * 2
+    assert getattr(model.config, "max_position_embeddings", None) is None  # it is nowhere else
+    assert context_of(model.config) == LENGTH * 2
+    words = "a text that is longer than what this model can read at once, so that windows are cut from it, and more"
+    monitor = Monitor(model, tokenizer, data=[words] * 4, sequences=2, settings=SETTINGS)
+    assert monitor._input_ids.shape == (2, LENGTH * 2)
+    with pytest.raises(SinkscopeError, match=f"49 tokens exceed the model's context of {LENGTH * 2}"):
+        Monitor(model, tokenizer, data=[words] * 4, tokens=LENGTH * 2 + 1)
+
+    (tmp_path / "text.txt").write_text(words)
+    evaluated = sinkscope.evaluate(model, tokenizer, data=str(tmp_path / "text.txt"), settings=ONLY_PERPLEXITY)
+    assert evaluated.info["model"]["context"] == LENGTH * 2
+    assert evaluated.info["settings"]["window"] == LENGTH * 2
+    assert evaluated.contexts["context"].max() == LENGTH * 2
+    with pytest.raises(SinkscopeError, match=f"window of 49 tokens exceeds the model's context of {LENGTH * 2}"):
+        sinkscope.evaluate(model, tokenizer, data=str(tmp_path / "text.txt"),
+                           settings=replace(ONLY_PERPLEXITY, window=LENGTH * 2 + 1))  # fmt: skip
+    with pytest.raises(SinkscopeError, match=f"needle test over 49 tokens exceeds the model's context of {LENGTH * 2}"):
+        plan_needles(model, tokenizer, [], EvaluationSettings(), (LENGTH * 2 + 1,))
 
 
 def test_embeddings_in_the_place_of_ids_are_refused() -> None:

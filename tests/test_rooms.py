@@ -14,7 +14,7 @@ import sinkscope
 PACKAGE = Path(sinkscope.__file__).parent
 ROOMS = (
     "version", "errors", "fields", "inputs", "files", "unfinished", "sites", "compat", "launch",
-    "metrics", "text", "models", "vscale", "loading", "passes",
+    "metrics", "models", "text", "vscale", "loading", "passes",
     "tables", "intervals", "capture", "planning", "report", "results",
     "analysis", "monitoring", "evaluation", "quantization", "comparison",
     "training", "pretraining", "finetuning", "tracking",

@@ -21,7 +21,8 @@ from torch import Tensor
 from sinkscope.capture.recorder import Recorder
 from sinkscope.capture.statistics.statistic import reading
 from sinkscope.errors import SinkscopeError
-from sinkscope.unfinished import Unfinished, replace
+from sinkscope.files import building_file, remove_leftovers
+from sinkscope.unfinished import Unfinished
 
 KIND = "analysis"
 EVERY = 30.0
@@ -75,8 +76,7 @@ class Journal(Unfinished):
         self.part = part
         self._state = self.folder / f"state-{part}.pt"
         self._due = time.monotonic() + every
-        for left in self.folder.glob(f".{self._state.name}.*"):  # by a process that was killed while it saved
-            left.unlink()
+        remove_leftovers(self.folder, self._state.name)  # the other processes of this analysis write other files
 
     @property
     def begun(self) -> bool:
@@ -123,7 +123,8 @@ class Journal(Unfinished):
         content = {"state": recorder.state(), "done": done, "losses": losses, "tensors": tensors or {}}
         try:
             self.begin()
-            replace(self._state, lambda file: torch.save(content, file))
+            with building_file(self._state) as building, building.open("wb") as file:
+                torch.save(content, file)
         except (OSError, RuntimeError) as error:  # torch turns what the system says into a RuntimeError
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error).partition("\n")[0]
             raise SinkscopeError(f"cannot save the unfinished analysis in {self.folder}: {reason}") from error

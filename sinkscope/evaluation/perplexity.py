@@ -19,14 +19,15 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.evaluation.rolling import Window, rolling_windows
 from sinkscope.evaluation.texts import Text, check_vocabulary
 from sinkscope.intervals.loss_bootstrap import Array, ratio_interval
+from sinkscope.models.shape import context_of
 from sinkscope.passes.batches import IGNORED
+from sinkscope.passes.losses import cross_entropy
 from sinkscope.passes.memory import explained_memory_errors
 from sinkscope.passes.modes import frozen, input_device
 from sinkscope.passes.progress import with_progress
@@ -174,7 +175,7 @@ def _check(model: PreTrainedModel, texts: list[Text], window: int, stride: int, 
         raise RequestError("`batch_size` must be at least 1")
     if not 1 <= stride <= window:
         raise RequestError(f"`stride` must lie between 1 and the window of {window}, not at {stride}")
-    context = getattr(model.config, "max_position_embeddings", None)
+    context = context_of(model.config)
     if context is not None and window > context:
         raise RequestError(
             f"a window of {window} tokens exceeds the model's context of {context}: use a smaller `window`, or `yarn`"
@@ -203,6 +204,4 @@ def _score(model: PreTrainedModel, batch: list[tuple[list[int], Window]]) -> lis
 def _cross_entropies(model: PreTrainedModel, ids: Tensor, targets: Tensor) -> Tensor:
     """-log p of the targets at the last positions, float32 [B, K]."""
     logits = model(input_ids=ids.to(input_device(model)), use_cache=False, logits_to_keep=targets.shape[1]).logits
-    return F.cross_entropy(
-        logits.transpose(1, 2).float(), targets.to(logits.device), ignore_index=IGNORED, reduction="none"
-    )
+    return cross_entropy(logits.transpose(1, 2), targets)

@@ -15,6 +15,7 @@ from sinkscope.evaluation.needles import VARIANTS, Prompt, found, make_prompt
 from sinkscope.evaluation.settings import EvaluationSettings
 from sinkscope.evaluation.texts import check_vocabulary
 from sinkscope.intervals.wilson import wilson
+from sinkscope.models.shape import context_of
 from sinkscope.passes.memory import explained_memory_errors
 from sinkscope.passes.modes import frozen
 from sinkscope.passes.progress import with_progress
@@ -132,7 +133,7 @@ def scores(needles: pd.DataFrame) -> pd.DataFrame:
 
 
 def _check_lengths(model: PreTrainedModel, lengths: tuple[int, ...]) -> None:
-    context = getattr(model.config, "max_position_embeddings", None)
+    context = context_of(model.config)
     for length in lengths:
         if context is not None and length > context:
             raise RequestError(

@@ -27,10 +27,10 @@ from sinkscope.inputs import ModelFields, ModelSource, TextSource, Windows, refu
 from sinkscope.loading.describe import describe
 from sinkscope.loading.load import load_named
 from sinkscope.loading.named import model_source
+from sinkscope.models.shape import context_of, default_tokens
 from sinkscope.results import Result
 from sinkscope.tables.run_folder import Run
 from sinkscope.text.sources import open_documents, open_text
-from sinkscope.text.windows import LONGEST_DEFAULT
 from sinkscope.version import __version__
 
 CONVENTIONS = {
@@ -146,7 +146,7 @@ def run_evaluation(
         "kind": "evaluation",
         "sinkscope": __version__,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "model": {**described, "context": context_of(model), "yarn": settings.yarn},
+        "model": {**described, "context": context_of(model.config), "yarn": settings.yarn},
         "device": str(model.device),
         "data": _data(texts, tokenizer, request),
         "settings": {**asdict(settings), "batch_size": batch_size},
@@ -159,14 +159,9 @@ def run_evaluation(
     return Evaluation(Run(info, tables))
 
 
-def context_of(model: PreTrainedModel) -> int | None:
-    """The longest sequence that a model's configuration allows; None where it does not say."""
-    return getattr(model.config, "max_position_embeddings", None)
-
-
 def _completed(settings: EvaluationSettings, model: PreTrainedModel) -> EvaluationSettings:
     """The settings with what follows from the model filled in, as run.json records them."""
-    longest = min(context_of(model) or LONGEST_DEFAULT, LONGEST_DEFAULT)
+    longest = default_tokens(model.config)
     window = settings.window or longest
     lengths = settings.lengths or ((longest // 2, longest) if longest >= SHORT_CONTEXT else (longest,))
     return replace(

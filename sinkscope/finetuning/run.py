@@ -4,7 +4,7 @@ Only the difference to the control means anything: training changes a model with
 trained alike, from the same weights on the same windows in the same order, and one report compares the model before,
 the control, and the model with V-scale.
 
-    OUT/settings.json, model/, checkpoints/, metrics.parquet    the model with V-scale (see `folder`)
+    OUT/settings.json, model/, checkpoints/, metrics.parquet    the model with V-scale (see `training_folder`)
     OUT/control/                                                the same for the control
     OUT/losses.json                                             held-out losses before, after attaching, after training
     OUT/analysis/{before,control,after}                         run folders
@@ -13,7 +13,6 @@ the control, and the model with V-scale.
 Each part is made once: an interrupted run goes on with the part that it had reached.
 """
 
-import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,20 +24,20 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sinkscope.errors import RequestError, SinkscopeError
-from sinkscope.files import building_folder, replace_text
+from sinkscope.files import building_folder, read_json, write_json
 from sinkscope.finetuning.lora import merged, with_lora
 from sinkscope.finetuning.settings import CONTEXT, Finetuning, LoraSettings
 from sinkscope.finetuning.start import calibration_windows, ramp, start_vscale_
 from sinkscope.loading.load import Loaded, load_model
-from sinkscope.text.windows import context_of, default_tokens
-from sinkscope.training.checkpoint import Rows, check_checkpoint_room, checkpoints, load_rows, load_state
+from sinkscope.models.shape import context_of, default_tokens
+from sinkscope.training.checkpoint import check_checkpoint_room, load_state, take_up_
 from sinkscope.training.corpus import Corpus, prepare_corpus
 from sinkscope.training.engine import Engine, make_accelerator, prepare, shares
 from sinkscope.training.loop import say, train, validation_loss
 from sinkscope.training.new_model import build_optimizer, recompute_activations_
 from sinkscope.training.save import base_of, finish, trained_saver, whole_saver
 from sinkscope.training.trackers import start_tracker
-from sinkscope.training.training_folder import CHECKPOINTS, MODEL, TOKENS, claimed
+from sinkscope.training.training_folder import MODEL, TOKENS, claimed
 from sinkscope.vscale import attach_, attached, detach_, set_ramp_
 from sinkscope.vscale import save as save_vscale
 
@@ -100,12 +99,11 @@ def finetune(
     loaded = _load(settings, accelerator)
     if settings.vscale is not None and attached(loaded.model):
         raise RequestError(f"{settings.model} has V-scale already: leave out `vscale` to train it on")
+    context = context_of(loaded.model.config)
     if settings.data.tokens == CONTEXT:
-        settings = replace(settings, data=replace(settings.data, tokens=default_tokens(loaded.model)))
-    elif settings.data.tokens > context_of(loaded.model):
-        raise RequestError(
-            f"{settings.data.tokens} tokens exceed the model's context of {context_of(loaded.model)}: "
-            "use fewer `tokens`")  # fmt: skip
+        settings = replace(settings, data=replace(settings.data, tokens=default_tokens(loaded.model.config)))
+    elif context is not None and settings.data.tokens > context:
+        raise RequestError(f"{settings.data.tokens} tokens exceed the model's context of {context}: use fewer `tokens`")
     windows = settings.schedule.steps * settings.optimizer.batch_sequences
     with claimed(out, {**asdict(settings), "control": control}, accelerator, resume=resume):
         corpus = prepare_corpus(settings.data, loaded.tokenizer, out / TOKENS, accelerator, windows=windows)
@@ -125,7 +123,7 @@ class _Losses:
 
     def __init__(self, path: Path, accelerator: Accelerator) -> None:
         self._path, self._accelerator = path, accelerator
-        self.known: dict[str, float] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        self.known: dict[str, float] = read_json(path) or {}
 
     def measure(self, moment: str, model: nn.Module, valid: Tensor, batch: int) -> None:
         """Measures the loss at a moment, unless it is known. Every process must call this."""
@@ -133,7 +131,7 @@ class _Losses:
             return
         self.known[moment] = validation_loss(Engine(self._accelerator, model, None), valid, batch)
         if self._accelerator.is_main_process:
-            replace_text(self._path, json.dumps(self.known, indent=1))
+            write_json(self._path, self.known, indent=1)
             say(f"held-out loss {_MOMENTS[moment]}: {self.known[moment]:.4f} nats per token")
 
 
@@ -171,16 +169,12 @@ def _train(
         losses.measure("attached", base, corpus.valid, micro)
     optimizer = build_optimizer(model, settings.optimizer)
     saver = whole_saver(base, loaded.tokenizer) if settings.train == "all" else trained_saver(model)
-    found = checkpoints(out / CHECKPOINTS)
-    rows: Rows = []
-    if found:
-        rows = load_rows(found[-1])
-        saver.load_(model, found[-1] / "model")
+    found, rows = take_up_(out, model, saver, accelerator)
     engine = prepare(accelerator, model, optimizer, settings.optimizer)
     if engine.sharded and settings.train != "all":
         raise SinkscopeError("FSDP trains all weights: train low-rank layers or theta on replicated processes")
-    if found:
-        load_state(found[-1], engine)
+    if found is not None:
+        load_state(found, engine)
     out.mkdir(parents=True, exist_ok=True)
     check_checkpoint_room(out, engine)
 

@@ -16,7 +16,7 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 RATES = {"all": 2e-4, "lora": 2e-4, "theta": 1e-2}
 """Default peak learning rates by what is trained."""
 CONTEXT = 0
-"""In the place of a window's length: the model's context, at most `sinkscope.text.windows.LONGEST_DEFAULT`."""
+"""In the place of a window's length: the model's context, at most `sinkscope.models.shape.LONGEST_DEFAULT`."""
 
 
 @dataclass(frozen=True)

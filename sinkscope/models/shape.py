@@ -1,8 +1,11 @@
-"""The sizes of a model, under one set of names: configurations call them differently."""
+"""A model's sizes and its context under one set of names; configurations call them differently."""
 
 from typing import Any, NamedTuple
 
 from sinkscope.models.family import Family
+
+LONGEST_DEFAULT = 2048
+"""Tokens of a sequence where none is asked for and the model can read more."""
 
 
 class Shape(NamedTuple):
@@ -42,7 +45,17 @@ def shape_of(family: Family, config: Any) -> Shape:
     )
 
 
-def context(config: Any) -> int | None:
-    """The longest sequence that a model can read; None where its configuration names none."""
+def context_of(config: Any) -> int | None:
+    """The context: the longest sequence that a model can read. None where its configuration names no bound.
+
+    Args:
+        config: of the model. Where the model reads more than text, it is the configuration of the text part inside that
+            names the context.
+    """
     longest = getattr(config.get_text_config(), "max_position_embeddings", None)
     return int(longest) if longest else None
+
+
+def default_tokens(config: Any, most: int = LONGEST_DEFAULT) -> int:
+    """The length of a sequence where none is asked for: the model's context, but at most `most`."""
+    return min(context_of(config) or most, most)

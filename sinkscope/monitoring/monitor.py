@@ -27,6 +27,7 @@ from sinkscope.analysis.measure import measure
 from sinkscope.capture.settings import Settings
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.models.families import family_of
+from sinkscope.models.shape import default_tokens
 from sinkscope.monitoring.logged import logged
 from sinkscope.monitoring.unwrap import bare_model, refuse_sharded, undisturbed
 from sinkscope.passes.batches import check_windows
@@ -217,7 +218,7 @@ def _probe(
     texts = None if isinstance(data, str) else [Document(str(number), text) for number, text in enumerate(data)]
     documents = open_documents(data) if isinstance(data, str) else iter(texts or ())
     if tokens is None:
-        tokens = min(getattr(model.config, "max_position_embeddings", None) or PROBE_TOKENS, PROBE_TOKENS)
+        tokens = default_tokens(model.config, PROBE_TOKENS)
     return pack_for(model, tokenizer, documents, sequences, tokens, bos).input_ids
 
 

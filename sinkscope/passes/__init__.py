@@ -1,1 +1,1 @@
-"""Passes over windows of text, shared by every verb: micro-batches in, losses out."""
+"""What every verb shares that runs a model over windows of text: it cuts them into batches and takes the losses."""

@@ -1,6 +1,7 @@
-"""Micro-batches: windows of text cut into forward passes, with their targets and positions.
+"""Micro-batches: windows of text in the portions that one forward pass reads, with their targets and positions.
 
-A window's first token, and that of every isolated document, is predicted by nothing and is no target.
+The target at a place is the token that stands there, predicted from those before it. Before the first token of a
+window, and of an isolated document, there is nothing: it is no target.
 """
 
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from transformers import PreTrainedModel
 
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.models.families import family_of
-from sinkscope.models.shape import context
+from sinkscope.models.shape import context_of
 from sinkscope.passes.modes import embedding
 
 IGNORED = -100
@@ -51,7 +52,7 @@ def check_windows(model: PreTrainedModel, input_ids: Tensor, batch_size: int) ->
         raise RequestError("`batch_size` must be at least 1")
     if input_ids.shape[1] < 2:
         raise RequestError("a sequence needs at least 2 tokens, one to predict")
-    longest = context(model.config)
+    longest = context_of(model.config)
     if longest is not None and input_ids.shape[1] > longest:
         raise RequestError(f"{input_ids.shape[1]} tokens exceed the model's context of {longest}: use fewer `tokens`")
     vocabulary = len(embedding(model).weight)
@@ -78,10 +79,7 @@ def target_counts(batch: Batch) -> Tensor:
 
 
 def _targets(input_ids: Tensor, document_ids: Tensor | None) -> Tensor:
-    """Next-token targets [N, T], aligned with the tokens themselves.
-
-    The first token of a window, and of an isolated document, is predicted by nothing.
-    """
+    """Targets [N, T]: each place holds its own token, or `IGNORED` where that token is no target."""
     starts = torch.zeros_like(input_ids, dtype=torch.bool)
     starts[:, 0] = True
     if document_ids is not None:
@@ -90,7 +88,7 @@ def _targets(input_ids: Tensor, document_ids: Tensor | None) -> Tensor:
 
 
 def _positions(input_ids: Tensor, document_ids: Tensor | None, batch_size: int) -> list[Tensor | None]:
-    """Position ids that restart with every isolated document: transformers masks documents apart by them."""
+    """Position ids that start at 0 with every isolated document: so transformers masks it from the others."""
     if document_ids is None:
         return [None] * len(input_ids.split(batch_size))
     running = torch.arange(input_ids.shape[1]).expand_as(input_ids)

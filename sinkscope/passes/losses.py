@@ -1,4 +1,12 @@
-"""Next-token cross-entropies, in nats and float32 whatever the model's dtype."""
+"""Next-token cross-entropies, in nats and float32 whatever the model's dtype.
+
+    loss of a token = -log p(token | what stands before it)
+
+Every loss that is measured or trained on comes from here. Where a token is no target (`IGNORED`), its loss is 0 and no
+mean counts it.
+"""
+
+from typing import Literal
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -8,12 +16,30 @@ from sinkscope.passes.batches import IGNORED, Batch
 from sinkscope.passes.modes import input_device
 
 
+def cross_entropy(logits: Tensor, targets: Tensor, reduction: Literal["none", "mean"] = "none") -> Tensor:
+    """Losses of targets, or their mean, in float32.
+
+    The two layouts sum over the vocabulary in different orders, which shows in the last bits. With the vocabulary last,
+    as models give them, logits are read where they lie; with the vocabulary second they are copied first.
+
+    Args:
+        logits: [N, V], or [B, V, T], of any dtype.
+        targets: [N], or [B, T]: the token that each place's logits predict; moved to the device of the logits.
+        reduction: `none` gives a loss per target, `mean` the mean over those that are targets.
+    """
+    return F.cross_entropy(logits.float(), targets.to(logits.device), ignore_index=IGNORED, reduction=reduction)
+
+
+def next_token_loss(logits: Tensor, input_ids: Tensor) -> Tensor:
+    """The mean loss of windows [B, T] under their logits [B, T, V], the loss to train on."""
+    return cross_entropy(logits[:, :-1].flatten(0, 1), input_ids[:, 1:].flatten(), "mean")
+
+
 def loss_sums(model: PreTrainedModel, batch: Batch) -> Tensor:
-    """Each sequence's loss in nats, summed over its targets: float32 [B], with a graph where gradients are on."""
+    """Each sequence's loss, summed over its targets: float32 [B], with a graph where gradients are on."""
     device = input_device(model)
     positions = None if batch.positions is None else batch.positions.to(device)
     logits = model(input_ids=batch.input_ids.to(device), position_ids=positions, use_cache=False).logits
     # Targets move, logits stay: a slice or transpose of logits would be a copy, or a slow walk through memory.
     targets = F.pad(batch.targets[:, 1:].to(logits.device), (0, 1), value=IGNORED)
-    losses = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="none")
-    return losses.view(targets.shape).sum(1)
+    return cross_entropy(logits.flatten(0, 1), targets.flatten()).view(targets.shape).sum(1)

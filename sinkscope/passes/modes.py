@@ -1,4 +1,4 @@
-"""A model made ready for passes that measure it, and put back as it was."""
+"""A model is made ready for being measured, and is left as it was."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import PreTrainedModel
 from transformers.utils.generic import ModelOutput
 
 from sinkscope.models.families import family_of
-from sinkscope.passes.batches import IGNORED, Batch
+from sinkscope.passes.batches import Batch
+from sinkscope.passes.losses import cross_entropy
 
 CHUNK = 2**23  # logits made at once
 
@@ -59,9 +59,7 @@ def head_losses(model: PreTrainedModel, hidden: Tensor, batch: Batch, *, backwar
             decoder.hidden = chunk
             logits = model(input_ids=batch.input_ids[:, start:stop].to(hidden.device), use_cache=False).logits
             wanted = targets[:, start + 1 : stop + 1]
-            of_tokens = F.cross_entropy(  # with the vocabulary last, where logits are contiguous
-                logits.flatten(0, 1).float(), wanted.flatten(), ignore_index=IGNORED, reduction="none"
-            )
+            of_tokens = cross_entropy(logits.flatten(0, 1), wanted.flatten())
             losses += of_tokens.detach().view(wanted.shape).sum(1)
             if gradient is not None:
                 gradient[:, start:stop] = torch.autograd.grad(of_tokens.sum(), chunk)[0]

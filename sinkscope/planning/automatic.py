@@ -7,10 +7,10 @@ from pathlib import Path
 
 from sinkscope.capture.settings import Settings
 from sinkscope.loading.load import check_options
+from sinkscope.models.shape import default_tokens
 from sinkscope.planning.choose import choose_driver
 from sinkscope.planning.machine import this_machine
 from sinkscope.planning.source import describe_model
-from sinkscope.text.windows import LONGEST_DEFAULT, context_in
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def automatic_drive(
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes that share this machine's memory
     choice = choose_driver(
         described.config,
-        tokens=tokens or min(context_in(described.config), LONGEST_DEFAULT),
+        tokens=tokens or default_tokens(described.config),
         sequences=sequences,
         batch_size=batch_size,
         dtype=dtype,

@@ -7,12 +7,12 @@ from typing import Any
 from sinkscope.capture.settings import Settings
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.loading.load import DTYPES, QUANTIZATIONS
+from sinkscope.models.shape import context_of, default_tokens
 from sinkscope.planning.choose import Choice, choose_driver, size
 from sinkscope.planning.estimate import Work
 from sinkscope.planning.machine import Machine, this_machine
 from sinkscope.planning.source import Described, describe_model
 from sinkscope.planning.speed import Duration, duration, matmul_rate
-from sinkscope.text.windows import LONGEST_DEFAULT
 
 _NOTABLE = 2**30
 
@@ -118,8 +118,8 @@ def plan(
     model = describe_model(name, revision)
     if quantize and model.quantization:
         raise SinkscopeError(f"{name} is quantized already ({model.quantization}): leave out `quantize`")
-    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    tokens = min(context or LONGEST_DEFAULT, LONGEST_DEFAULT) if tokens is None else tokens
+    context = context_of(model.config)
+    tokens = default_tokens(model.config) if tokens is None else tokens
     work = Work(sequences, tokens, batch_size, settings or Settings())
     machine = this_machine(spill)
     choice = choose_driver(

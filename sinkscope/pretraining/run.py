@@ -6,7 +6,7 @@ from pathlib import Path
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
-from sinkscope.training.checkpoint import Rows, check_checkpoint_room, checkpoints, load_rows, load_state
+from sinkscope.training.checkpoint import check_checkpoint_room, load_state, take_up_
 from sinkscope.training.corpus import Corpus, prepare_corpus
 from sinkscope.training.engine import make_accelerator, prepare, shares
 from sinkscope.training.loop import train
@@ -14,7 +14,7 @@ from sinkscope.training.new_model import build_model, build_optimizer, recompute
 from sinkscope.training.recipe import Recipe
 from sinkscope.training.save import finish, whole_saver
 from sinkscope.training.trackers import start_tracker
-from sinkscope.training.training_folder import CHECKPOINTS, MODEL, TOKENS, claimed
+from sinkscope.training.training_folder import MODEL, TOKENS, claimed
 
 
 def pretrain(
@@ -90,14 +90,10 @@ def _train(recipe: Recipe, corpus: Corpus, out: Path, accelerator: Accelerator) 
         recompute_activations_(model)
     optimizer = build_optimizer(model, recipe.optimizer)
     saver = whole_saver(model, corpus.tokenizer)
-    found = checkpoints(out / CHECKPOINTS)
-    rows: Rows = []
-    if found:
-        rows = load_rows(found[-1])
-        saver.load_(model, found[-1] / "model")
+    found, rows = take_up_(out, model, saver, accelerator)
     engine = prepare(accelerator, model, optimizer, recipe.optimizer)
-    if found:
-        load_state(found[-1], engine)
+    if found is not None:
+        load_state(found, engine)
     check_checkpoint_room(out, engine)
     train(recipe, engine, corpus, out, rows=rows, saver=saver)
     finish(engine, out, saver)

@@ -26,7 +26,7 @@ from sinkscope.passes.losses import loss_sums
 from sinkscope.passes.modes import frozen
 from sinkscope.passes.progress import with_progress
 from sinkscope.quantization.linear_modules import Place
-from sinkscope.quantization.probes import Plan, Probe
+from sinkscope.quantization.probes import CalibratedProbe, Probe
 from sinkscope.quantization.rounding import channel_scale, codes, quantized, tensor_scale, token_scale
 from sinkscope.tables.rows import Rows
 
@@ -60,38 +60,39 @@ class _Tally:
 
 @torch.no_grad()
 def measure_noise(
-    model: PreTrainedModel, label: str, plans: list[Plan], batches: list[Batch], *, progress: bool = False
+    model: PreTrainedModel, label: str, probes: list[CalibratedProbe], batches: list[Batch], *, progress: bool = False
 ) -> pd.DataFrame:
     """Measures the noise that probes make, in one pass of the unquantized model.
 
     Args:
         model: the unquantized model.
         label: its name in the table.
-        plans: the probes.
+        probes: each with its modules.
         batches: windows of text.
         progress: show a progress bar on stderr.
 
     Returns:
         The table `noise`.
     """
-    tallies = {(plan.name, place.name): _Tally() for plan in plans for place in plan.places}
-    with frozen(model), _watching(plans, tallies):
+    tallies = {(calibrated.name, place.name): _Tally() for calibrated in probes for place in calibrated.places}
+    with frozen(model), _watching(probes, tallies):
         for batch in with_progress(batches, "measuring noise", progress):
             loss_sums(model, batch)
     rows = Rows("noise")
-    for plan in plans:
-        for place in plan.places:
-            _row(rows, label, plan, place, tallies[plan.name, place.name])
+    for calibrated in probes:
+        for place in calibrated.places:
+            _row(rows, label, calibrated, place, tallies[calibrated.name, place.name])
     return rows.frame()
 
 
 @contextmanager
-def _watching(plans: list[Plan], tallies: dict[tuple[str, str], _Tally]) -> Iterator[None]:
+def _watching(probes: list[CalibratedProbe], tallies: dict[tuple[str, str], _Tally]) -> Iterator[None]:
     handles = []
     try:
-        for plan in plans:
-            for place in plan.places:
-                watch = _watcher(plan.probe, plan.calibration[place.name], tallies[plan.name, place.name])
+        for calibrated in probes:
+            for place in calibrated.places:
+                largest, tally = calibrated.calibration[place.name], tallies[calibrated.name, place.name]
+                watch = _watcher(calibrated.probe, largest, tally)
                 handles.append(place.module.register_forward_hook(watch))
         yield
     finally:
@@ -117,8 +118,8 @@ def _watcher(probe: Probe, absmax: float, tally: _Tally) -> Any:
     return watch
 
 
-def _row(rows: Rows, label: str, plan: Plan, place: Place, tally: _Tally) -> None:
-    weight, bits = place.module.weight.detach(), plan.probe.weight_bits
+def _row(rows: Rows, label: str, calibrated: CalibratedProbe, place: Place, tally: _Tally) -> None:
+    weight, bits = place.module.weight.detach(), calibrated.probe.weight_bits
     of_weight, weight_zeroed = _Tally(), float("nan")
     if bits:
         scale = channel_scale(weight, bits)
@@ -126,7 +127,7 @@ def _row(rows: Rows, label: str, plan: Plan, place: Place, tally: _Tally) -> Non
         weight_zeroed = int(((codes(weight, scale, bits) == 0) & (weight != 0)).sum()) / weight.numel()
     rows.add(
         model=label,
-        method=plan.name,
+        method=calibrated.name,
         layer=place.layer,
         site=place.site,
         module=place.name,

@@ -14,7 +14,7 @@ from sinkscope.inputs import ModelSource, Windows
 from sinkscope.loading.load import load_model
 from sinkscope.passes.batches import check_windows
 from sinkscope.passes.memory import explained_memory_errors
-from sinkscope.quantization.library.method import Method, Request
+from sinkscope.quantization.library.method import LoadRequest, Method
 from sinkscope.quantization.measurements import Measurements
 from sinkscope.quantization.methods import Chosen
 from sinkscope.quantization.model_text import ModelText, text_of
@@ -66,7 +66,7 @@ def measure_model(
         del loaded
         for method in chosen.library.values():
             _free()
-            given = Request(
+            given = LoadRequest(
                 source.name,
                 loading,
                 text.calibration.input_ids,
@@ -80,7 +80,7 @@ def measure_model(
 
 
 def _measure_library_method(
-    method: Method, given: Request, text: ModelText, measurements: Measurements, *, has_vscale: bool, progress: bool
+    method: Method, given: LoadRequest, text: ModelText, measurements: Measurements, *, has_vscale: bool, progress: bool
 ) -> None:
     """The losses of the model as a library quantizes it."""
     name, label = method.name, given.model

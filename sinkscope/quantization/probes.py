@@ -75,8 +75,8 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A probe made ready for one model.
+class CalibratedProbe:
+    """A probe made ready for one model: its modules are known, and the largest input of each.
 
     Attributes:
         name: the probe's name.

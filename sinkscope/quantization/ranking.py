@@ -17,7 +17,7 @@ from sinkscope.passes.losses import loss_sums
 from sinkscope.passes.modes import frozen
 from sinkscope.passes.progress import with_progress
 from sinkscope.quantization.linear_modules import Place
-from sinkscope.quantization.probes import Plan
+from sinkscope.quantization.probes import CalibratedProbe
 from sinkscope.tables.rows import Rows
 
 
@@ -53,7 +53,7 @@ def noisiest(noise: pd.DataFrame, places: list[Place], limit: int) -> list[Place
 def rank(
     model: PreTrainedModel,
     label: str,
-    plan: Plan,
+    calibrated: CalibratedProbe,
     ranked: list[Place],
     batches: list[Batch],
     *,
@@ -64,7 +64,7 @@ def rank(
     Args:
         model: the unquantized model.
         label: its name in the table.
-        plan: the probe.
+        calibrated: the probe, and its modules.
         ranked: those of its modules that are ranked.
         batches: windows of text.
         progress: show a progress bar on stderr.
@@ -73,18 +73,18 @@ def rank(
         The table `ranking`, what hurts most alone first.
     """
     exact = mean_loss(losses(model, batches))
-    with plan.entered(model):
+    with calibrated.entered(model):
         whole = mean_loss(losses(model, batches))
     found = []
-    for place in with_progress(ranked, f"ranking {len(ranked)} modules by {plan.name}", progress):
-        with plan.entered(model, [place]):
+    for place in with_progress(ranked, f"ranking {len(ranked)} modules by {calibrated.name}", progress):
+        with calibrated.entered(model, [place]):
             alone = mean_loss(losses(model, batches))
-        with plan.entered(model, [other for other in plan.places if other.name != place.name]):
+        with calibrated.entered(model, [other for other in calibrated.places if other.name != place.name]):
             without = mean_loss(losses(model, batches))
         found.append((place, alone - exact, whole - without))
     rows = Rows("ranking")
     found.sort(key=lambda entry: -entry[1])
     for number, (place, alone, spared) in enumerate(found, start=1):
-        rows.add(model=label, method=plan.name, rank=number, layer=place.layer, site=place.site, module=place.name,
-                 delta_alone=alone, recovered=spared)  # fmt: skip
+        rows.add(model=label, method=calibrated.name, rank=number, layer=place.layer, site=place.site,
+                 module=place.name, delta_alone=alone, recovered=spared)  # fmt: skip
     return rows.frame()

@@ -20,7 +20,7 @@ from sinkscope.quantization.measurements import Measurements
 from sinkscope.quantization.methods import Chosen
 from sinkscope.quantization.model_text import ModelText
 from sinkscope.quantization.noise import measure_noise
-from sinkscope.quantization.probes import Plan
+from sinkscope.quantization.probes import CalibratedProbe
 from sinkscope.quantization.ranking import losses, mean_loss, noisiest, rank
 from sinkscope.quantization.settings import NONE, QuantizationSettings
 from sinkscope.tables.rows import Rows
@@ -90,40 +90,44 @@ def _measure_probes(
     model, modules = subject.model, settings.modules
     places = linears(model, modules)
     calibration = calibrate(model, places, subject.text.calibration_batches(), progress=progress)
-    plans = [Plan(name, probe, probe.places(model, modules), calibration) for name, probe in chosen.probes.items()]
-    for plan in plans:
-        _measure_probe(subject, plan, measurements, seed=settings.seed, progress=progress)
-    noise = measure_noise(model, subject.label, plans, subject.text.batches(), progress=progress)
+    probes = [
+        CalibratedProbe(name, probe, probe.places(model, modules), calibration) for name, probe in chosen.probes.items()
+    ]
+    for calibrated in probes:
+        _measure_probe(subject, calibrated, measurements, seed=settings.seed, progress=progress)
+    noise = measure_noise(model, subject.label, probes, subject.text.batches(), progress=progress)
     measurements.add("noise", noise)
-    for plan in plans:
-        if plan.name == settings.rank_by:
-            of_plan = noise[noise["method"] == plan.name]
-            _measure_ranking(subject, plan, of_plan, settings, measurements, progress=progress)
+    for calibrated in probes:
+        if calibrated.name == settings.rank_by:
+            of_plan = noise[noise["method"] == calibrated.name]
+            _measure_ranking(subject, calibrated, of_plan, settings, measurements, progress=progress)
     return max(calibration.values())
 
 
-def _measure_probe(subject: _Subject, plan: Plan, measurements: Measurements, *, seed: int, progress: bool) -> None:
+def _measure_probe(
+    subject: _Subject, calibrated: CalibratedProbe, measurements: Measurements, *, seed: int, progress: bool
+) -> None:
     """The losses of a probe, and of its parts where it rounds both weights and activations."""
     model, label, text, exact = subject
-    both = plan.probe.weight_bits is not None and plan.probe.activation_bits is not None
+    both = calibrated.probe.weight_bits is not None and calibrated.probe.activation_bits is not None
     rows = Rows("parts")
-    for part, probe in plan.probe.parts().items():
+    for part, probe in calibrated.probe.parts().items():
         if part != "both" and not both:
             continue
-        of_part = Plan(plan.name, probe, plan.places, plan.calibration)
+        of_part = CalibratedProbe(calibrated.name, probe, calibrated.places, calibrated.calibration)
         with of_part.entered(model):
-            measured = losses(model, text.batches(), f"{label}: {plan.name}, {part}", progress=progress)
+            measured = losses(model, text.batches(), f"{label}: {calibrated.name}, {part}", progress=progress)
         if both:
-            rows.add(model=label, method=plan.name, part=part, loss=mean_loss(measured),
+            rows.add(model=label, method=calibrated.name, part=part, loss=mean_loss(measured),
                      **change(measured, exact, seed=seed))  # fmt: skip
         if part == "both":
-            measurements.add_losses(label, plan.name, measured)
+            measurements.add_losses(label, calibrated.name, measured)
     measurements.add("parts", rows.frame())
 
 
 def _measure_ranking(
     subject: _Subject,
-    plan: Plan,
+    calibrated: CalibratedProbe,
     noise: pd.DataFrame,
     settings: QuantizationSettings,
     measurements: Measurements,
@@ -132,10 +136,10 @@ def _measure_ranking(
 ) -> None:
     """The ranking by a probe, given its noise, and histograms of the first modules."""
     model, label, text, _ = subject
-    ranked = noisiest(noise, plan.places, settings.rank_limit)
-    ranking = rank(model, label, plan, ranked, text.batches(settings.rank_sequences), progress=progress)
+    ranked = noisiest(noise, calibrated.places, settings.rank_limit)
+    ranking = rank(model, label, calibrated, ranked, text.batches(settings.rank_sequences), progress=progress)
     measurements.add("ranking", ranking)
-    by_name = {place.name: place for place in plan.places}
+    by_name = {place.name: place for place in calibrated.places}
     worst = [by_name[name] for name in ranking["module"][:WORST]]
     largest = dict(zip(noise["module"].tolist(), noise["activation_absmax"].tolist(), strict=True))
     measurements.add("histograms", histograms(model, label, worst, largest, text.batches()).frame())

@@ -1,15 +1,14 @@
 """A report made anew from a run folder's tables, whole or not at all.
 
-Everything is drawn into a folder beside the target and moved into place afterwards, file by file, so that a report that
+Everything is drawn into a folder beside the target and moved into place afterwards, one by one, so that a report that
 fails on the way leaves the older one as it was.
 """
 
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from sinkscope.errors import RequestError, SinkscopeError
+from sinkscope.files import folder_beside, move_into_place
 from sinkscope.report.kinds import kind_of
 from sinkscope.report.render import check_formats, render
 from sinkscope.tables.run_folder import read_run
@@ -38,17 +37,12 @@ def redraw(folder: Path, formats: Sequence[str], out: Path | None = None, *, for
     if out is not None and out.exists() and not (force and out.is_dir()):
         raise RequestError(f"{out} exists: choose another `out`, or `force` to write into a folder")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as building:
-            render(run, Path(building), formats)
+        with folder_beside(target) as building:
+            render(run, building, formats)
             target.mkdir(exist_ok=True)
-            return [_moved(path, target / path.name) for path in sorted(Path(building).iterdir())]
+            drawn = sorted(building.iterdir())
+            for path in drawn:
+                move_into_place(path, target / path.name)
     except OSError as error:
         raise SinkscopeError(f"cannot write {target}: {error.strerror or error}") from error
-
-
-def _moved(path: Path, target: Path) -> Path:
-    if target.is_dir():
-        shutil.rmtree(target)
-    path.rename(target)
-    return target
+    return [target / path.name for path in drawn]

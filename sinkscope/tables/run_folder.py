@@ -1,13 +1,12 @@
 """A run on disk: `run.json` and one parquet file per table, written whole or not at all.
 
 The folder is the seam between measuring and everything that comes after: reports, comparisons and notebooks read run
-folders, never models. It is built beside its place and renamed, so that an interrupted run leaves nothing behind and a
-complete one is never half replaced.
+folders, never models. It is built beside its place and renamed (see `sinkscope.files`), so that an interrupted run
+leaves nothing behind and a complete one is never half replaced.
 """
 
 import json
 import math
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from sinkscope.errors import RequestError, SinkscopeError
+from sinkscope.files import building_folder
 from sinkscope.tables.columns import TABLES
 
 SCHEMA = 1
@@ -106,26 +106,13 @@ def write_run(run: Run, folder: Path, *, force: bool = False, finish: Callable[[
         SinkscopeError: if the place is taken or cannot be written.
     """
     check_target(folder, force=force)
-    folder = folder.absolute()
-    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        with _writing(folder):
-            info = {**run.info, "schema": SCHEMA, "tables": list(run.tables)}
-            for name, table in run.tables.items():
-                table.to_parquet(building / f"{name}.parquet", index=False)
-            (building / INFO_FILE).write_text(json.dumps(_finite(info), indent=1, allow_nan=False), encoding="utf-8")
-            if finish is not None:
-                finish(building)
-            building.chmod(0o755)
-            if folder.exists():
-                retired = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-                folder.rename(retired / folder.name)
-                building.rename(folder)
-                shutil.rmtree(retired)
-            else:
-                building.rename(folder)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+    with _writing(folder), building_folder(folder.absolute()) as building:
+        info = {**run.info, "schema": SCHEMA, "tables": list(run.tables)}
+        for name, table in run.tables.items():
+            table.to_parquet(building / f"{name}.parquet", index=False)
+        (building / INFO_FILE).write_text(json.dumps(_finite(info), indent=1, allow_nan=False), encoding="utf-8")
+        if finish is not None:
+            finish(building)
 
 
 @contextmanager

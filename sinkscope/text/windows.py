@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable
 
-from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sinkscope.errors import RequestError
+from sinkscope.models.shape import context_of, default_tokens
 from sinkscope.text.documents import Document
 from sinkscope.text.packing import Packed, adds_bos, pack
-
-LONGEST_DEFAULT = 2048
 
 
 def pack_for(
@@ -26,7 +25,7 @@ def pack_for(
         tokenizer: the model's; None is refused.
         documents: the text.
         sequences: N, the number of windows.
-        tokens: T, the length of each; by default the model's context, at most `LONGEST_DEFAULT`.
+        tokens: T, the length of each; by default that of `models.shape.default_tokens`.
         bos: `always` or `never` force or forbid a <bos> at the start of each window; `auto` follows the tokenizer.
 
     Raises:
@@ -38,28 +37,13 @@ def pack_for(
         raise RequestError("there is no sequence to measure: `sequences` must be at least 1")
     if bos not in ("auto", "always", "never"):
         raise RequestError(f"`bos` is auto, always or never, not {bos}")
-    context = context_of(model)
-    if tokens is not None and tokens > context:
+    context = context_of(model.config)
+    if tokens is not None and context is not None and tokens > context:
         raise RequestError(f"{tokens} tokens exceed the model's context of {context}: use fewer `tokens`")
     return pack(
         documents,
         tokenizer,
-        tokens=tokens if tokens is not None else default_tokens(model),
+        tokens=tokens if tokens is not None else default_tokens(model.config),
         bos=adds_bos(tokenizer) if bos == "auto" else bos == "always",
         sequences=sequences,
     )
-
-
-def context_of(model: PreTrainedModel) -> int:
-    """The longest window that a model can read; `LONGEST_DEFAULT` where its configuration names none."""
-    return context_in(model.config)
-
-
-def context_in(config: PretrainedConfig) -> int:
-    """The same from a configuration."""
-    return int(getattr(config.get_text_config(), "max_position_embeddings", None) or LONGEST_DEFAULT)
-
-
-def default_tokens(model: PreTrainedModel) -> int:
-    """The length of a window where none is asked for: the model's context, at most `LONGEST_DEFAULT`."""
-    return min(context_of(model), LONGEST_DEFAULT)

@@ -13,9 +13,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from sinkscope.files import building_file, building_folder, read_json, write_json
 from sinkscope.loading.load import load_tokenizer
 from sinkscope.tracking.checkpoints import Checkpoint
-from sinkscope.unfinished import Unfinished, read_json, write_json
+from sinkscope.unfinished import Unfinished
 
 KIND = "track"
 _SHARED, _WINDOWS, _TOKENIZER = "shared.json", "windows.safetensors", "tokenizer"
@@ -68,8 +69,10 @@ class Partial(Unfinished):
     def keep_windows(self, windows: KeptWindows) -> None:
         """Keeps the windows, for this track and for one that resumes it."""
         tensors = {"input_ids": windows.input_ids, "document_ids": windows.document_ids}
-        save_file({name: tensor for name, tensor in tensors.items() if tensor is not None}, self.folder / _WINDOWS)
-        windows.tokenizer.save_pretrained(self.folder / _TOKENIZER)
+        with building_file(self.folder / _WINDOWS) as building:
+            save_file({name: tensor for name, tensor in tensors.items() if tensor is not None}, building)
+        with building_folder(self.folder / _TOKENIZER) as building:
+            windows.tokenizer.save_pretrained(building)
         write_json(self.folder / _SHARED, {"sha256": windows.sha256, "bos": windows.bos})
 
     def result(self, checkpoint: Checkpoint) -> dict[str, Any] | None:

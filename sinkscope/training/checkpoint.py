@@ -26,6 +26,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 import torch
+from accelerate import Accelerator
 from accelerate.utils import DistributedType, gather_object
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
@@ -36,8 +37,9 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.tensor import DTensor
 
 from sinkscope.errors import SinkscopeError
-from sinkscope.files import building_folder, check_room
+from sinkscope.files import building_folder, check_room, remove_leftovers
 from sinkscope.training.engine import Engine
+from sinkscope.training.training_folder import CHECKPOINTS
 
 Rows = list[dict[str, Any]]
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
@@ -96,6 +98,28 @@ def save_checkpoint(folder: Path, step: int, engine: Engine, rows: Rows, saver: 
 def checkpoints(folder: Path) -> list[Path]:
     """The complete checkpoints below `folder`, oldest first."""
     return sorted(path for path in folder.glob("step-*") if (path / "state.json").is_file())
+
+
+def take_up_(out: Path, model: nn.Module, saver: Saver, accelerator: Accelerator) -> tuple[Path | None, Rows]:
+    """Puts the weights of the newest checkpoint into a model, in place, before it is spread over processes.
+
+    Args:
+        out: the folder of the training. What a process that was killed there while it wrote left is removed.
+        model: gets the weights.
+        saver: reads them.
+        accelerator: only its main process removes anything.
+
+    Returns:
+        The checkpoint, for `load_state`, and the metrics up to it; None and no rows where there is none.
+    """
+    if accelerator.is_main_process:
+        for folder in (out, out / CHECKPOINTS):
+            remove_leftovers(folder)
+    found = checkpoints(out / CHECKPOINTS)
+    if not found:
+        return None, []
+    saver.load_(model, found[-1] / "model")
+    return found[-1], load_rows(found[-1])
 
 
 def load_rows(checkpoint: Path) -> Rows:

@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from sinkscope.errors import SinkscopeError
-from sinkscope.files import building_folder
+from sinkscope.files import building_folder, remove_leftovers
 from sinkscope.loading.load import load_tokenizer
 from sinkscope.text.documents import Document
 from sinkscope.text.packing import adds_bos
@@ -66,6 +66,7 @@ def prepare_corpus(
     train_file, valid_file = folder / "train.bin", folder / "valid.bin"
     # The lock keeps apart runs that share the folder, the context the processes of one run.
     with accelerator.main_process_first(), FileLock(folder / ".lock"):
+        remove_leftovers(folder)
         if isinstance(tokenizer, TokenizerConfig):
             tokenizer = _tokenizer(tokenizer, data, folder / "tokenizer")
         bos = adds_bos(tokenizer) if data.bos == "auto" else data.bos == "always"

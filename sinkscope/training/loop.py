@@ -16,19 +16,20 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from sinkscope.errors import SinkscopeError
 from sinkscope.monitoring.monitor import PROBE_SEQUENCES, Monitor
+from sinkscope.passes.losses import cross_entropy, next_token_loss
 from sinkscope.training.checkpoint import Rows, Saver, save_checkpoint
 from sinkscope.training.corpus import Corpus, batch_indices
 from sinkscope.training.engine import Engine, averaged, shares
 from sinkscope.training.recipe import CheckpointConfig, OptimizerConfig, ScheduleConfig
 from sinkscope.training.schedule import rate_factor
 from sinkscope.training.step_metrics import in_words, is_spike, write_metrics
+from sinkscope.training.training_folder import CHECKPOINTS, METRICS
 
 
-class Plan(Protocol):
+class TrainingSettings(Protocol):
     """What the loop needs to know of a recipe or of the settings of a finetuning."""
 
     @property
@@ -63,7 +64,7 @@ class Plan(Protocol):
 
 
 def train(
-    plan: Plan,
+    settings: TrainingSettings,
     engine: Engine,
     corpus: Corpus,
     out: Path,
@@ -72,10 +73,10 @@ def train(
     saver: Saver,
     before_step: Callable[[int], None] | None = None,
 ) -> Rows:
-    """Trains to the last step of the plan.
+    """Trains to the last step of the settings.
 
     Args:
-        plan: how.
+        settings: how.
         engine: the model and its optimizer, in the state after `len(rows)` steps.
         corpus: what on.
         out: gets `checkpoints/` and `metrics.parquet`.
@@ -92,12 +93,14 @@ def train(
             the batch cannot be split.
     """
     accelerator = engine.accelerator
-    share, micro = shares(plan.optimizer, accelerator.num_processes)
+    share, micro = shares(settings.optimizer, accelerator.num_processes)
     parts = share // micro
-    loss_of = compiled_loss(engine.model, plan.compile)
+    loss_of = compiled_loss(engine.model, settings.compile)
     engine.model.train()
     probe = corpus.valid[:PROBE_SEQUENCES]
-    monitor = Monitor(engine.bare, every=plan.monitor, input_ids=probe, batch_size=micro) if plan.monitor else None
+    monitor = (
+        Monitor(engine.bare, every=settings.monitor, input_ids=probe, batch_size=micro) if settings.monitor else None
+    )
     if accelerator.is_main_process:
         say(f"training on {engine.in_words()}" + (f", from step {len(rows)}" if rows else ""))
     losses = [float(row["loss"]) for row in rows]
@@ -105,19 +108,19 @@ def train(
 
     def keep(done: int) -> Path:
         write_rows()
-        return save_checkpoint(out / "checkpoints", done, engine, rows, saver, keep=plan.checkpoint.keep)
+        return save_checkpoint(out / CHECKPOINTS, done, engine, rows, saver, keep=settings.checkpoint.keep)
 
     def write_rows() -> None:
         if accelerator.is_main_process and rows:
-            write_metrics(rows, out / "metrics.parquet")
+            write_metrics(rows, out / METRICS)
 
-    for step in _shown(start, plan.schedule.steps, accelerator.is_main_process):
+    for step in _shown(start, settings.schedule.steps, accelerator.is_main_process):
         if before_step is not None:
             before_step(step)
-        rate = plan.optimizer.lr * rate_factor(step, plan.schedule)
+        rate = settings.optimizer.lr * rate_factor(step, settings.schedule)
         for group in engine.optimizer.param_groups:
             group["lr"] = rate
-        which = batch_indices(step, plan.optimizer.batch_sequences, len(corpus.train), plan.seed)
+        which = batch_indices(step, settings.optimizer.batch_sequences, len(corpus.train), settings.seed)
         ids = corpus.train[which.view(-1, share)[accelerator.process_index]].to(accelerator.device)
         total = torch.zeros((), device=accelerator.device)
         for number, part in enumerate(ids.split(micro), start=1):
@@ -125,7 +128,7 @@ def train(
                 loss = loss_of(part)
                 accelerator.backward(loss)  # divides by the number of passes
             total += loss.detach() / parts
-        value, norm = averaged(accelerator, total), engine.clip(plan.optimizer.clip)
+        value, norm = averaged(accelerator, total), engine.clip(settings.optimizer.clip)
         if not (math.isfinite(value) and math.isfinite(norm)):
             saved = keep(step)
             what = f"the loss is {value}" if not math.isfinite(value) else f"the gradient norm is {norm}"
@@ -140,30 +143,25 @@ def train(
             "loss": value,
             "lr": rate,
             "grad_norm": norm,
-            "clipped": norm > plan.optimizer.clip,
+            "clipped": norm > settings.optimizer.clip,
             "spike": is_spike(value, losses),
         }
         losses.append(value)
-        if done % plan.checkpoint.evaluate == 0 or done == plan.schedule.steps:
+        if done % settings.checkpoint.evaluate == 0 or done == settings.schedule.steps:
             row["valid_loss"] = validation_loss(engine, corpus.valid, micro)
-            speed = (done - start) * ids.shape[1] * plan.optimizer.batch_sequences / (time.perf_counter() - clock)
+            speed = (done - start) * ids.shape[1] * settings.optimizer.batch_sequences / (time.perf_counter() - clock)
             if accelerator.is_main_process:
                 say(f"step {done}: valid loss {row['valid_loss']:.4f}, {speed:.0f} tokens/s")
         if monitor is not None:
             row |= monitor.step(done) or {}
         accelerator.log({key: number for key, number in row.items() if key != "step"}, step=step)
         rows.append(row)
-        if done % plan.checkpoint.every == 0 and done < plan.schedule.steps:
+        if done % settings.checkpoint.every == 0 and done < settings.schedule.steps:
             keep(done)
     write_rows()
     if accelerator.is_main_process:
         say(in_words(rows))
     return rows
-
-
-def next_token_loss(logits: Tensor, input_ids: Tensor) -> Tensor:
-    """Mean next-token cross-entropy in nats, in float32."""
-    return F.cross_entropy(logits[:, :-1].float().flatten(0, 1), input_ids[:, 1:].flatten())
 
 
 def compiled_loss(model: nn.Module, compile_: bool) -> Callable[[Tensor], Tensor]:
@@ -189,7 +187,7 @@ def validation_loss(engine: Engine, windows: Tensor, batch: int) -> float:
         ids = windows[chosen % len(windows)].to(accelerator.device)
         with engine.autocast():
             logits = model(input_ids=ids, use_cache=False).logits
-        losses = F.cross_entropy(logits[:, :-1].float().transpose(1, 2), ids[:, 1:], reduction="none").mean(1)
+        losses = cross_entropy(logits[:, :-1].transpose(1, 2), ids[:, 1:]).mean(1)
         counted = (chosen < len(windows)).float()
         total += torch.stack([(losses.cpu() * counted).sum(), counted.sum()])
     model.train(training)

@@ -11,6 +11,8 @@ from typing import Any
 
 import pandas as pd
 
+from sinkscope.files import building_file
+
 _RECENT = 100
 _ENOUGH = 20
 _DEVIATIONS = 8.0
@@ -34,9 +36,8 @@ def is_spike(loss: float, before: Sequence[float]) -> bool:
 
 def write_metrics(rows: list[dict[str, Any]], path: Path) -> None:
     """Writes metrics.parquet whole: one row per step; null where a step did not measure a column."""
-    building = path.with_name(f".{path.name}.building")
-    pd.DataFrame(rows).to_parquet(building, index=False)
-    building.replace(path)
+    with building_file(path) as building:
+        pd.DataFrame(rows).to_parquet(building, index=False)
 
 
 def in_words(rows: list[dict[str, Any]]) -> str:

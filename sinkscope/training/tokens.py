@@ -8,7 +8,7 @@ file, so that any window is one seek away and the order of training does not dep
 Documents are joined with <eos> after each and cut into windows as in `sinkscope.text.packing`.
 """
 
-import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -21,7 +21,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from sinkscope.errors import RequestError, SinkscopeError
-from sinkscope.files import replace_text
+from sinkscope.files import read_json, write_json
 from sinkscope.text.documents import Document
 
 _DOCUMENTS = 256  # per write
@@ -79,11 +79,12 @@ def write_tokens(
                 stream += [*ids, tokenizer.eos_token_id]
             out.write(np.asarray(stream, dtype=dtype).tobytes())
             out.flush()
+            os.fsync(out.fileno())  # before the note that counts them
             state = {**state, "tokens": state["tokens"] + len(stream), "documents": state["documents"] + len(texts)}
-            replace_text(file.with_suffix(".json"), json.dumps(state))
+            write_json(file.with_suffix(".json"), state)
             if limit is not None and state["tokens"] >= limit:
                 break
-    replace_text(file.with_suffix(".json"), json.dumps({**state, "complete": True}))
+    write_json(file.with_suffix(".json"), {**state, "complete": True})
 
 
 def read_windows(
@@ -117,7 +118,7 @@ def _state(file: Path) -> dict[str, Any]:
     note = file.with_suffix(".json")
     if not (note.is_file() and file.is_file()):
         return {"tokens": 0, "documents": 0, "complete": False}
-    state: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))
+    state: dict[str, Any] = read_json(note)
     return state
 
 

@@ -16,7 +16,8 @@ from typing import Any
 from accelerate import Accelerator
 
 from sinkscope.errors import RequestError, SinkscopeError
-from sinkscope.files import replace_text
+from sinkscope.files import read_json, write_json
+from sinkscope.unfinished import differences
 
 SETTINGS = "settings.json"
 MODEL, CHECKPOINTS, METRICS, TOKENS = "model", "checkpoints", "metrics.parquet", "tokens"
@@ -24,9 +25,10 @@ MODEL, CHECKPOINTS, METRICS, TOKENS = "model", "checkpoints", "metrics.parquet",
 
 @contextmanager
 def claimed(out: Path, settings: dict[str, Any], accelerator: Accelerator, *, resume: bool) -> Iterator[None]:
-    """Takes a folder for a training, or takes it up again; around what can still fail for the user's input.
+    """Marks a folder as that of a training, by writing its settings there, or checks that it is that of this training.
 
-    If that does fail and the folder was taken just now, it is left as it was, for the corrected command to take.
+    The block is for the part of the work that can still refuse what the user asked for, as preparing the text can. If
+    it does, and the folder was marked just now, the mark is removed again: the corrected command finds it as it was.
 
     Args:
         out: the folder.
@@ -41,14 +43,14 @@ def claimed(out: Path, settings: dict[str, Any], accelerator: Accelerator, *, re
     if note.exists():
         if not resume:
             raise RequestError(f"{out} already holds a training run: choose another `out`, or `resume`")
-        _refuse_other(json.loads(note.read_text(encoding="utf-8")), json.loads(json.dumps(settings)), out)
+        _refuse_other(read_json(note), json.loads(json.dumps(settings)), out)
     elif out.exists() and any(not path.name.startswith(".") for path in out.iterdir()):
         raise RequestError(f"{out} is not empty and holds no training run: choose another `out`")
     accelerator.wait_for_everyone()  # all have looked before one of them writes
     taken = accelerator.is_main_process and not note.exists()
     if taken:
         out.mkdir(parents=True, exist_ok=True)
-        replace_text(note, json.dumps(settings, indent=1))
+        write_json(note, settings, indent=1)
     accelerator.wait_for_everyone()
     try:
         yield
@@ -62,17 +64,6 @@ def claimed(out: Path, settings: dict[str, Any], accelerator: Accelerator, *, re
 
 
 def _refuse_other(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
-    changed = _differences(before, now, "")
+    changed = differences(before, now)
     if changed:
         raise RequestError(f"{out} was begun with other settings in {', '.join(changed[:6])}: resume with the same")
-
-
-def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str) -> list[str]:
-    changed = []
-    for key in sorted(before.keys() | now.keys()):
-        old, new = before.get(key), now.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            changed += _differences(old, new, f"{prefix}{key}.")
-        elif old != new:
-            changed.append(prefix + key)
-    return changed

@@ -6,7 +6,6 @@ few kilobytes: its `vscale.json` names the base, and the hash of the base's weig
 on other weights is another model.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from sinkscope.errors import SinkscopeError
+from sinkscope.files import building_file, building_folder, read_json, write_json
 from sinkscope.vscale.attach import CHILD, attach_, attached, set_ramp_
-from sinkscope.vscale.module import VARIANTS
+from sinkscope.vscale.module import VARIANTS, VScale
 
 WEIGHTS_FILE, INFO_FILE = "vscale.safetensors", "vscale.json"
 FORMAT = 1
@@ -34,7 +34,7 @@ def save(
 
     Args:
         model: the model.
-        folder: its place; made if missing.
+        folder: its place. A new folder is written whole or not at all; into one that is there, file by file.
         base: save an adapter of this base alone: `name` (folder or Hub id), and `revision` or `weights_sha256`, as
             `loading.load.Loaded.description` gives them. By default the base weights are saved too.
         state: the model's whole state, where its parameters are spread over processes; by default its own.
@@ -49,8 +49,19 @@ def save(
     if not valves:
         raise SinkscopeError("there is no V-scale on this model to save: use save_pretrained")
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     state = model.state_dict() if state is None else state
+    if folder.exists():
+        _write(model, valves, folder, base, state)
+    else:
+        with building_folder(folder) as building:
+            _write(model, valves, building, base, state)
+    return folder
+
+
+def _write(
+    model: PreTrainedModel, valves: list[VScale], folder: Path, base: dict[str, Any] | None, state: dict[str, Tensor]
+) -> None:
+    """Writes V-scale's two files, and the base's own unless `base` names it; the description comes last."""
     if base is None:
         own = f".{CHILD}."
         model.save_pretrained(folder, state_dict={k: v for k, v in state.items() if own not in k})
@@ -60,10 +71,10 @@ def save(
         for layer, valve in enumerate(valves)
         for tensor in ("theta", "scale")
     }
-    save_file(tensors, folder / WEIGHTS_FILE)
+    with building_file(folder / WEIGHTS_FILE) as building:
+        save_file(tensors, building)
     info = {"format": FORMAT, "variant": valves[0].variant, "ramp": float(valves[0].ramp), "base": base}
-    (folder / INFO_FILE).write_text(json.dumps(info, indent=1), encoding="utf-8")
-    return folder
+    write_json(folder / INFO_FILE, info, indent=1)
 
 
 def read_info(folder: Path) -> dict[str, Any] | None:
@@ -76,7 +87,7 @@ def read_info(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        info = json.loads(path.read_text(encoding="utf-8"))
+        info = read_json(path)
     except ValueError as error:
         raise SinkscopeError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(info, dict) or info.get("format") != FORMAT or info.get("variant") not in VARIANTS:

@@ -26,8 +26,8 @@ from sinkscope.capture.settings import Settings
 from sinkscope.capture.statistics.statistic import Statistic, every_statistic
 from sinkscope.cli import main
 from sinkscope.errors import SinkscopeError
+from sinkscope.files import read_json
 from sinkscope.tables.run_folder import Run, read_run
-from sinkscope.unfinished import read_json
 from sinkscope.vscale.attach import attach_
 
 ROOT = Path(__file__).parents[2]
@@ -44,26 +44,27 @@ REQUEST: dict[str, Any] = {"model": {"name": "x", "dtype": "float32"}, "batch_si
 # the file written, or `after` it. The report is left out, for time.
 DIES = """
 import os, signal, sys
+from contextlib import contextmanager
 from pathlib import Path
 from sinkscope.analysis import run as api
 from sinkscope.analysis import journal
 from sinkscope.capture.settings import Settings
 from sinkscope.tables.run_folder import write_run
-from sinkscope.unfinished import replace
+from sinkscope.files import building_file
 
 def child(out, mode, at, resume):
     saves = [0]
-    def strikes(path, write):
-        def half(file):
-            write(file)
-            file.truncate(file.tell() // 2)
-            file.flush()
-            os.kill(os.getpid(), signal.SIGKILL)
+    @contextmanager
+    def strikes(place):
         saves[0] += 1
-        replace(path, half if (mode, saves[0]) == ("during", at) else write)
+        with building_file(place) as building:
+            yield building
+            if (mode, saves[0]) == ("during", at):
+                os.truncate(building, building.stat().st_size // 2)
+                os.kill(os.getpid(), signal.SIGKILL)
         if (mode, saves[0]) == ("after", at):
             os.kill(os.getpid(), signal.SIGKILL)
-    journal.replace = strikes
+    journal.building_file = strikes
     journal.Journal.__init__.__kwdefaults__["every"] = 0.0
     settings = Settings(sink_epsilon=0.04, sink_window=8, early=7, positions=16)
     options = {"data": sys.argv[2], "sequences": 7, "tokens": 24, "settings": settings}

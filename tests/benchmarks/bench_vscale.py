@@ -15,8 +15,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from sinkscope.loading.load import load_model
+from sinkscope.passes.losses import next_token_loss
 from sinkscope.pretraining.shipped_recipes import find_recipe
-from sinkscope.training.loop import next_token_loss
 from sinkscope.training.new_model import build_model, build_optimizer
 from sinkscope.training.recipe import Recipe, load_recipe
 from sinkscope.vscale import attach_

@@ -14,7 +14,7 @@ from sinkscope.quantization import calibrate, parse_probe, probed
 from sinkscope.quantization.histograms import counts, histograms
 from sinkscope.quantization.linear_modules import linears
 from sinkscope.quantization.noise import measure_noise
-from sinkscope.quantization.probes import Plan
+from sinkscope.quantization.probes import CalibratedProbe
 from sinkscope.quantization.ranking import losses, mean_loss, noisiest, rank
 
 IDS = torch.arange(2, 34).view(2, 16)
@@ -26,18 +26,18 @@ def model() -> "tiny.PreTrainedModel":
     return tiny.build("llama_gqa")
 
 
-def plan_of(model: "tiny.PreTrainedModel", name: str) -> Plan:
+def calibrated_probe(model: "tiny.PreTrainedModel", name: str) -> CalibratedProbe:
     probe = parse_probe(name)
     assert probe is not None
-    return Plan(name, probe, probe.places(model), calibrate(model, linears(model), BATCHES))
+    return CalibratedProbe(name, probe, probe.places(model), calibrate(model, linears(model), BATCHES))
 
 
 @pytest.mark.parametrize("name", ["w8a8-dynamic", "w4a6-static", "w8", "a3-static"])
 def test_noise_agrees_with_the_reference(model: "tiny.PreTrainedModel", name: str) -> None:
-    plan = plan_of(model, name)
-    table = measure_noise(model, "tiny", [plan], BATCHES)
-    assert table["module"].tolist() == [place.name for place in plan.places]
-    place = next(p for p in plan.places if p.name == "model.layers.1.mlp.down_proj")
+    calibrated = calibrated_probe(model, name)
+    table = measure_noise(model, "tiny", [calibrated], BATCHES)
+    assert table["module"].tolist() == [place.name for place in calibrated.places]
+    place = next(p for p in calibrated.places if p.name == "model.layers.1.mlp.down_proj")
     found = table.set_index("module").loc[place.name]
     inputs: list[torch.Tensor] = []
     handle = place.module.register_forward_pre_hook(lambda _, args: inputs.append(args[0].detach()))
@@ -45,10 +45,10 @@ def test_noise_agrees_with_the_reference(model: "tiny.PreTrainedModel", name: st
     handle.remove()
     x = torch.cat(inputs).flatten(0, 1)
     largest = float(x.abs().max())
-    static, bits = (largest if plan.probe.static else None), plan.probe.activation_bits
+    static, bits = (largest if calibrated.probe.static else None), calibrated.probe.activation_bits
     assert found["activation_absmax"] == pytest.approx(largest)
     exact = slow.linear(place.module, x, None, None, None)
-    rough = slow.linear(place.module, x, plan.probe.weight_bits, bits, static)
+    rough = slow.linear(place.module, x, calibrated.probe.weight_bits, bits, static)
     assert found["sqnr_output"] == pytest.approx(slow.sqnr(exact, rough), abs=1e-3)
     if bits is None:
         assert math.isnan(found["sqnr_activation"])
@@ -58,39 +58,41 @@ def test_noise_agrees_with_the_reference(model: "tiny.PreTrainedModel", name: st
         assert found["sqnr_activation"] == pytest.approx(slow.sqnr(x, rounded), abs=1e-4)
         zeroed = sum(a != 0 and b == 0 for a, b in zip(x.flatten().tolist(), rounded.flatten().tolist(), strict=True))
         assert found["activation_zeroed"] == pytest.approx(zeroed / x.numel())
-    if plan.probe.weight_bits:
+    if calibrated.probe.weight_bits:
         weight = place.module.weight.detach()
-        rows = [slow.row(r, max(abs(v) for v in r), plan.probe.weight_bits) for r in weight.tolist()]
+        rows = [slow.row(r, max(abs(v) for v in r), calibrated.probe.weight_bits) for r in weight.tolist()]
         assert found["sqnr_weight"] == pytest.approx(slow.sqnr(weight, torch.tensor(rows)), abs=1e-4)
     else:
         assert math.isnan(found["sqnr_weight"])
 
 
 def test_an_outlier_costs_decibels(model: "tiny.PreTrainedModel") -> None:
-    plan = plan_of(model, "a8-static")
-    before = measure_noise(model, "tiny", [plan], BATCHES).set_index("module")["sqnr_activation"]
-    loud = {name: 16 * value for name, value in plan.calibration.items()}
-    after = measure_noise(model, "tiny", [Plan("a8", plan.probe, plan.places, loud)], BATCHES).set_index("module")
+    calibrated = calibrated_probe(model, "a8-static")
+    before = measure_noise(model, "tiny", [calibrated], BATCHES).set_index("module")["sqnr_activation"]
+    loud = {name: 16 * value for name, value in calibrated.calibration.items()}
+    after = measure_noise(
+        model, "tiny", [CalibratedProbe("a8", calibrated.probe, calibrated.places, loud)], BATCHES
+    ).set_index("module")
     assert ((before - after["sqnr_activation"] - 20 * math.log10(16)).abs() < 2).all()  # 24 dB, four bits
 
 
 def test_ranking_is_one_module_at_a_time(model: "tiny.PreTrainedModel") -> None:
-    plan = plan_of(model, "w3a3-dynamic")
-    noise = measure_noise(model, "tiny", [plan], BATCHES)
-    chosen = noisiest(noise, plan.places, 3)
+    calibrated = calibrated_probe(model, "w3a3-dynamic")
+    noise = measure_noise(model, "tiny", [calibrated], BATCHES)
+    chosen = noisiest(noise, calibrated.places, 3)
     assert [p.name for p in chosen] == noise.sort_values("sqnr_output")["module"].tolist()[:3]
-    table = rank(model, "tiny", plan, chosen, BATCHES)
+    table = rank(model, "tiny", calibrated, chosen, BATCHES)
     assert set(table["module"]) == {p.name for p in chosen}
     assert table["delta_alone"].is_monotonic_decreasing
     assert table["rank"].tolist() == [1, 2, 3]
     exact = mean_loss(losses(model, BATCHES))
-    with plan.entered(model):
+    with calibrated.entered(model):
         whole = mean_loss(losses(model, BATCHES))
     for row in table.itertuples():
-        place = next(p for p in plan.places if p.name == row.module)
-        with probed(model, plan.probe, None, [place]):
+        place = next(p for p in calibrated.places if p.name == row.module)
+        with probed(model, calibrated.probe, None, [place]):
             assert row.delta_alone == mean_loss(losses(model, BATCHES)) - exact
-        with probed(model, plan.probe, None, [p for p in plan.places if p is not place]):
+        with probed(model, calibrated.probe, None, [p for p in calibrated.places if p is not place]):
             assert row.recovered == whole - mean_loss(losses(model, BATCHES))
 
 
@@ -112,9 +114,9 @@ def test_histogram_bins() -> None:
 
 
 def test_histograms_count_every_value(model: "tiny.PreTrainedModel") -> None:
-    plan = plan_of(model, "w8a8-static")
-    places = plan.places[:2]
-    table = histograms(model, "tiny", places, plan.calibration, BATCHES).frame()
+    calibrated = calibrated_probe(model, "w8a8-static")
+    places = calibrated.places[:2]
+    table = histograms(model, "tiny", places, calibrated.calibration, BATCHES).frame()
     for place in places:
         rows = table[table["module"] == place.name]
         of_weight = rows[rows["tensor"] == "weight"]

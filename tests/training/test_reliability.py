@@ -60,6 +60,25 @@ def test_resumes_from_nothing_and_leaves_finished_runs_alone(recipe: Recipe, tmp
     assert (model / "model.safetensors").stat().st_mtime_ns == stamp
 
 
+def test_what_a_kill_left_is_gone_once_the_run_goes_on(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing_at(7, monkeypatch)
+    with pytest.raises(SinkscopeError, match="the loss is nan"):
+        pretrain(recipe, tmp_path / "run")
+    monkeypatch.undo()
+    half, note = (
+        tmp_path / "run" / name for name in ("checkpoints/.step-000009.1.building", ".settings.json.1.building")
+    )
+    half.mkdir()
+    (half / "optimizer.pt").touch()
+    note.touch()
+    model = pretrain(recipe, tmp_path / "run", resume=True)
+    assert not half.exists()
+    assert not note.exists()
+    assert model.is_dir()
+
+
 def test_other_settings_are_refused_by_the_name_of_their_key(recipe: Recipe, tmp_path: Path) -> None:
     pretrain(recipe, tmp_path / "run")
     other = replace(recipe, optimizer=replace(recipe.optimizer, lr=1.0), seed=3)

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sinkscope.errors import RequestError, SinkscopeError
+from sinkscope.files import building_file
 
 Key = tuple[str, int, int]  # what, layer, micro-batch
 
@@ -76,6 +77,7 @@ class OnDisk:
     """
 
     def __init__(self, parent: Path, name: str | None = None) -> None:
+        self._outlives = name is not None  # another process may read what is in it
         try:
             parent.mkdir(parents=True, exist_ok=True)
             self.folder = Path(tempfile.mkdtemp(prefix="sinkscope-", dir=parent)) if name is None else parent / name
@@ -90,10 +92,9 @@ class OnDisk:
             SinkscopeError: if the disk is full.
         """
         place = self._file(key)
-        building = place.with_suffix(".building")
         try:
-            save_file({"x": x.detach().to("cpu").contiguous()}, building)
-            building.replace(place)
+            with building_file(place, sync=self._outlives) as building:
+                save_file({"x": x.detach().to("cpu").contiguous()}, building)
         except (OSError, SafetensorError) as error:
             raise SinkscopeError(f"cannot write boundary states to {self.folder.parent}: {error}") from error
 

@@ -7,15 +7,15 @@ activations has no finite loss there, and its row says so by a null.
 from transformers import PreTrainedModel
 
 from sinkscope.loading.load import load_model
-from sinkscope.quantization.library.method import Method, Request
+from sinkscope.quantization.library.method import LoadRequest, Method
 
 
-def nf4(request: Request) -> PreTrainedModel:
+def nf4(request: LoadRequest) -> PreTrainedModel:
     """Weights in 4-bit NormalFloat, expanded to the model's own dtype in every product."""
     return load_model(request.model, quantize="nf4", **request.loading).model
 
 
-def int8(request: Request) -> PreTrainedModel:
+def int8(request: LoadRequest) -> PreTrainedModel:
     """Weights and activations in 8 bits, except input columns with an entry over 6, which stay in float16."""
     return load_model(request.model, quantize="int8", **request.loading).model
 

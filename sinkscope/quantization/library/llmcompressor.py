@@ -24,7 +24,7 @@ from sinkscope.loading.load import load_model
 from sinkscope.models.families import Family, Feature, family_of
 from sinkscope.passes.batches import batches_of
 from sinkscope.quantization.library import environment
-from sinkscope.quantization.library.method import Method, Request
+from sinkscope.quantization.library.method import LoadRequest, Method
 from sinkscope.quantization.ranking import losses
 from sinkscope.vscale.saved import INFO_FILE, WEIGHTS_FILE
 from sinkscope.vscale.saved import save as save_vscale
@@ -32,7 +32,7 @@ from sinkscope.vscale.saved import save as save_vscale
 SCRIPT = Path(__file__).with_name("oneshot.py")
 
 
-def quantized(request: Request, method: str) -> PreTrainedModel:
+def quantized(request: LoadRequest, method: str) -> PreTrainedModel:
     """The model as llm-compressor's method leaves it.
 
     Raises:
@@ -74,7 +74,7 @@ def check_awq(family: Family) -> None:
                              "others: use gptq or smoothquant")  # fmt: skip
 
 
-def _save_base(request: Request, base: Path, method: str) -> bool:
+def _save_base(request: LoadRequest, base: Path, method: str) -> bool:
     """Saves the unquantized model with its tokenizer; returns whether it has V-scale."""
     loaded = load_model(request.model, **request.loading)
     if method == "awq" and loaded.vscale is not None:

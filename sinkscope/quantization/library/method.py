@@ -14,7 +14,7 @@ from sinkscope.errors import SinkscopeError
 
 
 @dataclass(frozen=True)
-class Request:
+class LoadRequest:
     """What a method is given.
 
     Attributes:
@@ -56,7 +56,7 @@ class Method:
     weight_bits: int
     activation_bits: int | None
     granularity: str
-    load: Callable[[Request], PreTrainedModel]
+    load: Callable[[LoadRequest], PreTrainedModel]
     package: str
     extra: str = ""
     check: Callable[[bool, Path | None], None] = lambda _allow, _place: None

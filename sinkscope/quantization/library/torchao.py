@@ -10,25 +10,25 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from sinkscope.loading.load import load_model
-from sinkscope.quantization.library.method import Method, Request
+from sinkscope.quantization.library.method import LoadRequest, Method
 from sinkscope.quantization.linear_modules import linears
 
 
-def int8(request: Request) -> PreTrainedModel:
+def int8(request: LoadRequest) -> PreTrainedModel:
     """Weights per channel, activations per token, both in 8 bits."""
     from torchao.quantization import Int8DynamicActivationInt8WeightConfig
 
     return _quantized(request, Int8DynamicActivationInt8WeightConfig())
 
 
-def int8_weights(request: Request) -> PreTrainedModel:
+def int8_weights(request: LoadRequest) -> PreTrainedModel:
     """Weights per channel in 8 bits."""
     from torchao.quantization import Int8WeightOnlyConfig
 
     return _quantized(request, Int8WeightOnlyConfig())
 
 
-def _quantized(request: Request, config: Any) -> PreTrainedModel:
+def _quantized(request: LoadRequest, config: Any) -> PreTrainedModel:
     from torchao.quantization import quantize_
 
     model = load_model(request.model, **request.loading).model

@@ -24,8 +24,7 @@ def draw(run: Run) -> Page:
     shown = models(run)[:SIDE_BY_SIDE]
     sizes = table.groupby("method", sort=False)["module"].nunique()
     broad = sizes[sizes == sizes.max()].index.tolist()
-    # The least alike last two are the most telling: a dynamic and a static probe rather than two of a kind.
-    names = broad[:_ROWS]
+    names = broad[:_ROWS]  # the first two, in the order in which they were asked for
     panels = page.subplots(len(names), len(shown), squeeze=False)
     values = table[table["method"].isin(names) & table["model"].isin(shown)]["sqnr_output"]
     norm = Normalize(*((values.min(), max(values.max(), values.min() + 1)) if values.notna().any() else (0, 1)))
