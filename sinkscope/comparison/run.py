@@ -21,14 +21,16 @@ from sinkscope.comparison.conditions import (
     quantized_mismatches,
     same_windows,
 )
-from sinkscope.comparison.metrics import LOSS_MARGIN, METRICS, Metric
 from sinkscope.comparison.stacked import stacked, stacked_quantization
 from sinkscope.errors import RequestError
 from sinkscope.intervals import limits as intervals
 from sinkscope.intervals.draws import Array
 from sinkscope.intervals.sample import Resampled, Sample
 from sinkscope.intervals.verdicts import MARGIN, NOT_JUDGED, NOT_MEASURED, REFERENCE, verdict
+from sinkscope.quantities.quantity import Quantity
+from sinkscope.quantities.rows import compared
 from sinkscope.tables.applicability import sentences
+from sinkscope.tables.headline import number
 from sinkscope.tables.rows import Rows
 from sinkscope.tables.run_folder import Run
 from sinkscope.version import __version__
@@ -46,7 +48,6 @@ CONVENTIONS = {
     "unclear": "any other interval",
     "no interval": "the ratio, or its interval, is undefined or cannot be had from the tables",
     "not judged": "a ratio of this metric means nothing (loss: judged by perplexity)",
-    "perplexity": f"has a margin of its own, {LOSS_MARGIN}",
 }
 _PACKAGES = ("numpy", "pandas", "pyarrow", "matplotlib")
 
@@ -127,40 +128,41 @@ def compare_runs(
             "seed": seed,
             "allow_mismatch": allow_mismatch,
         },
-        "conventions": CONVENTIONS,
+        "conventions": {**CONVENTIONS, **_own_margins()},
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
         "headline": _headline(table),
     }
     return Run(info, {"comparison": table, **stacked(runs, names, seeds), **stacked_quantization(quantized)})
 
 
+def _own_margins() -> dict[str, str]:
+    return {row.name: f"has a margin of its own, {row.margin}" for row in compared() if row.margin is not None}
+
+
 def _absences(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
     """What does not apply to the architectures of the runs, in sentences."""
-    found = [f"{name}: {sentence}" for name, run in zip(names, runs, strict=True) for sentence in sentences(run)]
-    return list(dict.fromkeys(found))  # once for all seeds
+    absences = [f"{name}: {sentence}" for name, run in zip(names, runs, strict=True) for sentence in sentences(run)]
+    return list(dict.fromkeys(absences))  # once for all seeds
 
 
 def _measure(run: Run, draws: int, seed: int, stream: int) -> dict[str, _Measured]:
     """Every metric of a run."""
     whole, resampled = Sample(run), Resampled(run, draws, seed, stream)
-    found = {}
-    for metric in METRICS:
-        if metric.of is not None:
-            found[metric.name] = _Measured(float(metric.of(whole)[0]), metric.of(resampled))
-        elif metric.name == "theta_mean":
-            theta = run["vscale"]["theta"].mean() if "vscale" in run.tables else np.nan
-            found[metric.name] = _Measured(float(theta), None)
+    measured = {}
+    for metric in compared():
+        if metric.over_layers is not None:
+            measured[metric.name] = _Measured(float(metric.over_layers(whole)[0]), metric.over_layers(resampled))
         else:
-            value = run.info["headline"].get(metric.name)
-            found[metric.name] = _Measured(np.nan if value is None else float(value), None)
-    return found
+            value = number(run, metric)
+            measured[metric.name] = _Measured(np.nan if value is None else float(value), None)
+    return measured
 
 
 def _comparison(groups: dict[str, list[dict[str, _Measured]]], margin: float) -> pd.DataFrame:
     rows = Rows("comparison")
     reference = next(iter(groups))
-    for metric in METRICS:
-        members = {name: [found[metric.name] for found in group] for name, group in groups.items()}
+    for metric in compared():
+        members = {name: [values[metric.name] for values in group] for name, group in groups.items()}
         for name, group in members.items():
             value, (low, high) = _value(metric, group)
             ratio, ratio_low, ratio_high = np.nan, np.nan, np.nan
@@ -173,7 +175,7 @@ def _comparison(groups: dict[str, list[dict[str, _Measured]]], margin: float) ->
     return rows.frame()
 
 
-def _value(metric: Metric, group: list[_Measured]) -> tuple[float, intervals.Interval]:
+def _value(metric: Quantity, group: list[_Measured]) -> tuple[float, intervals.Interval]:
     """Mean over seeds with its interval."""
     value, draws = _mean(group)
     if len(group) == 1:
@@ -223,9 +225,9 @@ def _provenance(name: str, runs: Sequence[Run], names: Sequence[str]) -> dict[st
 
 def _headline(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Value, ratio and verdict by metric and run, for run.json."""
-    found: dict[str, dict[str, Any]] = {}
+    headline: dict[str, dict[str, Any]] = {}
     for row in table.to_dict("records"):
-        found.setdefault(str(row["metric"]), {})[str(row["run"])] = {
+        headline.setdefault(str(row["metric"]), {})[str(row["run"])] = {
             key: row[key] for key in ("value", "ratio", "ratio_low", "ratio_high", "verdict")
         }
-    return found
+    return headline

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from sinkscope.analysis import run as api
-from sinkscope.comparison.metrics import BY_NAME
 from sinkscope.comparison.run import compare_runs
 from sinkscope.finetuning.run import Finetuned
 from sinkscope.finetuning.settings import Finetuning
+from sinkscope.quantities.rows import quantity
 from sinkscope.report.render import render
 from sinkscope.report.text import number
 from sinkscope.tables.run_folder import Run, read_run, write_run
 
 SEQUENCES = 32
-_SAID = ("residual_t0_over_early", "gradient_sink_median", "sink_rate_mean", "perplexity")
+_AGAINST_CONTROL = ("residual_t0_over_early", "gradient_sink_median", "sink_rate_mean", "perplexity")
 BEFORE, AFTER, CONTROL = "before", "after", "control"
 _WEIGHTS = {"all": "all weights", "lora": "low-rank layers", "theta": "theta alone"}
 _STARTS = {
@@ -111,14 +111,14 @@ def _against_control(settings: Finetuning, runs: dict[str, Run]) -> str:
     table = compare_runs([runs[reference], runs[AFTER]], [reference, AFTER])["comparison"]
     rows = table[table["run"] == AFTER].set_index("metric")
     parts = []
-    for metric in _SAID:
+    for metric in _AGAINST_CONTROL:
         row = rows.loc[metric]
-        title = BY_NAME[metric].title.split(" (")[0].lower().replace("token 0 / early", "token 0 over early")
+        name = quantity(metric).short
         if row["ratio"] != row["ratio"]:
-            parts.append(f"{title} {row['verdict']}")
+            parts.append(f"{name} {row['verdict']}")
         else:
             parts.append(
-                f"{title} {row['verdict']} (x {number(row['ratio'])}, 95 % interval {number(row['ratio_low'])} to "
+                f"{name} {row['verdict']} (x {number(row['ratio'])}, 95 % interval {number(row['ratio_low'])} to "
                 f"{number(row['ratio_high'])})"
             )
     opening = "Against the control" if reference == CONTROL else "Theta alone was trained, so against the model before"

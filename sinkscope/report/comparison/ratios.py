@@ -4,7 +4,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from sinkscope.comparison.metrics import LOSS_MARGIN, METRICS, Metric
+from sinkscope.quantities.quantity import Quantity
+from sinkscope.quantities.rows import compared, quantity
 from sinkscope.report import style
 from sinkscope.report.axes import say
 from sinkscope.report.comparison.runs import Look, looks, page_with_key, rows_of
@@ -27,28 +28,28 @@ def draw(run: Run) -> Page:
     page = page_with_key(run)
     left, right = page.subplots(1, 2)
     rows = rows_of(run)
-    shown = [
+    metrics = [
         metric
-        for metric in METRICS
-        if metric.of is not None and metric.judged and (run.backward or not metric.backward)
+        for metric in compared()
+        if metric.over_layers is not None and metric.judged and (run.backward or not metric.backward)
     ]
-    half = -(-len(shown) // 2)
+    half = -(-len(metrics) // 2)
     others = looks(run)[1:]
-    reach = _reach(rows, shown, others)
-    for axes, part in ((left, shown[:half]), (right, shown[half:])):
+    reach = _reach(rows, metrics, others)
+    for axes, part in ((left, metrics[:half]), (right, metrics[half:])):
         _panel(axes, run, part, others, rows, reach)
-    if not any(np.isfinite(rows[metric.name, look.name]["ratio"]) for metric in shown for look in others):
+    if not any(np.isfinite(rows[metric.name, look.name]["ratio"]) for metric in metrics for look in others):
         for axes in (left, right):
             axes.clear()
             say(axes, "No ratio could be formed.")
     return page
 
 
-def _reach(rows: dict[tuple[str, str], dict[str, float]], shown: list[Metric], others: list[Look]) -> float:
+def _reach(rows: dict[tuple[str, str], dict[str, float]], metrics: list[Quantity], others: list[Look]) -> float:
     """How far the axis reaches either way: to the farthest end of an interval."""
     ends = [
         abs(float(np.log(rows[metric.name, look.name][end])))
-        for metric in shown
+        for metric in metrics
         for look in others
         for end in ("ratio_low", "ratio", "ratio_high")
         if 0 < rows[metric.name, look.name][end] < np.inf
@@ -59,7 +60,7 @@ def _reach(rows: dict[tuple[str, str], dict[str, float]], shown: list[Metric], o
 def _panel(
     axes: Axes,
     run: Run,
-    metrics: list[Metric],
+    metrics: list[Quantity],
     others: list[Look],
     rows: dict[tuple[str, str], dict[str, float]],
     reach: float,
@@ -102,7 +103,7 @@ ENTRY = Entry(
     "Ratios to the reference, with 95 % intervals",
     draw,
     "One mark per run; bars are the intervals of comparison.parquet, and where none is seen it is narrower than the "
-    f"mark or cannot be had. The pale band is the margin within which a ratio counts as the same ({LOSS_MARGIN} "
-    "either way for perplexity). Where every sequence begins with the same token, its norms do not depend on the "
-    "text: their intervals over sequences have no width.",
+    "mark or cannot be had. The pale band is the margin within which a ratio counts as the same "
+    f"({quantity('perplexity').margin} either way for perplexity). Where every sequence begins with the same token, "
+    "its norms do not depend on the text: their intervals over sequences have no width.",
 )
