@@ -1,6 +1,6 @@
 """A run's tables as values by layer: what the formulas of the headline numbers reduce.
 
-Two windows of early positions are told apart throughout. NEIGHBOURS, positions 1 to 15, is what the norm of token 0 is
+There are two windows of early positions. NEIGHBOURS, positions 1 to 15, is what the norm of token 0 is
 compared with in equations (3) and (4); it is fixed, and columns named `early` hold its mean. The setting `early` of a
 run is the last position of the window of the gradient-sink ratio, equation (6): positions 1 to 31 unless set.
 """

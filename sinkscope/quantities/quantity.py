@@ -100,12 +100,9 @@ class Quantity:
 
     def measured(self, values: Measured) -> Any:
         """The quantity of a run's tables, as JSON holds it; None where it was not measured."""
-        found = self.over_tables(values) if self.over_tables is not None else self._over_layers(values)
-        return _json(found)
-
-    def _over_layers(self, values: LayerValues) -> Any:
-        assert self.over_layers is not None  # noqa: S101  (of the two formulas one is there)
-        return self.over_layers(values)[0]
+        if self.over_layers is not None:
+            return _json(self.over_layers(values)[0])
+        return _json(self.over_tables(values)) if self.over_tables is not None else None
 
 
 def _json(value: Any) -> Any:
