@@ -3,7 +3,7 @@
 from sinkscope.quantities.rows import compared, quantity
 from sinkscope.report import style
 from sinkscope.report.comparison.matrix import cell, matrix
-from sinkscope.report.comparison.runs import looks, rows_of
+from sinkscope.report.comparison.runs import rows_of, sides_of
 from sinkscope.report.comparison.sentences import manner, outcomes, warning
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page, paragraph
@@ -33,13 +33,14 @@ def draw(run: Run) -> Page:
         for sentence in outcomes(run):
             top = paragraph(page, sentence, top=top, size=style.BODY)
     top = paragraph(page, manner(run), top=top - 0.5 * _GAP, size=style.SMALL, color=style.GREY) - _GAP
-    rows = rows_of(run)
+    rows, sides = rows_of(run), sides_of(run)
     metrics = [metric for metric in compared() if metric.front_page and (run.backward or not metric.backward)]
-    narrow = len(looks(run)) > _FEW
+    narrow = len(sides) > _FEW
     cells = [
-        (metric.title, [cell(rows[metric.name, look.name], narrow=narrow) for look in looks(run)]) for metric in metrics
+        (metric.title, [cell(rows[metric.name, side.name], narrow=narrow) for side in sides_of(run)])
+        for metric in metrics
     ]
-    header = [look.label(1000.0) + (" (reference)" if look.number == 1 else "") for look in looks(run)]
+    header = [side.label(1000.0) + (" (reference)" if side.number == 1 else "") for side in sides]
     matrix(page, header, cells, top=top, first=_FIRST, lines=4 if narrow else 3)
     return page
 
