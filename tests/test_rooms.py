@@ -15,7 +15,7 @@ PACKAGE = Path(sinkscope.__file__).parent
 ROOMS = (
     "version", "errors", "fields", "inputs", "files", "unfinished", "sites", "compat", "launch",
     "metrics", "models", "text", "vscale", "loading", "passes",
-    "tables", "intervals", "capture", "planning", "report", "results",
+    "quantities", "tables", "intervals", "capture", "planning", "report", "results",
     "analysis", "monitoring", "evaluation", "quantization", "comparison",
     "training", "pretraining", "finetuning", "tracking",
     "cli", "__main__",

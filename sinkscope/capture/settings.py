@@ -13,7 +13,8 @@ class Settings:
     Attributes:
         sink_epsilon: a head is a sink where alpha exceeds this (0.3: Gu et al., ICLR 2025).
         sink_window: T_eps, the number of queries that alpha_s averages over, the token itself included.
-        early: T_e, the last position of the early window that R_GS and the column statistics cover.
+        early: T_e, the last position of the gradient-sink window, equation (6), which the column statistics cover too.
+            Not the positions 1..15 that equation (3) compares token 0 with: `sinkscope.quantities.measured.NEIGHBOURS`.
         positions: how many early positions get rows in the tables and whole gradient vectors.
         columns: `early` takes M, S and the value bounds at positions 0..early and at the sinks found; `all` everywhere.
         backward: whether gradients are measured.

@@ -1,6 +1,6 @@
 """Runs against each other: which quantities moved, by what ratio, and how sure that is.
 
-    from sinkscope.comparison.run import compare_runs
+    from sinkscope.comparison.compare_runs import compare_runs
 
     compared = compare_runs([read_run(Path("runs/demo")), read_run(Path("runs/demo-vscale"))], ["demo", "demo-vscale"])
     compared["comparison"]

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sinkscope.quantities.measured import NEIGHBOURS, zero_and_neighbours
 from sinkscope.tables.columns import TABLES, frame
-from sinkscope.tables.headline import EARLY, token_zero_and_early
 from sinkscope.tables.run_folder import Run
 
 _NORMS = ("h_out", "r_mlp", "r_attn")
@@ -56,12 +56,12 @@ def _joined(table: str, parts: list[tuple[pd.DataFrame, str, int]]) -> pd.DataFr
 def _layers(run: Run) -> pd.DataFrame:
     rows = run["layers"].set_index("layer")[["sink_rate", "gradient_sink_ratio"]].sort_index()
     for site in _NORMS:
-        norms = token_zero_and_early(run["positions"], site)
+        norms = zero_and_neighbours(run["positions"], site)
         rows[f"{site}_t0"], rows[f"{site}_early"] = norms["t0"], norms["early"]
     for site, column in _VALUES.items():
         means = run["values"].groupby(["layer", "position"])[column].mean().rename("norm").reset_index()
         rows[f"{site}_t0"] = means[means["position"] == 0].set_index("layer")["norm"]
-        rows[f"{site}_early"] = means[means["position"].between(*EARLY)].groupby("layer")["norm"].mean()
+        rows[f"{site}_early"] = means[means["position"].between(*NEIGHBOURS)].groupby("layer")["norm"].mean()
     rows = rows.reset_index()
     rows["depth"] = depth(rows["layer"].to_numpy(), len(rows))
     return rows
@@ -73,5 +73,5 @@ def depth(layer: Any, layers: int) -> Any:
 
 
 def _branches(run: Run) -> pd.DataFrame:
-    rows: pd.DataFrame = run["branches"][run["branches"]["position"] <= EARLY[1]]
+    rows: pd.DataFrame = run["branches"][run["branches"]["position"] <= NEIGHBOURS[1]]
     return rows

@@ -8,16 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from sinkscope.analysis.run import analyze
-from sinkscope.comparison.metrics import BY_NAME
-from sinkscope.comparison.run import Comparison, compare_runs
+from sinkscope.comparison.compare_runs import compare_runs
+from sinkscope.comparison.run import Comparison
 from sinkscope.finetuning.run import Finetuned
 from sinkscope.finetuning.settings import Finetuning
 from sinkscope.inputs import ModelSource
+from sinkscope.quantities.rows import quantity
 from sinkscope.report.text import number
 from sinkscope.tables.run_folder import Run, read_run
 
 SEQUENCES = 32
-_SAID = ("residual_t0_over_early", "gradient_sink_median", "sink_rate_mean", "perplexity")
+_AGAINST_CONTROL = ("residual_t0_over_early", "gradient_sink_median", "sink_rate_mean", "perplexity")
 REPORT = "report"
 BEFORE, AFTER, CONTROL = "before", "after", "control"
 _WEIGHTS = {"all": "all weights", "lora": "low-rank layers", "theta": "theta alone"}
@@ -107,14 +108,14 @@ def _against_control(settings: Finetuning, runs: dict[str, Run]) -> str:
     table = compare_runs([runs[reference], runs[AFTER]], [reference, AFTER])["comparison"]
     rows = table[table["run"] == AFTER].set_index("metric")
     parts = []
-    for metric in _SAID:
+    for metric in _AGAINST_CONTROL:
         row = rows.loc[metric]
-        title = BY_NAME[metric].title.split(" (")[0].lower().replace("token 0 / early", "token 0 over early")
+        name = quantity(metric).short
         if row["ratio"] != row["ratio"]:
-            parts.append(f"{title} {row['verdict']}")
+            parts.append(f"{name} {row['verdict']}")
         else:
             parts.append(
-                f"{title} {row['verdict']} (x {number(row['ratio'])}, 95 % interval {number(row['ratio_low'])} to "
+                f"{name} {row['verdict']} (x {number(row['ratio'])}, 95 % interval {number(row['ratio_low'])} to "
                 f"{number(row['ratio_high'])})"
             )
     opening = "Against the control" if reference == CONTROL else "Theta alone was trained, so against the model before"

@@ -1,7 +1,7 @@
 """What the compared metrics are computed from: layer means of one run, as measured or as resampled.
 
-The leading axis b counts draws; a run as it was measured has the single row of multiplicity 1 everywhere. A metric is
-one expression over layers then, the same for the measured value and for its draws.
+The leading axis b counts draws; a run as it was measured has the single row of multiplicity 1 everywhere. A quantity is
+one formula over layers then, the same for the measured value and for its draws: `sinkscope.quantities.over_layers`.
 """
 
 from functools import cached_property
@@ -32,6 +32,10 @@ class Sample:
     @cached_property
     def _products(self) -> Array:
         return block_products(self._run["gradient_blocks"], len(self._run["layers"]))
+
+    def by_layer(self, name: str) -> Array:
+        """Values by layer, [b, layers], as `sinkscope.quantities.quantity.LayerValues` has them."""
+        return self.gradient_sinks if name == "gradient_sink_ratio" else self.means(name)
 
     def means(self, metric: str) -> Array:
         """Mean over sequences by layer, [b, layers]; NaN where the run has no such metric."""
@@ -68,7 +72,7 @@ class Resampled(Sample):
         for weights in draws(length, self._count, self._seed, _SEQUENCES, self._stream):
             for name, values in self.sequences.items():
                 parts[name].append(_weighted(weights, values))
-        return {name: np.concatenate(found) for name, found in parts.items()}
+        return {name: np.concatenate(chunks) for name, chunks in parts.items()}
 
     def means(self, metric: str) -> Array:
         """Means by layer under each draw, [b, layers]."""

@@ -51,9 +51,9 @@ class Monitor:
     Three ways to use it: `callback(trainer)` for a transformers Trainer; `step(n)` in a loop of one's own, as
     accelerate's; `following(optimizer)` around a loop that is not to be changed.
 
-    The numbers are those of `sinkscope.monitoring.logged.HEADLINE`, and theta_mean, theta_min and theta_max where
-    there is V-scale. Their definitions are in docs/definitions.md. A probe is small, so its numbers compare with those
-    of the same probe at other steps, and only roughly with an analysis on more text.
+    The numbers are those that `sinkscope.quantities` declares as monitored; docs/tracking.md lists them, and their
+    definitions are in docs/definitions.md. A probe is small, so its numbers compare with those of the same probe at
+    other steps, and only roughly with an analysis on more text.
 
     Args:
         model: a causal LM of a known family; also inside `torch.compile`, DistributedDataParallel or peft. It is

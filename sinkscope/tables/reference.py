@@ -4,8 +4,8 @@ python -m sinkscope.tables.reference > docs/tables.md
 """
 
 import sys
-from collections.abc import Sequence
 
+from sinkscope.quantities.reference import markdown_table
 from sinkscope.sites import Site
 from sinkscope.tables.column import Table
 from sinkscope.tables.columns import TABLES
@@ -28,18 +28,13 @@ def tables_markdown() -> str:
 
 def _section(table: Table) -> str:
     rows = [(f"`{column.name}`", column.dtype, column.unit, column.meaning) for column in table.columns]
-    return f"## {table.name}\n\nA row: {_lower(table.meaning)}\n\n" + _table(
+    return f"## {table.name}\n\nA row: {_lower(table.meaning)}\n\n" + markdown_table(
         ("column", "type", "unit", "meaning"), rows
     )
 
 
 def _sites() -> str:
-    return "## Sites\n\n" + _table(("site", "meaning"), [(f"`{site.value}`", site.meaning) for site in Site])
-
-
-def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    lines = [header, ("---",) * len(header), *rows]
-    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+    return "## Sites\n\n" + markdown_table(("site", "meaning"), [(f"`{site.value}`", site.meaning) for site in Site])
 
 
 def _lower(text: str) -> str:

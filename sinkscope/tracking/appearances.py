@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from sinkscope.quantities.rows import with_threshold
 from sinkscope.tables.columns import frame
-from sinkscope.tables.thresholds import GRADIENT_SINK, LARGE_NORM, LARGE_RATIO
 
 
 @dataclass(frozen=True)
 class Phenomenon:
-    """What is looked for.
+    """What may appear.
 
     Attributes:
         name: in tables and figures.
@@ -34,13 +34,19 @@ class Phenomenon:
 
 
 def phenomena(epsilon: float) -> tuple[Phenomenon, ...]:
-    """The phenomena of docs/tracking.md, `epsilon` being the threshold on alpha_0 of equation (1)."""
-    return (
-        Phenomenon("attention sink", "alpha_max", epsilon, exceeds=True),
-        Phenomenon("gradient sink", "gradient_sink_median", GRADIENT_SINK),
-        Phenomenon("large residual norm", "residual_t0_over_early", LARGE_NORM),
-        Phenomenon("extreme activations", "abs_max_over_median", LARGE_RATIO),
-        Phenomenon("massive activations", "massive_count", 1),
+    """The phenomena of docs/tracking.md: a row per quantity with a threshold.
+
+    Args:
+        epsilon: the run's threshold on alpha_0 of equation (1), for a quantity whose threshold is not fixed.
+    """
+    return tuple(
+        Phenomenon(
+            threshold.phenomenon,
+            row.name,
+            epsilon if threshold.value is None else threshold.value,
+            threshold.exceeds,
+        )
+        for row, threshold in with_threshold()
     )
 
 
@@ -68,10 +74,10 @@ def appearances(track: pd.DataFrame, epsilon: float) -> pd.DataFrame:
 def _steps(seen: "pd.Series[bool]") -> tuple[int | None, int | None, int | None]:
     """First step that shows it, the step before that, and the step from which all show it."""
     steps = [int(step) for step in seen.index]
-    shown = seen.tolist()
-    if not any(shown):
+    present = seen.tolist()
+    if not any(present):
         return None, None, None
-    first = shown.index(True)
-    absent = [number for number, there in enumerate(shown) if not there]
+    first = present.index(True)
+    absent = [number for number, there in enumerate(present) if not there]
     lasting = absent[-1] + 1 if absent else 0
     return steps[first], steps[first - 1] if first else None, steps[lasting] if lasting < len(steps) else None

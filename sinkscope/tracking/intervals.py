@@ -6,9 +6,9 @@ intervals of each suggest.
 
 import math
 
-from sinkscope.comparison.metrics import METRICS
 from sinkscope.intervals.limits import Interval, percentiles
 from sinkscope.intervals.sample import Resampled
+from sinkscope.quantities.rows import tracked
 from sinkscope.tables.run_folder import Run
 
 DRAWS, SEED = 400, 0
@@ -17,5 +17,5 @@ DRAWS, SEED = 400, 0
 def intervals(run: Run) -> dict[str, Interval]:
     """95 % intervals of headline numbers of an analysis; numbers that resampling does not reach are absent."""
     sample = Resampled(run, DRAWS, SEED, 0)
-    found = {metric.name: percentiles(metric.of(sample)) for metric in METRICS if metric.of is not None}
-    return {name: ends for name, ends in found.items() if not math.isnan(ends[0])}
+    limits = {row.name: percentiles(row.over_layers(sample)) for row in tracked() if row.over_layers is not None}
+    return {name: ends for name, ends in limits.items() if not math.isnan(ends[0])}

@@ -12,8 +12,8 @@ import pytest
 from report.synthetic import Shape, synthetic
 
 from sinkscope.cli import main
+from sinkscope.comparison.compare_runs import compare_runs
 from sinkscope.comparison.members import Member, members
-from sinkscope.comparison.run import compare_runs
 from sinkscope.comparison.settings import ComparisonSettings
 from sinkscope.errors import SinkscopeError
 from sinkscope.tables.run_folder import Run, read_run, write_run

@@ -12,7 +12,7 @@ from report.synthetic import Shape, synthetic
 
 import sinkscope
 from sinkscope.cli import main
-from sinkscope.comparison.run import compare_runs
+from sinkscope.comparison.compare_runs import compare_runs
 from sinkscope.errors import SinkscopeError
 from sinkscope.report.kinds import KINDS
 from sinkscope.report.render import entries

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from report.synthetic import Shape, changed, synthetic
 
-from sinkscope.comparison.metrics import METRICS
-from sinkscope.comparison.run import compare_runs
+from sinkscope.comparison.compare_runs import compare_runs
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.intervals.draws import draws
 from sinkscope.intervals.sample import Sample
+from sinkscope.quantities.rows import compared
 from sinkscope.tables.run_folder import Run
 
 SMALL: dict[str, Any] = {"draws": 200}
@@ -42,19 +42,19 @@ def trained(run: Run, sha: str) -> Run:
 def test_a_row_per_metric_and_run() -> None:
     run = compare_runs([FIRST, SECOND, FIRST], ["a", "b", "c"], **SMALL)
     table = run["comparison"]
-    assert list(table["metric"].unique()) == [metric.name for metric in METRICS]
-    assert list(table["run"]) == ["a", "b", "c"] * len(METRICS)
+    assert list(table["metric"].unique()) == [metric.name for metric in compared()]
+    assert list(table["run"]) == ["a", "b", "c"] * len(compared())
     assert run.info["kind"] == "comparison"
     assert run.info["reference"] == "a"
 
 
 def test_values_and_ratios_are_those_of_the_runs() -> None:
     run = compare_runs([FIRST, SECOND], ["a", "b"], **SMALL)
-    for metric in METRICS:
+    for metric in compared():
         a, b = row(run, metric.name, "a"), row(run, metric.name, "b")
-        if metric.of is not None:
-            assert a["value"] == metric.of(Sample(FIRST))[0]
-        elif metric.name != "theta_mean":
+        if metric.over_layers is not None:
+            assert a["value"] == metric.over_layers(Sample(FIRST))[0]
+        elif metric.headline:
             assert a["value"] == FIRST.info["headline"][metric.name]
         if metric.judged:
             assert b["ratio"] == pytest.approx(b["value"] / a["value"], rel=1e-12), metric.name
@@ -84,9 +84,9 @@ def test_intervals_agree_with_resampling_by_hand() -> None:
 
 def test_a_run_against_itself_is_preserved_without_width() -> None:
     run = compare_runs([FIRST, FIRST], ["a", "b"], **SMALL)
-    for metric in METRICS:
+    for metric in compared():
         found = row(run, metric.name, "b")
-        if metric.of is not None and metric.judged:
+        if metric.over_layers is not None and metric.judged:
             assert (found["ratio_low"], found["ratio"], found["ratio_high"]) == (1, 1, 1), metric.name
             assert found["verdict"] == "preserved"
 

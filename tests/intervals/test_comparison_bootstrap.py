@@ -9,10 +9,10 @@ from reference.models import tiny, tokens
 from report.synthetic import Shape, synthetic
 
 import sinkscope
-from sinkscope.comparison.metrics import METRICS
 from sinkscope.intervals.draws import draws
 from sinkscope.intervals.gradient_sink_blocks import block_products, excess, ratios, squared_norms
 from sinkscope.intervals.sample import Resampled, Sample
+from sinkscope.quantities.rows import compared
 from sinkscope.tables.columns import frame
 from sinkscope.tables.run_folder import Run
 
@@ -56,20 +56,20 @@ def test_every_averaged_metric_is_that_of_the_repeated_sequences() -> None:
     count = 20
     resampled = Resampled(RUN, count, 5, 0)
     weights = np.concatenate(list(draws(7, count, 5, 0, 0)))
-    checked = [metric for metric in METRICS if metric.of is not None and not metric.backward]
+    checked = [metric for metric in compared() if metric.over_layers is not None and not metric.backward]
     for metric in checked:
-        slow = [metric.of(Sample(resampled_by_hand(RUN, picked(row))))[0] for row in weights]
-        np.testing.assert_allclose(metric.of(resampled), slow, rtol=1e-12, err_msg=metric.name)
+        slow = [metric.over_layers(Sample(resampled_by_hand(RUN, picked(row))))[0] for row in weights]
+        np.testing.assert_allclose(metric.over_layers(resampled), slow, rtol=1e-12, err_msg=metric.name)
     assert len(checked) > 15
 
 
 def test_measured_values_are_the_headline() -> None:
     analysis = sinkscope.analyze(tiny("llama_gqa"), input_ids=tokens(4, 24))
     sample = Sample(analysis.run)
-    compared = [metric for metric in METRICS if metric.of is not None and metric.name in analysis.headline]
-    for metric in compared:
-        assert metric.of(sample)[0] == pytest.approx(analysis.headline[metric.name], rel=1e-5), metric.name
-    assert len(compared) > 18
+    averaged = [row for row in compared() if row.over_layers is not None and row.headline]
+    for metric in averaged:
+        assert metric.over_layers(sample)[0] == pytest.approx(analysis.headline[metric.name], rel=1e-5), metric.name
+    assert len(averaged) > 18
 
 
 def test_a_draw_is_what_measuring_the_repeated_sequences_gives() -> None:
@@ -81,9 +81,9 @@ def test_a_draw_is_what_measuring_the_repeated_sequences_gives() -> None:
     weights = np.array([[2.0, 0.0, 1.0, 1.0]])
     again = sinkscope.analyze(model, input_ids=ids[picked(weights[0])])
     by_hand = Sample(resampled_by_hand(run, picked(weights[0])))
-    for metric in METRICS:
-        if metric.of is not None and not metric.backward and metric.name in again.headline:
-            assert metric.of(by_hand)[0] == pytest.approx(again.headline[metric.name], rel=1e-5), metric.name
+    for metric in compared():
+        if metric.over_layers is not None and not metric.backward and metric.name in again.headline:
+            assert metric.over_layers(by_hand)[0] == pytest.approx(again.headline[metric.name], rel=1e-5), metric.name
     norms = [np.sqrt(squared_norms(layer, weights))[0] for layer in products]
     ratio = [norm[0] / norm[1:].mean() for norm in norms]
     np.testing.assert_allclose(ratio, again.layers["gradient_sink_ratio"], rtol=1e-3)

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, FalconConfig, PreTrai
 import sinkscope
 from sinkscope import Settings
 from sinkscope.cli import main
-from sinkscope.comparison.run import compare_runs
+from sinkscope.comparison.compare_runs import compare_runs
 from sinkscope.errors import SinkscopeError
 from sinkscope.loading.load import load_model
 from sinkscope.models.families import FAMILIES, Case, Family, family_of

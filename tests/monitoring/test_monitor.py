@@ -15,9 +15,11 @@ from watched import IDS, STEPS, adamw, model, same, train, weights
 
 import sinkscope
 from sinkscope import Monitor, SinkscopeError
-from sinkscope.monitoring.logged import HEADLINE
+from sinkscope.quantities.rows import monitored
 from sinkscope.tables.columns import TABLES
 from sinkscope.vscale import attach_, attached
+
+LOGGED = [row.name for row in monitored() if row.headline]
 
 
 def unwatched(make: Callable[[], nn.Module] = model) -> dict[str, torch.Tensor]:
@@ -31,8 +33,8 @@ def test_it_logs_what_an_analysis_of_the_same_windows_finds() -> None:
     values = Monitor(watched, input_ids=IDS).measure(0)
     expected = sinkscope.analyze(watched, input_ids=IDS).headline
     assert values is not None
-    assert set(values) == {f"sinkscope/{name}" for name in HEADLINE}
-    for name in HEADLINE:
+    assert set(values) == {f"sinkscope/{name}" for name in LOGGED}
+    for name in LOGGED:
         assert values[f"sinkscope/{name}"] == pytest.approx(expected[name], rel=1e-5), name
 
 

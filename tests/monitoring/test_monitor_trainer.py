@@ -10,7 +10,9 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArgu
 from watched import IDS, STEPS, batches, model, same, weights
 
 from sinkscope import Monitor, SinkscopeError
-from sinkscope.monitoring.logged import HEADLINE
+from sinkscope.quantities.rows import monitored
+
+LOGGED = [row.name for row in monitored() if row.headline]
 
 
 class Tracker(TrainerCallback):
@@ -65,7 +67,7 @@ def test_its_numbers_reach_the_trackers_and_training_stays_bit_identical(
     measured = [(step, logs) for step, logs in tracker.told if "sinkscope/loss" in logs]
     assert [step for step, _ in measured] == [0, 3, 6, STEPS]
     for step, logs in measured:
-        assert {f"sinkscope/{name}" for name in HEADLINE} <= set(logs)
+        assert {f"sinkscope/{name}" for name in LOGGED} <= set(logs)
         kept = next(entry for entry in monitor.history if entry["step"] == step)
         assert all(logs[name] == value for name, value in kept.items() if name != "step")
     own = [(step, logs["loss"]) for step, logs in tracker.told if "loss" in logs]

@@ -12,8 +12,8 @@ from transformers import TrainingArguments
 from watched import STEPS, adamw, model
 from watched import batches as token_batches
 
-from sinkscope.monitoring.logged import HEADLINE
 from sinkscope.monitoring.monitor import EVERY
+from sinkscope.quantities.rows import monitored
 from sinkscope.tracking.appearances import phenomena
 
 PAGE = (Path(__file__).parents[2] / "docs" / "tracking.md").read_text(encoding="utf-8")
@@ -41,7 +41,9 @@ def test_snippets_run(number: int, steps: list[int], tmp_path: Path) -> None:
     }
     exec(code, names)  # noqa: S102  (the page's own code)
     assert [entry["step"] for entry in names["monitor"].history] == steps
-    assert set(names["monitor"].frame()["metric"]) >= set(HEADLINE) - {"gradient_sink_median"}
+    assert set(names["monitor"].frame()["metric"]) >= {
+        row.name for row in monitored() if row.headline and not row.backward
+    }
     if number == 0:
         assert any("sinkscope/loss" in entry for entry in names["trainer"].state.log_history)
     if number == 1:
@@ -51,7 +53,7 @@ def test_snippets_run(number: int, steps: list[int], tmp_path: Path) -> None:
 def test_the_page_states_what_the_code_does() -> None:
     assert len(SNIPPETS) == 3
     assert f"default N = {EVERY}" in PAGE
-    assert all(f"`{name}`" in PAGE for name in HEADLINE)
+    assert all(f"`{row.name}`" in PAGE for row in monitored())
     for phenomenon in phenomena(0.3):
         sign = ">" if phenomenon.exceeds else ">="
         assert f"| {phenomenon.name} | `{phenomenon.metric}` {sign} {phenomenon.threshold:g}" in PAGE

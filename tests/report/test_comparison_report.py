@@ -13,11 +13,11 @@ from inspection import clipped, drawn_texts, over_panels, overlapping
 from rich.console import Console
 from synthetic import Shape, synthetic
 
-from sinkscope.comparison.run import compare_runs
+from sinkscope.comparison.compare_runs import compare_runs
 from sinkscope.errors import SinkscopeError
 from sinkscope.report import style
 from sinkscope.report.comparison import front_page
-from sinkscope.report.comparison.runs import SHOWN, looks
+from sinkscope.report.comparison.runs import SHOWN, sides_of
 from sinkscope.report.comparison.terminal import summary
 from sinkscope.report.entry import Entry
 from sinkscope.report.kinds import KINDS, kind_of
@@ -151,11 +151,11 @@ def test_other_depths_are_said() -> None:
 
 
 def test_eight_runs_are_told_apart_by_three_means() -> None:
-    shown = looks(RUNS["eight_long"])
+    shown = sides_of(RUNS["eight_long"])
     assert len(shown) == SHOWN == 8
     for part in ("colour", "marker", "number"):
-        assert len({getattr(look, part) for look in shown}) == 8, part
-    assert all("LONG" not in look.label(60) and look.label(60).startswith(str(look.number)) for look in shown)
+        assert len({getattr(side, part) for side in shown}) == 8, part
+    assert all("LONG" not in side.label(60) and side.label(60).startswith(str(side.number)) for side in shown)
 
 
 def test_a_ninth_run_is_in_the_tables_and_announced() -> None:

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from synthetic import Shape, synthetic
 
-from sinkscope.comparison.run import compare_runs
+from sinkscope.comparison.compare_runs import compare_runs
 from sinkscope.report.html import ROWS, document
 from sinkscope.report.kinds import KINDS
 from sinkscope.report.render import FIGURES, PAGE, entries, render

@@ -6,11 +6,11 @@ a finished model cannot say what caused what, so no sentence does.
 
 from typing import Any
 
+from sinkscope.quantities.rows import large
 from sinkscope.report.published import TYPICAL_GRADIENT_SINK
 from sinkscope.report.text import counted, number, quoted
 from sinkscope.tables.applicability import reason
 from sinkscope.tables.run_folder import Run
-from sinkscope.tables.thresholds import GRADIENT_SINK, LARGE_RATIO
 
 FEW_HEADS = 0.1  # share of all heads below which a sink is called weak
 
@@ -55,10 +55,10 @@ def _elsewhere(run: Run) -> str:
     if not others:
         return "no other position holds a sink in any sequence"
     main = max(others, key=lambda entry: (entry["sinks"], -entry["position"]))
-    found = sum(entry["sinks"] for entry in others)
+    elsewhere = sum(entry["sinks"] for entry in others)
     total = sum(entry["sinks"] for entry in sinks)
     return (
-        f"of {counted(total, 'sink')} counted sequence by sequence {100 * found / total:.2g} % stand at other "
+        f"of {counted(total, 'sink')} counted sequence by sequence {100 * elsewhere / total:.2g} % stand at other "
         f"positions, most at position {main['position']} ({quoted(main['token'], 12)})"
     )
 
@@ -79,7 +79,7 @@ def _activations(run: Run, head: dict[str, Any]) -> str:
             f"{number(head['residual_t0_over_early'])} times that of early tokens; {size}."
         )
     elsewhere = f" ({number(len(massive))} stand inside the branches)" if len(massive) else ""
-    if (head["abs_max_over_median"] or 0) >= LARGE_RATIO:
+    if (head["abs_max_over_median"] or 0) >= large("abs_max_over_median"):
         return (
             f"The binary test finds no massive activation in the residual stream{elsewhere}, yet {size} and kurtosis "
             f"reaches {number(head['kurtosis_max'])}: judge this model by the continuous measures."
@@ -109,7 +109,7 @@ def _gradients(run: Run, head: dict[str, Any]) -> str:
         return f"The gradient-sink ratio is undefined here, as early gradients are zero or missing; {checked}."
     quartiles = f"quartiles {number(head['gradient_sink_q25'])} to {number(head['gradient_sink_q75'])}"
     size = f"{number(ratio)} times the mean of the early tokens, median over layers ({quartiles})"
-    if ratio < GRADIENT_SINK:
+    if ratio < large("gradient_sink_median"):
         return f"Gradients do not gather at token 0: their norm there is {size}; {checked}."
     return f"Gradients gather at token 0: their norm there is {size}, {_against_paper(ratio)}; {checked}."
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from sinkscope.quantities.rows import quantity
 from sinkscope.report.published import PAPER, TRAINED, TYPICAL_GRADIENT_SINK, published_for
 from sinkscope.report.text import NOT_MEASURED, counted, number, printable
 from sinkscope.tables.applicability import reason
@@ -20,14 +21,6 @@ PUBLIC_NOTE = "Published values come from other text and code; sources may count
 
 NOT_APPLICABLE = "not applicable"
 
-_METRIC_NAMES = {
-    "massive_channels": "Massive channels",
-    "massive_first_layer": "First layer with massive activations",
-    "abs_max": "Largest |x|",
-    "sink_rate_mean": "Sink rate, mean over layers",
-    "gradient_sink_median": "Gradient-sink ratio, median over layers",
-}
-
 
 @dataclass(frozen=True)
 class Row:
@@ -44,20 +37,18 @@ def rows(run: Run) -> list[Row]:
     """The headline table of a run."""
     head = run.info["headline"]
     forward = [
-        _row("Loss [nats per token]", head, "loss", digits=4, remark=_unless(head, "perplexity", "perplexity {}")),
-        _row("Sink rate (1), mean (max)", head, "sink_rate_mean", "sink_rate_max",
-             remark=_heads(head)),
-        _row("Residual norm, token 0 (3), mean (max)", head, "residual_t0_mean", "residual_t0_max",
-             remark=_unless(head, "residual_early_mean", "early mean {}")),
-        _row("Residual norm, token 0 / early", head, "residual_t0_over_early",
+        _row(head, "loss", digits=4, remark=_unless(head, "perplexity", "perplexity {}")),
+        _row(head, "sink_rate_mean", "sink_rate_max", remark=_heads(head)),
+        _row(head, "residual_t0_mean", "residual_t0_max", remark=_unless(head, "residual_early_mean", "early mean {}")),
+        _row(head, "residual_t0_over_early",
              remark=_unless(head, "residual_t0_over_early_max", "largest in a layer {}")),
-        _row("MLP output norm, token 0, mean (max)", head, "mlp_t0_mean", "mlp_t0_max"),
-        _row("Attention output norm, token 0, mean (max)", head, "attn_t0_mean", "attn_t0_max"),
-        _row("|v|, token 0 / early (4)", head, "value_drain", remark="below 1: drained"),
-        _row("Largest |x| in the residual stream (5)", head, "abs_max", remark=_where(head)),
-        _row("Largest kurtosis (5)", head, "kurtosis_max", remark="3 is a normal distribution"),
-        _row("Massive activations (5), entries", head, "massive_count", remark=_massive(head)),
-        _row("Rank correlation of alpha and norm", head, "alpha_norm_correlation_median", remark="median over layers"),
+        _row(head, "mlp_t0_mean", "mlp_t0_max"),
+        _row(head, "attn_t0_mean", "attn_t0_max"),
+        _row(head, "value_drain", remark="below 1: drained"),
+        _row(head, "abs_max", remark=_where(head)),
+        _row(head, "kurtosis_max", remark="3 is a normal distribution"),
+        _row(head, "massive_count", remark=_massive(head)),
+        _row(head, "alpha_norm_correlation_median", remark="median over layers"),
     ]  # fmt: skip
     forward += _particular(head)
     return forward + (_backward(run, head) if run.backward else [])
@@ -69,7 +60,7 @@ def public_rows(run: Run) -> list[tuple[str, str, str, str]]:
     known = published_for(str(run.info["model"]["name"]))
     return [
         (
-            _METRIC_NAMES[value.metric],
+            quantity(value.metric).title,
             _plain(head.get(value.metric)),
             _plain(value.value),
             f"{value.model}, {value.source}",
@@ -116,12 +107,13 @@ def _backward(run: Run, head: dict[str, Any]) -> list[Row]:
     quartiles = _with_range(head, "gradient_sink_median", "gradient_sink_q25", "gradient_sink_q75")
     if reason(run, "gradient_sink_ratio") is not None:
         quartiles = NOT_APPLICABLE
+    median = quantity("gradient_sink_median").title
     return [
-        Row("Gradient-sink ratio (6), median (quartiles)", quartiles, *_references("gradient_sink_median"), others),
+        Row(f"{median} (quartiles)", quartiles, *_references("gradient_sink_median"), others),
         Row("Gradient at token 0 by q / k / v (7)", _shares(shares), "-", "-", _first_query(head)),
-        Row("Slope of gradient on mass (11), 95 % interval", slope, "-", "-", "1: gradients add up coherently"),
+        Row(f"{quantity('mass_slope').title}, 95 % interval", slope, "-", "-", "1: gradients add up coherently"),
         Row(
-            "Bounds (12), (13): violations of checks",
+            quantity("bound_violations").title,
             f"{number(head['bound_violations'])} of {number(head['bounds_checked'])}",
             "-",
             "-",
@@ -138,29 +130,30 @@ def _first_query(head: dict[str, Any]) -> str:
 
 def _particular(head: dict[str, Any]) -> list[Row]:
     """What only some models have: learned sinks, experts, image tokens."""
-    found = []
+    extra = []
     if head.get("learned_sink_mass_mean") is not None:
         means = "learned_sink_mass_mean", "learned_sink_mass_max"
-        found.append(_row("Weight of learned sinks, mean (max)", head, *means, remark="attention that no token gets"))
+        extra.append(_row(head, *means, remark="attention that no token gets"))
     if head.get("experts_total") is not None:
         experts = f"{number(head['super_experts'])} of {counted(head['experts_total'], 'expert')}"
-        found.append(Row("Super experts", experts, "-", "-", "whose output makes massive activations"))
+        extra.append(Row(quantity("super_experts").title, experts, "-", "-", "whose output makes massive activations"))
         names = ("sink_routing_overlap", "other_routing_overlap")
         shares = " / ".join("none" if head.get(name) is None else number(head[name]) for name in names)
-        found.append(Row("Experts shared with token 0: sinks / others", shares, "-", "-", "share of all"))
+        extra.append(Row("Experts shared with token 0: sinks / others", shares, "-", "-", "share of all"))
     if head.get("image_sink_share") is not None:
         shares = " / ".join(number(head.get(name)) for name in ("image_sink_share", "text_sink_share"))
-        found.append(Row("Positions with a sink: image / text", shares, "-", "-", "mean over layers, position 0 apart"))
-    return found
+        extra.append(Row("Positions with a sink: image / text", shares, "-", "-", "mean over layers, position 0 apart"))
+    return extra
 
 
-def _row(
-    quantity: str, head: dict[str, Any], metric: str, second: str | None = None, remark: str = "", digits: int = 3
-) -> Row:
-    measured = number(head.get(metric), digits)
-    if second is not None and measured != NOT_MEASURED:
-        measured += f" ({number(head.get(second))})"
-    return Row(quantity, measured, *_references(metric, second), remark)
+def _row(head: dict[str, Any], metric: str, largest: str | None = None, remark: str = "", digits: int = 3) -> Row:
+    """A quantity under its title, with its largest value in brackets where there is one."""
+    title, measured = quantity(metric).title, number(head.get(metric), digits)
+    if largest is not None:
+        title += " (max)"
+    if largest is not None and measured != NOT_MEASURED:
+        measured += f" ({number(head.get(largest))})"
+    return Row(title, measured, *_references(metric, largest), remark)
 
 
 def _references(metric: str, second: str | None = None) -> tuple[str, str]:

@@ -3,13 +3,13 @@
 import numpy as np
 from matplotlib.axes import Axes
 
+from sinkscope.quantities.measured import zero_and_neighbours
 from sinkscope.report import style
 from sinkscope.report.axes import layer_axis, log_axis, marker, positive, say
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
 from sinkscope.sites import Site
 from sinkscope.tables.applicability import reason
-from sinkscope.tables.headline import token_zero_and_early
 from sinkscope.tables.run_folder import Run
 
 
@@ -35,7 +35,7 @@ def draw(run: Run) -> Page:
 
 def _panel(axes: Axes, run: Run, site: Site) -> None:
     layers = run.info["model"]["layers"]
-    norms = token_zero_and_early(run["positions"], site)
+    norms = zero_and_neighbours(run["positions"], site)
     axes.set_title(site, family="DejaVu Sans Mono")
     if not (norms > 0).any(axis=None):
         say(axes, "not measured" if reason(run, site) is None else "not applicable", 120)

@@ -5,11 +5,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 
+from sinkscope.quantities.measured import NEIGHBOURS
 from sinkscope.report import style
 from sinkscope.report.axes import heatmap, layer_axis, log_axis, marker, positive, say
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
-from sinkscope.tables.headline import EARLY
 from sinkscope.tables.run_folder import Run
 
 
@@ -33,7 +33,7 @@ def draw(run: Run) -> Page:
 def _zero_and_early(values: pd.DataFrame, column: str) -> pd.DataFrame:
     """Per layer and kv head: norm at token 0, mean and largest over the early positions."""
     keys = ["layer", "kv_head"]
-    early = values[values["position"].between(*EARLY)].groupby(keys)[column]
+    early = values[values["position"].between(*NEIGHBOURS)].groupby(keys)[column]
     zero = values[values["position"] == 0].set_index(keys)[column]
     return pd.DataFrame({"t0": zero, "early": early.mean(), "largest": early.max()})
 

@@ -1,9 +1,9 @@
 """The first page: what moved, by how much, how sure that is."""
 
-from sinkscope.comparison.metrics import METRICS
+from sinkscope.quantities.rows import compared, quantity
 from sinkscope.report import style
 from sinkscope.report.comparison.matrix import cell, matrix
-from sinkscope.report.comparison.runs import looks, rows_of
+from sinkscope.report.comparison.runs import rows_of, sides_of
 from sinkscope.report.comparison.sentences import manner, outcomes, warning
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page, paragraph
@@ -33,13 +33,14 @@ def draw(run: Run) -> Page:
         for sentence in outcomes(run):
             top = paragraph(page, sentence, top=top, size=style.BODY)
     top = paragraph(page, manner(run), top=top - 0.5 * _GAP, size=style.SMALL, color=style.GREY) - _GAP
-    rows = rows_of(run)
-    shown = [metric for metric in METRICS if metric.short and (run.backward or not metric.backward)]
-    narrow = len(looks(run)) > _FEW
+    rows, sides = rows_of(run), sides_of(run)
+    metrics = [metric for metric in compared() if metric.front_page and (run.backward or not metric.backward)]
+    narrow = len(sides) > _FEW
     cells = [
-        (metric.title, [cell(rows[metric.name, look.name], narrow=narrow) for look in looks(run)]) for metric in shown
+        (metric.title, [cell(rows[metric.name, side.name], narrow=narrow) for side in sides_of(run)])
+        for metric in metrics
     ]
-    header = [look.label(1000.0) + (" (reference)" if look.number == 1 else "") for look in looks(run)]
+    header = [side.label(1000.0) + (" (reference)" if side.number == 1 else "") for side in sides]
     matrix(page, header, cells, top=top, first=_FIRST, lines=4 if narrow else 3)
     return page
 
@@ -50,6 +51,6 @@ ENTRY = Entry(
     draw,
     "A cell: value (95 % interval), ratio to the reference (95 % interval), verdict. Preserved: the whole interval "
     "of the ratio lies within the margin. Suppressed (grown): the interval lies below (above) 1 and the ratio "
-    "outside the margin. Unclear: anything else. Perplexity has a margin of 1.05. Norms are means over layers; early "
-    "are positions 1 to 15. All metrics stand in comparison.parquet.",
+    f"outside the margin. Unclear: anything else. Perplexity has a margin of {quantity('perplexity').margin}. Norms "
+    "are means over layers; early are positions 1 to 15. All metrics stand in comparison.parquet.",
 )

@@ -1,9 +1,9 @@
 """The runs beside the models that the paper trained: the same quantities, the paper's own ratios."""
 
-from sinkscope.comparison.metrics import BY_NAME
+from sinkscope.quantities.rows import quantity
 from sinkscope.report import style
 from sinkscope.report.comparison.matrix import Cell, Words, cell, matrix
-from sinkscope.report.comparison.runs import looks, rows_of
+from sinkscope.report.comparison.runs import rows_of, sides_of
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
 from sinkscope.report.published import PAPER, TRAINED
@@ -17,14 +17,14 @@ _FEW, _FOUR = 2, 4  # runs beside the three columns of the paper
 def draw(run: Run) -> Page:
     """A table: quantities that the paper reports, the runs, and the paper's three 0.3B models."""
     page = Page()
-    rows, narrow = rows_of(run), len(looks(run)) > _FEW
-    shown = [name for name in TRAINED[_MODELS[0]] if run.backward or not BY_NAME[name].backward]
+    rows, narrow = rows_of(run), len(sides_of(run)) > _FEW
+    names = [name for name in TRAINED[_MODELS[0]] if run.backward or not quantity(name).backward]
     table = []
-    for name in shown:
-        cells = [cell(rows[name, look.name], narrow=narrow, judged=False) for look in looks(run)]
-        table.append((BY_NAME[name].title, [*cells, *(_published(model, name) for model in _MODELS)]))
-    header = [look.label(1000.0) for look in looks(run)]
-    published = [f"{'paper: ' if len(looks(run)) <= _FOUR else ''}{model.split()[1]}" for model in _MODELS]
+    for name in names:
+        cells = [cell(rows[name, side.name], narrow=narrow, judged=False) for side in sides_of(run)]
+        table.append((quantity(name).title, [*cells, *(_published(model, name) for model in _MODELS)]))
+    header = [side.label(1000.0) for side in sides_of(run)]
+    published = [f"{'paper: ' if len(sides_of(run)) <= _FOUR else ''}{model.split()[1]}" for model in _MODELS]
     matrix(page, [*header, *published], table, top=0.905, first=_FIRST, lines=3)
     return page
 
@@ -34,7 +34,7 @@ def _published(model: str, metric: str) -> Cell:
     if value is None:
         return (Words("-", colour=style.GREY),)
     words = Words(f"{value:,}", bold=True)
-    if model == _MODELS[0] or not BY_NAME[metric].judged:
+    if model == _MODELS[0] or not quantity(metric).judged:
         return (words,)
     return words, Words(f"x {value / baseline:.3g}")
 

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from sinkscope.report import style
 from sinkscope.report.axes import say
 from sinkscope.report.comparison.matrix import Words, matrix
-from sinkscope.report.comparison.runs import SHOWN, Look, looks, styles
+from sinkscope.report.comparison.runs import SHOWN, Side, sides_of, styles
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
 from sinkscope.report.text import fitted, literal, number, printable
@@ -51,10 +51,10 @@ def draw(run: Run) -> Page:
 
 def _styles(run: Run, models: list[str]) -> list[tuple[str, str]]:
     """Colour and marker of each model: those of the compared run of that name, or model, where there is one."""
-    known: dict[str, Look] = {}
-    for look, entry in zip(looks(run), run.info["runs"], strict=False):
-        for name in (entry["measured"][0]["model"]["name"], look.name):
-            known.setdefault(name, look)
+    known: dict[str, Side] = {}
+    for side, entry in zip(sides_of(run), run.info["runs"], strict=False):
+        for name in (entry["measured"][0]["model"]["name"], side.name):
+            known.setdefault(name, side)
     taken = {known[model].number for model in models if model in known}
     free = [(colour, shape) for place, (colour, shape) in enumerate(styles(), start=1) if place not in taken]
     return [(known[model].colour, known[model].marker) if model in known else free.pop(0) for model in models]

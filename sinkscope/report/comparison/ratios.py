@@ -4,10 +4,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from sinkscope.comparison.metrics import LOSS_MARGIN, METRICS, Metric
+from sinkscope.quantities.quantity import Quantity
+from sinkscope.quantities.rows import compared, quantity
 from sinkscope.report import style
 from sinkscope.report.axes import say
-from sinkscope.report.comparison.runs import Look, looks, page_with_key, rows_of
+from sinkscope.report.comparison.runs import Side, page_with_key, rows_of, sides_of
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
 from sinkscope.report.text import wrapped
@@ -27,31 +28,31 @@ def draw(run: Run) -> Page:
     page = page_with_key(run)
     left, right = page.subplots(1, 2)
     rows = rows_of(run)
-    shown = [
+    metrics = [
         metric
-        for metric in METRICS
-        if metric.of is not None and metric.judged and (run.backward or not metric.backward)
+        for metric in compared()
+        if metric.over_layers is not None and metric.judged and (run.backward or not metric.backward)
     ]
-    half = -(-len(shown) // 2)
-    others = looks(run)[1:]
-    reach = _reach(rows, shown, others)
-    for axes, part in ((left, shown[:half]), (right, shown[half:])):
+    half = -(-len(metrics) // 2)
+    others = sides_of(run)[1:]
+    reach = _reach(rows, metrics, others)
+    for axes, part in ((left, metrics[:half]), (right, metrics[half:])):
         _panel(axes, run, part, others, rows, reach)
-    if not any(np.isfinite(rows[metric.name, look.name]["ratio"]) for metric in shown for look in others):
+    if not any(np.isfinite(rows[metric.name, side.name]["ratio"]) for metric in metrics for side in others):
         for axes in (left, right):
             axes.clear()
             say(axes, "No ratio could be formed.")
     return page
 
 
-def _reach(rows: dict[tuple[str, str], dict[str, float]], shown: list[Metric], others: list[Look]) -> float:
+def _reach(rows: dict[tuple[str, str], dict[str, float]], metrics: list[Quantity], others: list[Side]) -> float:
     """How far the axis reaches either way: to the farthest end of an interval."""
     ends = [
-        abs(float(np.log(rows[metric.name, look.name][end])))
-        for metric in shown
-        for look in others
+        abs(float(np.log(rows[metric.name, side.name][end])))
+        for metric in metrics
+        for side in others
         for end in ("ratio_low", "ratio", "ratio_high")
-        if 0 < rows[metric.name, look.name][end] < np.inf
+        if 0 < rows[metric.name, side.name][end] < np.inf
     ]
     return float(np.clip(np.exp(1.08 * max(ends, default=0.0)), _REACH, _FARTHEST))
 
@@ -59,8 +60,8 @@ def _reach(rows: dict[tuple[str, str], dict[str, float]], shown: list[Metric], o
 def _panel(
     axes: Axes,
     run: Run,
-    metrics: list[Metric],
-    others: list[Look],
+    metrics: list[Quantity],
+    others: list[Side],
     rows: dict[tuple[str, str], dict[str, float]],
     reach: float,
 ) -> None:
@@ -68,14 +69,14 @@ def _panel(
     for place, metric in enumerate(metrics):
         margin = metric.margin or run.info["settings"]["margin"]
         axes.fill_betweenx([place - 0.47, place + 0.47], 1 / margin, margin, color=style.PALE, linewidth=0)
-        for index, look in enumerate(others):
-            row = rows[metric.name, look.name]
+        for index, side in enumerate(others):
+            row = rows[metric.name, side.name]
             height = place + 0.78 * ((index + 0.5) / len(others) - 0.5)
             if np.isfinite(row["ratio_low"]):
                 ends = np.clip([row["ratio_low"], row["ratio_high"]], low, high)
-                axes.plot(ends, [height, height], color=look.colour, linewidth=1.6, solid_capstyle="butt")
+                axes.plot(ends, [height, height], color=side.colour, linewidth=1.6, solid_capstyle="butt")
             if np.isfinite(row["ratio"]) and row["ratio"] > 0:
-                axes.plot(np.clip(row["ratio"], low, high), height, marker=look.marker, color=look.colour,
+                axes.plot(np.clip(row["ratio"], low, high), height, marker=side.marker, color=side.colour,
                           markersize=4.5, markeredgecolor="white", markeredgewidth=0.4)  # fmt: skip
     axes.axvline(1, color=style.BLACK, linewidth=0.8)
     axes.set_xscale("log")
@@ -102,7 +103,7 @@ ENTRY = Entry(
     "Ratios to the reference, with 95 % intervals",
     draw,
     "One mark per run; bars are the intervals of comparison.parquet, and where none is seen it is narrower than the "
-    f"mark or cannot be had. The pale band is the margin within which a ratio counts as the same ({LOSS_MARGIN} "
-    "either way for perplexity). Where every sequence begins with the same token, its norms do not depend on the "
-    "text: their intervals over sequences have no width.",
+    "mark or cannot be had. The pale band is the margin within which a ratio counts as the same "
+    f"({quantity('perplexity').margin} either way for perplexity). Where every sequence begins with the same token, "
+    "its norms do not depend on the text: their intervals over sequences have no width.",
 )

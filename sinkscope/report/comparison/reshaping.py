@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from sinkscope.report import style
 from sinkscope.report.analysis.reshaping import GROUPS
 from sinkscope.report.axes import positive
-from sinkscope.report.comparison.runs import looks, members
+from sinkscope.report.comparison.runs import members, sides_of
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import LEFT, RIGHT, Page
 from sinkscope.tables.run_folder import Run
@@ -20,14 +20,14 @@ _TITLES = {"attn": "attention", "mlp": "MLP"}
 
 def _draw(branch: str) -> Callable[[Run], Page]:
     def draw(run: Run) -> Page:
-        shown = looks(run)
+        sides = sides_of(run)
         page = Page()
-        grid: Any = page.subplots(len(_RATIOS), len(shown), sharex=True, sharey="row", squeeze=False)
-        room = 0.8 * (RIGHT - LEFT - 0.06) * style.POINTS[0] / len(shown)
-        for column, look in enumerate(shown):
-            rows = members(run, "compared_branches", look)
+        grid: Any = page.subplots(len(_RATIOS), len(sides), sharex=True, sharey="row", squeeze=False)
+        room = 0.8 * (RIGHT - LEFT - 0.06) * style.POINTS[0] / len(sides)
+        for column, side in enumerate(sides):
+            rows = members(run, "compared_branches", side)
             rows = rows[rows["branch"] == branch]
-            grid[0, column].set_title(look.label(room, style.HEADING), color=look.colour)
+            grid[0, column].set_title(side.label(room, style.HEADING), color=side.colour)
             for row, ratio in enumerate(_RATIOS):
                 axes = grid[row, column]
                 axes.axhline(0, color=style.BLACK, linewidth=0.8)
@@ -41,7 +41,7 @@ def _draw(branch: str) -> Callable[[Run], Page]:
                 axes.locator_params(nbins=4)
         for row, ratio in enumerate(_RATIOS):
             grid[row, 0].set_ylabel(f"log10 {ratio.capitalize()}")
-        for column in range(len(shown)):
+        for column in range(len(sides)):
             grid[-1, column].set_xlabel("log10 |input|")
         last = int(run["compared_branches"]["position"].max())
         handles = [

@@ -1,6 +1,6 @@
 """How compared runs are told apart: a number, a colour, a marker and a line style each, the same on every page.
 
-Names can be long and alike, so each run carries its number wherever it is named. Eight looks are told apart by readers
+Names can be long and alike, so each run carries its number wherever it is named. Readers tell eight styles apart
 with any common colour vision and on a grey printer; the figures show the first eight runs, the tables hold all.
 """
 
@@ -21,7 +21,7 @@ from sinkscope.report.text import fitted, literal, printable
 from sinkscope.tables.run_folder import Run
 
 _Dashes = Literal["-"] | tuple[int, tuple[float, ...]]
-_LOOKS: tuple[tuple[str, str, _Dashes], ...] = (
+_STYLES: tuple[tuple[str, str, _Dashes], ...] = (
     (style.BLACK, "o", "-"),
     (style.VERMILION, "s", (0, (6.0, 1.5))),
     (style.BLUE, "^", (0, (1.5, 1.0))),
@@ -31,7 +31,7 @@ _LOOKS: tuple[tuple[str, str, _Dashes], ...] = (
     (style.SKY, "X", "-"),
     (style.GREY, "*", (0, (1.0, 2.0))),
 )
-SHOWN = len(_LOOKS)
+SHOWN = len(_STYLES)
 _NAMED = 3  # differences between runs that are named on a page
 _PER_LINE = 4
 _LINE = 0.026  # of the page's height
@@ -40,8 +40,8 @@ _SWATCH = 52.0  # points that a key's line and the gaps around it take
 
 
 @dataclass(frozen=True)
-class Look:
-    """A run as the figures show it.
+class Side:
+    """One of the compared runs, as the figures show it.
 
     Attributes:
         name: in the tables.
@@ -68,26 +68,26 @@ class Look:
 
 def styles() -> list[tuple[str, str]]:
     """Colours and markers, in the order in which runs get them."""
-    return [(colour, shape) for colour, shape, _ in _LOOKS]
+    return [(colour, shape) for colour, shape, _ in _STYLES]
 
 
-def looks(run: Run) -> list[Look]:
+def sides_of(run: Run) -> list[Side]:
     """The compared runs that figures show, the reference first."""
     return [
-        Look(entry["name"], number, entry["seeds"], entry["layers"], *look)
-        for number, (entry, look) in enumerate(zip(run.info["runs"], _LOOKS, strict=False), start=1)
+        Side(entry["name"], number, entry["seeds"], entry["layers"], *marks)
+        for number, (entry, marks) in enumerate(zip(run.info["runs"], _STYLES, strict=False), start=1)
     ]
 
 
 def page_with_key(run: Run, **place: float) -> Page:
     """A page whose key of runs stands in one or two lines between subtitle and panels."""
-    shown = looks(run)
-    columns = min(len(shown), _PER_LINE)
-    page = Page(top=_KEY_TOP - 0.012 - _LINE * -(-len(shown) // columns), **place)
+    sides = sides_of(run)
+    columns = min(len(sides), _PER_LINE)
+    page = Page(top=_KEY_TOP - 0.012 - _LINE * -(-len(sides) // columns), **place)
     room = (RIGHT - LEFT) * style.POINTS[0] / columns - _SWATCH
     handles = [
-        Line2D([], [], color=look.colour, marker=look.marker, linestyle=look.dashes, label=look.label(room))
-        for look in _by_column(shown, columns)
+        Line2D([], [], color=side.colour, marker=side.marker, linestyle=side.dashes, label=side.label(room))
+        for side in _by_column(sides, columns)
     ]
     legend = page.legend(
         handles=handles,
@@ -104,9 +104,9 @@ def page_with_key(run: Run, **place: float) -> Page:
     return page
 
 
-def _by_column(shown: Sequence[Look], columns: int) -> list[Look]:
+def _by_column(sides: Sequence[Side], columns: int) -> list[Side]:
     """A legend fills its columns from top to bottom; this order makes its lines read from left to right."""
-    return [look for column in range(columns) for look in shown[column::columns]]
+    return [side for column in range(columns) for side in sides[column::columns]]
 
 
 def depth_axis(axes: Axes, run: Run, label: bool = True) -> None:
@@ -137,20 +137,20 @@ def curves(axes: Axes, run: Run, values: "pd.Series[float]", *, logarithmic: boo
     rows = run["compared_layers"]
     rows = rows.assign(drawn=positive(values) if logarithmic else values.astype(float))
     place = "depth" if run.info["layers_differ"] else "layer"
-    for look in looks(run):
-        each = rows[rows["run"] == look.name].groupby(place)["drawn"]
+    for side in sides_of(run):
+        each = rows[rows["run"] == side.name].groupby(place)["drawn"]
         mean = each.mean()
-        if look.seeds > 1:
-            axes.fill_between(mean.index, each.min(), each.max(), color=look.colour, alpha=0.15, linewidth=0)
-        shape = look.marker if marker(look.layers) else ""
-        axes.plot(mean.index, mean, color=look.colour, linestyle=look.dashes, linewidth=1.4, marker=shape,
+        if side.seeds > 1:
+            axes.fill_between(mean.index, each.min(), each.max(), color=side.colour, alpha=0.15, linewidth=0)
+        shape = side.marker if marker(side.layers) else ""
+        axes.plot(mean.index, mean, color=side.colour, linestyle=side.dashes, linewidth=1.4, marker=shape,
                   markersize=3.5)  # fmt: skip
     return bool(np.isfinite(rows["drawn"]).any())
 
 
-def members(run: Run, table: str, look: Look) -> pd.DataFrame:
+def members(run: Run, table: str, side: Side) -> pd.DataFrame:
     """The rows of one run, all its seeds."""
-    rows: pd.DataFrame = run[table][run[table]["run"] == look.name]
+    rows: pd.DataFrame = run[table][run[table]["run"] == side.name]
     return rows
 
 

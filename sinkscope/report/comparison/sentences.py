@@ -1,7 +1,7 @@
 """What page 1 and the terminal say in words: how the runs were compared, and what came out for each."""
 
-from sinkscope.comparison.metrics import METRICS
 from sinkscope.intervals.verdicts import GROWN, PRESERVED, SUPPRESSED, UNCLEAR
+from sinkscope.quantities.rows import compared
 from sinkscope.report.comparison.runs import mismatch, rows_of
 from sinkscope.report.text import counted, printable
 from sinkscope.tables.run_folder import Run
@@ -52,15 +52,20 @@ def outcomes(run: Run) -> list[str]:
     rows = rows_of(run)
     sentences = []
     for entry in run.info["runs"][1:]:
-        found: dict[str, list[str]] = {word: [] for word in _WORDS}
-        for metric in METRICS:
+        judged: dict[str, list[str]] = {word: [] for word in _WORDS}
+        for metric in compared():
             word = rows[metric.name, entry["name"]]["verdict"]
-            if metric.short and word in found:
-                found[word].append(metric.short)
-        parts = [f"{word}: {', '.join(titles)}" for word, titles in found.items() if titles]
+            if metric.front_page and word in judged:
+                judged[word].append(metric.short)
+        parts = [f"{word}: {'; '.join(names)}" for word, names in judged.items() if names]  # names have commas
         name = printable(entry["name"], 60, keep_end=True)
-        sentences.append(f"{name} - {'; '.join(parts) or 'nothing could be judged'}.")
+        sentences.append(f"{name} - {'. '.join(_capital(parts)) or 'nothing could be judged'}.")
     return sentences
+
+
+def _capital(parts: list[str]) -> list[str]:
+    """Every part after the first begins a sentence."""
+    return [part if place == 0 else part[0].upper() + part[1:] for place, part in enumerate(parts)]
 
 
 def _text_independent(run: Run) -> bool:

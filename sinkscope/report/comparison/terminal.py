@@ -6,8 +6,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from sinkscope.comparison.metrics import METRICS
 from sinkscope.intervals.verdicts import GROWN, PRESERVED, REFERENCE, SUPPRESSED
+from sinkscope.quantities.rows import compared
 from sinkscope.report.comparison.runs import named, rows_of
 from sinkscope.report.comparison.sentences import manner, outcomes, warning
 from sinkscope.report.plain import Plain
@@ -46,8 +46,8 @@ def _table(run: Run) -> Table:
                        ("Ratio", "right"), ("95 % interval", "right"), ("Verdict", "left")):  # fmt: skip
         table.add_column(name, justify=side)  # type: ignore[arg-type]
     rows = rows_of(run)
-    for metric in METRICS:
-        if not metric.short or (metric.backward and not run.backward):
+    for metric in compared():
+        if not metric.front_page or (metric.backward and not run.backward):
             continue
         for place, entry in enumerate(run.info["runs"]):
             row = rows[metric.name, entry["name"]]

@@ -5,7 +5,7 @@ from matplotlib.colors import Normalize
 
 from sinkscope.report import style
 from sinkscope.report.axes import colour_map, count_axis, layer_axis
-from sinkscope.report.comparison.runs import looks, members
+from sinkscope.report.comparison.runs import members, sides_of
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import LEFT, RIGHT, Page
 from sinkscope.tables.run_folder import Run
@@ -16,24 +16,24 @@ _PER_LINE = 4
 def draw(run: Run) -> Page:
     """Heatmaps kv heads x layers of theta on one scale of colours; the mean where a run has several seeds."""
     page = Page()
-    shown = [look for look in looks(run) if len(members(run, "compared_vscale", look))]
-    columns = min(len(shown), _PER_LINE)
-    lines = -(-len(shown) // columns)
+    sides = [side for side in sides_of(run) if len(members(run, "compared_vscale", side))]
+    columns = min(len(sides), _PER_LINE)
+    lines = -(-len(sides) // columns)
     grid = np.asarray(page.subplots(lines, columns, squeeze=False)).ravel()
     theta = run["compared_vscale"]["theta"]
     reach = max(float(np.nanmax(np.abs(theta))), 0.1)
     room = 0.75 * (RIGHT - LEFT) * style.POINTS[0] / columns
     images = []
-    for place, (axes, look) in enumerate(zip(grid, shown, strict=False)):
-        rows = members(run, "compared_vscale", look)
+    for place, (axes, side) in enumerate(zip(grid, sides, strict=False)):
+        rows = members(run, "compared_vscale", side)
         table = rows.pivot_table(index="kv_head", columns="layer", values="theta", aggfunc="mean").to_numpy(dtype=float)
         images.append(axes.imshow(table, cmap=colour_map(style.DIVERGING), norm=Normalize(-reach, reach), aspect="auto",
                                   origin="lower"))  # fmt: skip
         axes.grid(visible=False)
-        axes.set_title(look.label(room, style.HEADING))
-        layer_axis(axes, table.shape[1], "layer" if place + columns >= len(shown) else "", bins=5)
+        axes.set_title(side.label(room, style.HEADING))
+        layer_axis(axes, table.shape[1], "layer" if place + columns >= len(sides) else "", bins=5)
         count_axis(axes, table.shape[0], "kv head" if place % columns == 0 else "", "y", bins=6)
-    for axes in grid[len(shown) :]:
+    for axes in grid[len(sides) :]:
         axes.set_axis_off()
     page.colorbar(images[0], ax=list(grid), label="theta", pad=0.02, aspect=30).minorticks_off()
     return page

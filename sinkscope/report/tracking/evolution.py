@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
+from sinkscope.quantities.rows import quantity
 from sinkscope.report import style
 from sinkscope.report.axes import log_axis, positive, say
 from sinkscope.report.entry import Entry
@@ -15,7 +16,14 @@ from sinkscope.tables.run_folder import Run
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel: its heading, its axis, its curves as (metric, legend, colour), and whether it is logarithmic."""
+    """One panel.
+
+    Attributes:
+        title: its heading.
+        label: of its axis.
+        curves: quantity, words that tell it apart within the panel (empty: its short name), colour.
+        log: whether its axis is logarithmic.
+    """
 
     title: str
     label: str
@@ -24,14 +32,14 @@ class Panel:
 
 
 PANELS = (
-    Panel("Loss", "nats per token", (("loss", "loss", style.BLACK),), log=False),
+    Panel("Loss", "nats per token", (("loss", "", style.BLACK),), log=False),
     Panel(
         "Attention sink",
         "share, or attention",
         (
-            ("alpha_max", "largest alpha_0", style.VERMILION),
-            ("sink_rate_max", "sink rate, largest layer", style.SKY),
-            ("sink_rate_mean", "sink rate, mean", style.BLUE),
+            ("alpha_max", "", style.VERMILION),
+            ("sink_rate_max", "", style.SKY),
+            ("sink_rate_mean", "", style.BLUE),
         ),
         log=False,
     ),
@@ -57,7 +65,7 @@ PANELS = (
     Panel(
         "Largest entry of the residual stream",
         "|x|, or ratio",
-        (("abs_max", "largest |x|", style.VERMILION), ("abs_max_over_median", "over the median", style.BLUE)),
+        (("abs_max", "", style.VERMILION), ("abs_max_over_median", "", style.BLUE)),
     ),
     Panel(
         "Pathways: share at token 0",
@@ -77,7 +85,7 @@ def draw(run: Run) -> Page:
 
 
 def _panel(axes: Axes, panel: Panel, run: Run) -> None:
-    known = [(series(run, metric), label, colour) for metric, label, colour in panel.curves]
+    known = [(series(run, metric), label or quantity(metric).short, colour) for metric, label, colour in panel.curves]
     known = [curve for curve in known if len(curve[0])]
     if not known:
         say(axes, f"{panel.title}: not measured.", 180)

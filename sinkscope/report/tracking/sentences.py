@@ -4,25 +4,26 @@ from typing import Any
 
 import pandas as pd
 
+from sinkscope.quantities.rows import quantity
 from sinkscope.report.text import counted, number, printable
 from sinkscope.report.tracking.steps import chosen
 from sinkscope.tables.run_folder import Run
 
-_SHOWN = 5
+_STEPS = 5  # checkpoints in the table of numbers
 _NEVER = "not seen"
 
-# Name on paper, metric of the table `track`.
-QUANTITIES = (
-    ("Loss [nats per token]", "loss"),
-    ("Sink rate (1), mean over layers", "sink_rate_mean"),
-    ("Largest alpha_0 of a head (1)", "alpha_max"),
-    ("Gradient-sink ratio (6), median", "gradient_sink_median"),
-    ("Residual norm, token 0 / early (3)", "residual_t0_over_early"),
-    ("Largest |entry| of the residual stream", "abs_max"),
-    ("... over its layer's median (5)", "abs_max_over_median"),
-    ("Massive activations (5)", "massive_count"),
-    ("Value norm, token 0 / early (4)", "value_drain"),
-    ("theta of V-scale (15), mean", "theta_mean"),
+# The quantities whose progress page 1 lists, in its order.
+PROGRESS = (
+    "loss",
+    "sink_rate_mean",
+    "alpha_max",
+    "gradient_sink_median",
+    "residual_t0_over_early",
+    "abs_max",
+    "abs_max_over_median",
+    "massive_count",
+    "value_drain",
+    "theta_mean",
 )
 
 
@@ -56,7 +57,8 @@ def appearance_cells(run: Run) -> list[tuple[str, ...]]:
     cells: list[tuple[str, ...]] = []
     ranks = run["appearances"]["rank"]
     for row in _rows(run["appearances"]):
-        sign = ">" if row.metric == "alpha_max" else ">="
+        threshold = quantity(row.metric).threshold
+        sign = ">" if threshold is not None and threshold.exceeds else ">="
         lasting = "-" if pd.isna(row.lasting_step) else f"step {number(int(row.lasting_step))}"
         tied = not pd.isna(row.rank) and int((ranks == row.rank).sum()) > 1
         order = "-" if pd.isna(row.rank) else f"{int(row.rank)}{' (undecided)' if tied else ''}"
@@ -66,12 +68,12 @@ def appearance_cells(run: Run) -> list[tuple[str, ...]]:
 
 def progress_cells(run: Run) -> tuple[list[str], list[tuple[str, ...]]]:
     """Header and rows of a table of numbers at a few checkpoints, first and last among them."""
-    steps = chosen(steps_of(run), _SHOWN)
+    steps = chosen(steps_of(run), _STEPS)
     rows = []
-    for name, metric in QUANTITIES:
+    for metric in PROGRESS:
         values = series(run, metric)["value"]
         if len(values):
-            rows.append((name, *(number(_whole(metric, float(values[step]))) for step in steps)))
+            rows.append((quantity(metric).title, *(number(_whole(metric, float(values[step]))) for step in steps)))
     return ["", *(f"step {number(step)}" for step in steps)], rows
 
 
@@ -98,23 +100,23 @@ def _order(run: Run) -> str:
         (_listed(group["phenomenon"].tolist()), between(_rows(group)[0]), len(group))
         for _, group in seen.groupby("rank")
     ]
-    told = "; then ".join(
+    order = "; then ".join(
         f"{names} ({when}{', order among them undecided' if several > 1 else ''})" for names, when, several in groups
     )
-    return f"Order of appearance: {told}.{missing}"
+    return f"Order of appearance: {order}.{missing}"
 
 
 def _unsteady(run: Run) -> list[str]:
     rows = run["appearances"].dropna(subset=["rank"])
     gone = rows[rows["lasting_step"].isna()]["phenomenon"].tolist()
     later = rows[rows["lasting_step"] > rows["first_step"]]
-    told = [
+    parts = [
         f"{row.phenomenon} came and went before it stayed, from step {number(int(row.lasting_step))}"
         for row in _rows(later)
     ]
     if gone:
-        told.append(f"the last checkpoint no longer shows {_listed(gone, 'or')}")
-    return [_sentence("; ".join(told))] if told else []
+        parts.append(f"the last checkpoint no longer shows {_listed(gone, 'or')}")
+    return [_sentence("; ".join(parts))] if parts else []
 
 
 def _failed(run: Run) -> list[str]:

@@ -1,5 +1,6 @@
 """The tables of a comparison: the verdicts, and what its figures need of every compared run."""
 
+from sinkscope.quantities.rows import beside_the_headline, compared
 from sinkscope.tables.column import Column, Table, floats, ints, texts
 
 _RUN = texts("run", "name of the run in the comparison")
@@ -20,7 +21,7 @@ TABLES = (
         "comparison",
         "A metric and a run, against the first run, the reference; docs/comparison.md has the definitions.",
         (
-            texts("metric", "a headline number, or abs_max_mean, value_scaled_t0_over_early, theta_mean"),
+            texts("metric", f"a headline number, or {beside_the_headline(compared())}"),
             _RUN,
             floats("value", "as measured; mean over the runs of one name"),
             floats("low", "lower end of the value's 95 % interval; null where it has none"),

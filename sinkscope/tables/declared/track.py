@@ -1,5 +1,6 @@
 """The tables of a track: one training run, checkpoint by checkpoint."""
 
+from sinkscope.quantities.rows import beside_the_headline, tracked
 from sinkscope.tables.column import Column, Table, floats, ints, texts
 
 _STEP = ints("step", "optimizer steps done, from the checkpoint's name")
@@ -15,7 +16,7 @@ TABLES = (
         "A checkpoint and a number over all its layers.",
         (
             _STEP,
-            texts("metric", "a headline number of an analysis; alpha_max; theta_mean, theta_min, theta_max of V-scale"),
+            texts("metric", f"a headline number of an analysis, or {beside_the_headline(tracked())}"),
             floats("value", "its value; alpha_max: largest alpha_0 of a head, mean over sequences"),
             floats(
                 "low",

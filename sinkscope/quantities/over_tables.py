@@ -1,0 +1,146 @@
+"""Formulas over the tables of a run, where no resampling of sequences reaches: extremes, counts, fits, parameters."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sinkscope.quantities import curves
+from sinkscope.quantities.measured import Measured
+
+Formula = Callable[[Measured], Any]
+CHANNELS = 8  # massive channels that are named
+_PATHWAYS = ("q", "k", "v")
+
+
+def sink_heads(run: Measured) -> int:
+    """Heads whose mean alpha_0 exceeds the threshold."""
+    return len(_strong(run))
+
+
+def sink_layers(run: Measured) -> int:
+    """Layers with such a head."""
+    return int(_strong(run)["layer"].nunique())
+
+
+def _strong(run: Measured) -> pd.DataFrame:
+    return run.first_heads[run.first_heads["alpha"] > run.epsilon]
+
+
+def largest_entry(column: str) -> Formula:
+    """A column of `sites` where the residual stream has its largest entry; `layer` names the layer."""
+    return lambda run: _largest_entry(run)[column]
+
+
+def largest_entry_over_median(run: Measured) -> Any:
+    """The largest entry over the median of its layer."""
+    row = _largest_entry(run)
+    return row["abs_max"] / row["abs_median"]
+
+
+def _largest_entry(run: Measured) -> "pd.Series[Any]":
+    return run.residual_sites.reset_index().sort_values("abs_max").iloc[-1]
+
+
+def massive_channels(run: Measured) -> list[int]:
+    """The channels that hold most massive activations."""
+    return [int(channel) for channel in massive(run)["channel"].value_counts().index[:CHANNELS]]
+
+
+def massive_first_layer(run: Measured) -> Any:
+    """The first layer with a massive activation."""
+    rows = massive(run)
+    return rows["layer"].min() if len(rows) else None
+
+
+def massive(run: Measured) -> pd.DataFrame:
+    """The massive activations of the residual stream."""
+    rows = run.tables["massive"]
+    return rows[rows["is_massive"] & (rows["site"] == "h_out")]
+
+
+def value_drain(run: Measured) -> Any:
+    """Mean of the value ratios over layers and key/value heads."""
+    return curves.value_ratios(run).mean()
+
+
+def gradient_share(pathway: str) -> Formula:
+    """Share of a pathway in the sum of the three gradient norms at token 0, mean over layers, equation (7)."""
+
+    def of(run: Measured) -> Any:
+        positions = run.tables["positions"]
+        at_zero = positions[(positions["position"] == 0) & positions["site"].isin(_PATHWAYS)]
+        norms = at_zero.pivot_table(index="layer", columns="site", values="grad_norm", dropna=False)
+        return norms.div(norms.sum(axis=1), axis=0).mean()[pathway]
+
+    return of
+
+
+def total(table: str, column: str) -> Formula:
+    """Sum of a column."""
+    return lambda run: int(run.tables[table][column].sum())
+
+
+def mass_slope(errors: int) -> Formula:
+    """Slope of log |dL/dv_s|^2 against log M_s^2 by least squares, equation (11), and the ends of its 95 % interval.
+
+    The interval is the normal approximation that treats the (layer, kv head, position) triples as independent.
+
+    Args:
+        errors: 0 for the slope, -1 and 1 for the lower and the upper end.
+    """
+
+    def of(run: Measured) -> Any:
+        scatter = run.tables["scatter"]
+        pairs = scatter[(scatter["kind"] == "mass_slope") & (scatter["x"] > 0) & (scatter["y"] > 0)]
+        x, y = np.log(pairs["x"].to_numpy()), np.log(pairs["y"].to_numpy())
+        if len(x) < 4 or np.ptp(x) == 0:
+            return None
+        (slope, _), covariance = np.polyfit(x, y, 1, cov=True)
+        return slope + errors * 1.96 * math.sqrt(covariance[0, 0]) if errors else slope
+
+    return of
+
+
+def routed_experts(run: Measured) -> pd.DataFrame | None:
+    """The rows of `experts` for routed experts; None without experts."""
+    if "experts" not in run.tables:
+        return None
+    experts = run.tables["experts"]
+    return experts[experts["kind"] == "routed"]
+
+
+def experts_total(run: Measured) -> int | None:
+    """Routed experts of all layers."""
+    experts = routed_experts(run)
+    return None if experts is None else len(experts)
+
+
+def super_experts(run: Measured) -> int | None:
+    """Routed experts whose output makes massive activations."""
+    experts = routed_experts(run)
+    return None if experts is None else int(experts["is_super"].sum())
+
+
+def of_rows(table: str, key: str, value: str, column: str, reduction: str = "mean") -> Formula:
+    """A column reduced over the rows whose key has a value; None where the run has no such table."""
+
+    def of(run: Measured) -> Any:
+        if table not in run.tables:
+            return None
+        rows = run.tables[table]
+        return rows.loc[rows[key] == value, column].agg(reduction)
+
+    return of
+
+
+def of_column(table: str, column: str, reduction: str) -> Formula:
+    """A column reduced; None where the run has no such table."""
+    return lambda run: run.tables[table][column].agg(reduction) if table in run.tables else None
+
+
+def alpha_max(run: Measured) -> Any:
+    """Largest mean alpha_0 of a head."""
+    return curves.alpha_max(run).max()
