@@ -13,7 +13,7 @@ import sinkscope
 
 PACKAGE = Path(sinkscope.__file__).parent
 ROOMS = (
-    "version", "errors", "files", "unfinished", "sites", "compat", "launch",
+    "version", "errors", "names", "files", "unfinished", "sites", "compat", "launch",
     "metrics", "text", "models", "vscale", "loading", "passes",
     "tables", "intervals", "capture", "planning", "report",
     "analysis", "monitoring", "evaluation", "quantization", "comparison",

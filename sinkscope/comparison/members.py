@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from sinkscope.capture.settings import Settings
 from sinkscope.cli.output import command_line
-from sinkscope.compat.hub import looks_like_a_path
 from sinkscope.errors import RequestError, SinkscopeError
+from sinkscope.names import looks_like_a_path
 
 if TYPE_CHECKING:
     from sinkscope.tables.run_folder import Run
