@@ -15,7 +15,7 @@ PACKAGE = Path(sinkscope.__file__).parent
 ROOMS = (
     "version", "errors", "names", "files", "unfinished", "sites", "compat", "launch",
     "metrics", "text", "models", "vscale", "loading", "passes",
-    "tables", "intervals", "capture", "planning", "report",
+    "provenance", "tables", "intervals", "capture", "planning", "report",
     "analysis", "monitoring", "evaluation", "quantization", "comparison",
     "training", "pretraining", "finetuning", "tracking",
     "cli", "__main__",

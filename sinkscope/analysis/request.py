@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from sinkscope.capture.scope import versions
 from sinkscope.capture.settings import Settings
 from sinkscope.loading.describe import describe
 from sinkscope.loading.load import Loaded
+from sinkscope.provenance.begin import library_versions
 from sinkscope.text.packing import windows_sha256
 from sinkscope.version import __version__
 from sinkscope.vscale.attach import attached
@@ -44,7 +44,7 @@ def request_of(
     """
     return {
         "sinkscope": __version__,
-        "versions": versions(),
+        "versions": library_versions(),
         "model": {**describe(loaded.model), **loaded.description},
         "vscale": _valves_sha256(loaded.model),
         "settings": asdict(settings),

@@ -3,11 +3,9 @@
 Whatever can be refused without the model is refused before it is loaded: sources, tasks and their data.
 """
 
-import datetime
 import hashlib
 import time
 from dataclasses import asdict, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,6 @@ import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sinkscope.analysis.run import Analysis
-from sinkscope.capture.scope import peak_memory, versions
 from sinkscope.errors import RequestError
 from sinkscope.evaluation.headline import evaluation_headline
 from sinkscope.evaluation.perplexity import perplexity_tables, token_losses
@@ -26,10 +23,11 @@ from sinkscope.evaluation.texts import Text, prefix_token, read_texts
 from sinkscope.evaluation.yarn import extend_
 from sinkscope.loading.describe import describe
 from sinkscope.loading.load import load_model
+from sinkscope.passes.memory import peak_memory
+from sinkscope.provenance.begin import LIBRARIES, begin, library_versions
 from sinkscope.tables.run_folder import Run
 from sinkscope.text.sources import open_documents
 from sinkscope.text.windows import LONGEST_DEFAULT
-from sinkscope.version import __version__
 
 CONVENTIONS = {
     "words": "separated by whitespace",
@@ -115,20 +113,18 @@ def evaluate(
             tasks, model, tokenizer, limit=settings.limit, batch_size=batch_size, draws=settings.draws,
             progress=progress,
         )  # fmt: skip
-    info = {
-        "kind": "evaluation",
-        "sinkscope": __version__,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "model": {**described, "context": context_of(model), "yarn": settings.yarn},
-        "device": str(model.device),
-        "data": _data(texts, tokenizer, data, haystack if settings.variants else None, bos),
-        "settings": {**asdict(settings), "batch_size": batch_size},
-        "conventions": CONVENTIONS,
-        "versions": {**versions(), **({"lm_eval": metadata.version("lm_eval")} if tasks is not None else {})},
-        "seconds": time.perf_counter() - started,
-        "peak_memory_bytes": peak_memory(model.device),
-        "headline": evaluation_headline(tables),
-    }
+    info = begin(
+        "evaluation",
+        model={**described, "context": context_of(model), "yarn": settings.yarn},
+        data=_data(texts, tokenizer, data, haystack if settings.variants else None, bos),
+        device=str(model.device),
+        seconds=time.perf_counter() - started,
+        peak_memory_bytes=peak_memory(model.device),
+        settings={**asdict(settings), "batch_size": batch_size},
+        conventions=CONVENTIONS,
+        versions=library_versions((*LIBRARIES, "lm_eval") if tasks is not None else LIBRARIES),
+        headline=evaluation_headline(tables),
+    )
     return Evaluation(Run(info, tables))
 
 

@@ -7,12 +7,10 @@
 One model is in memory at a time. The probes share it, unquantized; every library method loads it anew.
 """
 
-import datetime
 import gc
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,12 +21,12 @@ from transformers import PreTrainedModel
 
 from sinkscope.analysis.measure import measure
 from sinkscope.analysis.run import Analysis
-from sinkscope.capture.scope import peak_memory, versions
 from sinkscope.capture.settings import Settings
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.loading.load import Loaded, load_model
 from sinkscope.passes.batches import batches_of, check_windows
-from sinkscope.passes.memory import explained_memory_errors
+from sinkscope.passes.memory import explained_memory_errors, peak_memory
+from sinkscope.provenance.begin import LIBRARIES, begin, library_versions
 from sinkscope.quantization.calibration import calibrate
 from sinkscope.quantization.changes import change, compare
 from sinkscope.quantization.histograms import histograms
@@ -43,7 +41,6 @@ from sinkscope.tables.run_folder import Run
 from sinkscope.text.packing import Packed
 from sinkscope.text.sources import open_documents
 from sinkscope.text.windows import pack_for
-from sinkscope.version import __version__
 from sinkscope.vscale.attach import attached
 
 WORST = 4  # modules whose histograms are kept
@@ -415,14 +412,10 @@ def _run(found: _Found, chosen: Chosen, options: _Options, text: _Text, started:
     for name in ("parts", "noise", "ranking", "histograms"):
         if name in found.parts:
             tables[name] = found.table(name)
-    installed = {name: metadata.version(name) for name in _PACKAGES if find_spec(name)}
-    info = {
-        "kind": "quantization",
-        "sinkscope": __version__,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "models": found.models,
-        "device": found.device,
-        "data": {
+    info = begin(
+        "quantization",
+        models=found.models,
+        data={
             "source": text.data,
             "sha256": found.windows,
             "sequences": text.sequences,
@@ -432,17 +425,18 @@ def _run(found: _Found, chosen: Chosen, options: _Options, text: _Text, started:
             "targets": found.targets,
             "comparable": len(set(found.windows.values())) == 1,
         },
-        "settings": {**asdict(options), "backward": False},
-        "conventions": CONVENTIONS,
-        "notes": found.notes,
-        "versions": {**versions(), **installed, **found.versions},
-        "seconds": time.perf_counter() - started,
-        "peak_memory_bytes": found.peak_memory,
-        "headline": {
+        notes=found.notes,
+        device=found.device,
+        seconds=time.perf_counter() - started,
+        peak_memory_bytes=found.peak_memory,
+        settings={**asdict(options), "backward": False},
+        conventions=CONVENTIONS,
+        versions={**library_versions((*LIBRARIES, *filter(find_spec, _PACKAGES))), **found.versions},
+        headline={
             model: table[table["model"] == model].set_index("method")[["perplexity", "delta"]].to_dict("index")
             for model in found.windows
         },
-    }
+    )
     return Run(info, tables)
 
 

@@ -18,9 +18,9 @@ from typing import Any
 import pandas as pd
 
 from sinkscope.errors import RequestError, SinkscopeError
+from sinkscope.provenance.begin import SCHEMA, ordered
 from sinkscope.tables.columns import TABLES
 
-SCHEMA = 1
 INFO_FILE = "run.json"
 
 
@@ -110,7 +110,7 @@ def write_run(run: Run, folder: Path, *, force: bool = False, finish: Callable[[
     building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         with _writing(folder):
-            info = {**run.info, "schema": SCHEMA, "tables": list(run.tables)}
+            info = ordered({**run.info, "schema": SCHEMA, "tables": list(run.tables)})
             for name, table in run.tables.items():
                 table.to_parquet(building / f"{name}.parquet", index=False)
             (building / INFO_FILE).write_text(json.dumps(_finite(info), indent=1, allow_nan=False), encoding="utf-8")
