@@ -25,8 +25,10 @@ _ANALYSIS = (
     *_HEADLINE,
 )
 _TRACK = (
-    Key("model", "object", "What was measured, at the last checkpoint."),
-    *under("model", *MODEL),
+    Key("model", "object", "What was measured, as it is at the last checkpoint."),
+    *under("model", *without(MODEL, "revision", "weights_sha256")),
+    Key("model.revision", "text or null", "Pattern of a Hub model's revisions, as it was given."),
+    Key("model.weights_sha256", "null", "Every checkpoint has its own."),
     Key("data", "object", "What every checkpoint read."),
     *under("data", *DATA),
     Key("checkpoints", "list of objects", "What was measured, by step."),

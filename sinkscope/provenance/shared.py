@@ -10,7 +10,7 @@ OPENING = (
     Key("command", "text", "The command line; not there where a program made the run.", always=False),
 )
 MEASURING = (
-    Key("device", "text", "Where the model computed, as torch names it; of several runs of a model, the last."),
+    Key("device", "text", "Where the model computed, as torch names it; of several models, the last."),
     Key("seconds", "number", "From the start to the end of the work."),
     Key(
         "peak_memory_bytes",
