@@ -25,6 +25,8 @@ test: check  ## all checks and all tests, as CI runs them
 
 docs:  ## rewrite the generated parts of the documentation
 	$(BIN)/python -m sinkscope.tables.reference > docs/tables.md
+	$(BIN)/python -m sinkscope.provenance.reference > docs/run-json.md
+	$(BIN)/python -m sinkscope.quantities.reference README.md docs/comparison.md docs/tracking.md
 
 wheel:  ## build and check a distribution
 	$(BIN)/python -m build

@@ -6,7 +6,7 @@ import pytest
 
 import sinkscope
 from sinkscope.cli import main
-from sinkscope.loading.load import packaged_folder
+from sinkscope.loading.resolve import packaged_folder
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ import sinkscope
 
 PACKAGE = Path(sinkscope.__file__).parent
 ROOMS = (
-    "version", "errors", "fields", "inputs", "files", "unfinished", "sites", "compat", "launch",
+    "version", "errors", "names", "fields", "inputs", "files", "unfinished", "sites", "compat", "launch",
     "metrics", "models", "text", "vscale", "loading", "passes",
-    "quantities", "tables", "intervals", "capture", "planning", "report", "results",
+    "quantities", "provenance", "tables", "intervals", "capture", "planning", "report", "results",
     "analysis", "monitoring", "evaluation", "quantization", "comparison",
     "training", "pretraining", "finetuning", "tracking",
     "cli", "__main__",

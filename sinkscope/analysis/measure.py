@@ -13,12 +13,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from sinkscope.analysis.drivers.resident import Resident
 from sinkscope.analysis.journal import Journal
 from sinkscope.analysis.processes import merge, sinks_of_all
-from sinkscope.capture.scope import Scope, peak_memory
+from sinkscope.capture.scope import Scope
 from sinkscope.capture.settings import Settings
 from sinkscope.launch.group import Processes
 from sinkscope.models.taps.experts_tap import computed_alike
 from sinkscope.passes.batches import Batch, batches_of, check_isolation, check_windows, target_counts
-from sinkscope.passes.memory import explained_memory_errors
+from sinkscope.passes.memory import explained_memory_errors, peak_memory
 from sinkscope.passes.modes import frozen
 from sinkscope.tables.run_folder import Run
 from sinkscope.text.packing import windows_sha256

@@ -9,9 +9,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from sinkscope.analysis.settings import AnalysisRequest
-from sinkscope.capture.scope import versions
 from sinkscope.loading.describe import describe
 from sinkscope.loading.load import Loaded
+from sinkscope.provenance.begin import library_versions
 from sinkscope.text.packing import windows_sha256
 from sinkscope.version import __version__
 from sinkscope.vscale.attach import attached
@@ -40,7 +40,7 @@ def request_of(
     """
     return {
         "sinkscope": __version__,
-        "versions": versions(),
+        "versions": library_versions(),
         "model": {**describe(loaded.model), **loaded.description},
         "vscale": _valves_sha256(loaded.model),
         "settings": asdict(request.settings),

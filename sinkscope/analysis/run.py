@@ -14,7 +14,7 @@ from typing import Any, Unpack
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from sinkscope.analysis.drivers.layer_by_layer import STREAMED, Layerwise
+from sinkscope.analysis.drivers.layer_by_layer import Layerwise
 from sinkscope.analysis.drivers.resident import Resident
 from sinkscope.analysis.journal import KIND, Journal
 from sinkscope.analysis.measure import Driver, measure
@@ -35,8 +35,10 @@ from sinkscope.inputs import (
     text_source,
 )
 from sinkscope.launch.group import Processes
-from sinkscope.loading.load import Loaded, load_named
+from sinkscope.loading.load import Loaded, check_options, load_named
 from sinkscope.loading.named import model_source
+from sinkscope.loading.resolve import Resolved, resolve
+from sinkscope.names import STREAMED
 from sinkscope.planning.automatic import Drive, automatic_drive
 from sinkscope.results import Result
 from sinkscope.tables.run_folder import Run
@@ -145,14 +147,17 @@ def run_analysis(
         refuse_unfinished(output.out, KIND, resume=output.resume)
     if processes is not None and request.model.device_map is not None:
         raise RequestError("`device_map` spreads one model over all GPUs: it goes with one process")
-    choice = _driver_choice(request, memory, processes)
+    resolved = None
+    if memory.model is None:
+        check_options(request.model.dtype, request.model.quantize, request.model.device_map)
+        resolved = resolve(request.model.name, request.model.revision)
+    choice = _driver_choice(request, memory, processes, resolved)
     if choice.spill is not None and not (choice.stream or choice.gradient_checkpointing):
         raise RequestError("`spill` goes with `stream` or `gradient_checkpointing`")
-    loaded = (
-        None
-        if memory.model is not None
-        else load_named(request.model, stream=bool(choice.stream), device=_device(request.model, processes))
-    )
+    loaded = None
+    if memory.model is None:
+        device = _device(request.model, processes)
+        loaded = load_named(request.model, stream=bool(choice.stream), device=device, resolved=resolved)
     model = loaded.model if loaded is not None else memory.model
     assert model is not None  # noqa: S101  (one of the two is there)
     tokenizer = memory.tokenizer or (loaded.tokenizer if loaded is not None else None)
@@ -192,7 +197,9 @@ def run_analysis(
     return Analysis(_described(run, loaded, packed, request.text), None if journal is None else journal.discard)
 
 
-def _driver_choice(request: AnalysisRequest, memory: InMemory, processes: Processes | None) -> DriverChoice:
+def _driver_choice(
+    request: AnalysisRequest, memory: InMemory, processes: Processes | None, resolved: Resolved | None
+) -> DriverChoice:
     """How to make the passes: as asked, as before where an analysis is resumed, or as the machine allows."""
     choice = request.driver
     if memory.model is not None:
@@ -206,11 +213,13 @@ def _driver_choice(request: AnalysisRequest, memory: InMemory, processes: Proces
         sizes = (request.windows.sequences, request.windows.tokens)
         if memory.input_ids is not None:
             sizes = (memory.input_ids.shape[0], memory.input_ids.shape[1])
-        drive = _automatic(request, sizes, processes)
+        drive = _automatic(request, sizes, processes, resolved)
     return DriverChoice(drive.stream, drive.layerwise, choice.spill)
 
 
-def _automatic(request: AnalysisRequest, sizes: tuple[int, int | None], processes: Processes | None) -> Drive:
+def _automatic(
+    request: AnalysisRequest, sizes: tuple[int, int | None], processes: Processes | None, resolved: Resolved | None
+) -> Drive:
     """The driver for this machine; several processes take what the first one chooses."""
     source = request.model
 
@@ -227,6 +236,7 @@ def _automatic(request: AnalysisRequest, sizes: tuple[int, int | None], processe
             dtype=source.dtype,
             device=_device(source, processes),
             quantize=source.quantize,
+            resolved=resolved,
         )
 
     return choose() if processes is None else processes.of_main(choose)

@@ -10,14 +10,9 @@ Several forward passes inside one `with` block are micro-batches of one run: sta
 gradients add up, as they do in an optimizer step. The gradients are those of whatever was backpropagated.
 """
 
-import datetime
-import platform
-import resource
 import time
 from contextlib import ExitStack
 from dataclasses import asdict
-from functools import cache
-from importlib import metadata
 from types import TracebackType
 from typing import Any, Self
 
@@ -32,9 +27,10 @@ from sinkscope.errors import SinkscopeError
 from sinkscope.loading.describe import describe
 from sinkscope.models.families import family_of
 from sinkscope.models.layout import layout_of, not_applicable
+from sinkscope.passes.memory import peak_memory
+from sinkscope.provenance.begin import begin
 from sinkscope.tables.headline import headline
 from sinkscope.tables.run_folder import Run
-from sinkscope.version import __version__
 from sinkscope.vscale.attach import attached
 
 CONVENTIONS = {
@@ -47,7 +43,6 @@ CONVENTIONS = {
     "residual_t0_over_early": "ratio of the means over layers; _max is the largest ratio of a single layer",
     "norms": "heads concatenated for q, k, v and y; values per kv head stand in the table `values`",
 }
-_PACKAGES = ("torch", "transformers", "accelerate", "numpy", "pandas", "pyarrow", "matplotlib")
 
 
 class Scope:
@@ -111,22 +106,19 @@ class Scope:
         valves = [(valve.theta.detach(), valve.C.detach()) for valve in attached(self.model)]
         collected = Collected(self.recorder, divisor, losses or [], self._token, valves)
         frames = tables(collected)
-        info = {
-            "kind": "analysis",
-            "sinkscope": __version__,
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "model": describe(self.model),
-            "device": str(self.device),
-            "data": self._data(),
-            "sink_tokens": _sink_tokens(frames),
-            "not_applicable": not_applicable(self.family),
-            "settings": asdict(self.settings),
-            "conventions": CONVENTIONS,
-            "versions": versions(),
-            "seconds": time.perf_counter() - self._started,
-            "peak_memory_bytes": peak_memory(self.device),
-            "headline": headline(frames, self.settings.sink_epsilon),
-        }
+        info = begin(
+            "analysis",
+            model=describe(self.model),
+            data=self._data(),
+            sink_tokens=_sink_tokens(frames),
+            not_applicable=not_applicable(self.family),
+            device=str(self.device),
+            seconds=time.perf_counter() - self._started,
+            peak_memory_bytes=peak_memory(self.device),
+            settings=asdict(self.settings),
+            conventions=CONVENTIONS,
+            headline=headline(frames, self.settings.sink_epsilon),
+        )
         return Run(info, frames)
 
     def _check(self) -> None:
@@ -158,20 +150,6 @@ class Scope:
             "isolated_documents": False,
             "targets": sum(lengths) - len(lengths),
         }
-
-
-@cache
-def versions() -> dict[str, str]:
-    """Versions of the interpreter and of the libraries that the numbers depend on."""
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}}
-
-
-def peak_memory(device: torch.device) -> int:
-    """Peak memory in bytes: of the CUDA allocator on a GPU, of the process elsewhere."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    unit = 1 if platform.system() == "Darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _sink_tokens(frames: dict[str, Any]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sinkscope.cli.flags import with_flags
-from sinkscope.planning.choose import NAMES, size
+from sinkscope.planning.choose import size
 from sinkscope.planning.plan import Plan
 from sinkscope.report.plain import Plain
 
@@ -27,7 +27,7 @@ class PlanTable(Plain):
         yield _parameters(plan)
         yield _drivers(plan)
         yield _free(plan)
-        yield Text(f"driver: {NAMES[plan.choice.driver]}", style="bold green" if plan.choice.fits else "bold red")
+        yield Text(f"driver: {plan.choice.driver}", style="bold green" if plan.choice.fits else "bold red")
         yield Text(f"  {with_flags(plan.choice.reason)}")
         yield Text(f"time: {plan.duration.time_class}", style="bold")
         yield Text(f"  {_time(plan)}")
@@ -51,7 +51,7 @@ def _drivers(plan: Plan) -> Table:
     for driver, need in plan.choice.needs.items():
         parts = (need.weights, need.activations + need.scratch, need.statistics, need.boundary, need.total)
         chosen = driver == plan.choice.driver
-        table.add_row(NAMES[driver], *(size(part) for part in parts), style="bold" if chosen else "")
+        table.add_row(driver, *(size(part) for part in parts), style="bold" if chosen else "")
     return table
 
 

@@ -4,11 +4,8 @@ The first run is the reference. Runs that share a name are seeds of one training
 get bootstrap intervals over sequences, names with several runs intervals over seeds; docs/comparison.md says how.
 """
 
-import datetime
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -28,13 +25,13 @@ from sinkscope.intervals import limits as intervals
 from sinkscope.intervals.draws import Array
 from sinkscope.intervals.sample import Resampled, Sample
 from sinkscope.intervals.verdicts import MARGIN, NOT_JUDGED, NOT_MEASURED, REFERENCE, verdict
+from sinkscope.provenance.begin import TABLE_LIBRARIES, begin, library_versions
 from sinkscope.quantities.quantity import Quantity
 from sinkscope.quantities.rows import compared
 from sinkscope.tables.applicability import sentences
 from sinkscope.tables.headline import number
 from sinkscope.tables.rows import Rows
 from sinkscope.tables.run_folder import Run
-from sinkscope.version import __version__
 
 CONVENTIONS = {
     "reference": "the first run; ratio = value / value of the reference",
@@ -50,7 +47,6 @@ CONVENTIONS = {
     "no interval": "the ratio, or its interval, is undefined or cannot be had from the tables",
     "not judged": "a ratio of this metric means nothing (loss: judged by perplexity)",
 }
-_PACKAGES = ("numpy", "pandas", "pyarrow", "matplotlib")
 
 
 @dataclass(frozen=True)
@@ -109,24 +105,19 @@ def compare_runs(
     table = _comparison(groups, margin)
     seeds = [list(names[:index]).count(name) for index, name in enumerate(names)]
     layers = {run.info["model"]["layers"] for run in runs}
-    info = {
-        "kind": "comparison",
-        "sinkscope": __version__,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "reference": names[0],
-        "runs": [_provenance(name, runs, names) for name in groups],
-        "notes": [*notes, *_absences(runs, names)],
-        "mismatches": differing,
-        "paired": paired,
-        "layers_differ": len(layers) > 1,
-        "settings": {
-            "backward": any(run.backward for run in runs),
-            **asdict(settings),
-        },
-        "conventions": {**CONVENTIONS, **_own_margins()},
-        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
-        "headline": _headline(table),
-    }
+    info = begin(
+        "comparison",
+        reference=names[0],
+        runs=[_provenance(name, runs, names) for name in groups],
+        notes=[*notes, *_absences(runs, names)],
+        mismatches=differing,
+        paired=paired,
+        layers_differ=len(layers) > 1,
+        settings={"backward": any(run.backward for run in runs), **asdict(settings)},
+        conventions={**CONVENTIONS, **_own_margins()},
+        versions=library_versions(TABLE_LIBRARIES),
+        headline=_headline(table),
+    )
     return Run(info, {"comparison": table, **stacked(runs, names, seeds), **stacked_quantization(quantized)})
 
 

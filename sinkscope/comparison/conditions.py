@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sinkscope.errors import RequestError, SinkscopeError
-from sinkscope.tables.run_folder import SCHEMA, Run
+from sinkscope.provenance.begin import SCHEMA
+from sinkscope.tables.run_folder import Run
 
 NEEDED = ("layers", "positions", "branches", "values", "sequences", "gradient_blocks")
 QUANTIZATION = "quantization"

@@ -12,13 +12,12 @@ from pathlib import Path
 from sinkscope.analysis.settings import AnalysisRequest
 from sinkscope.capture.settings import Settings
 from sinkscope.comparison.settings import ComparisonRequest
-from sinkscope.compat.hub import looks_like_a_path
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.inputs import Windows
+from sinkscope.names import PACKAGED, looks_like_a_path
 from sinkscope.tables.run_folder import Run, read_run
 
 _RUN, _MODEL = "run.json", "config.json"
-_PACKAGED = Path(__file__).parents[1] / "packaged"
 _BOS = {True: "always", False: "never", None: "auto"}
 
 
@@ -91,7 +90,7 @@ def _titles(sources: list[str], taken: set[str]) -> dict[str, str]:
 
 def _check(member: Member) -> None:
     path = Path(member.source).expanduser()
-    if (_PACKAGED / member.source / _MODEL).is_file():
+    if member.source in PACKAGED:
         return
     if path.is_dir() and not member.is_run and not (path / _MODEL).is_file():
         raise RequestError(

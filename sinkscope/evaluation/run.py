@@ -3,18 +3,15 @@
 Whatever can be refused without the model is refused before it is loaded: sources, tasks and their data.
 """
 
-import datetime
 import hashlib
 import time
 from dataclasses import asdict, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Unpack
 
 import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from sinkscope.capture.scope import peak_memory, versions
 from sinkscope.errors import RequestError
 from sinkscope.evaluation.headline import evaluation_headline
 from sinkscope.evaluation.perplexity import perplexity_tables, token_losses
@@ -28,10 +25,11 @@ from sinkscope.loading.describe import describe
 from sinkscope.loading.load import load_named
 from sinkscope.loading.named import model_source
 from sinkscope.models.shape import context_of, default_tokens
+from sinkscope.passes.memory import peak_memory
+from sinkscope.provenance.begin import LIBRARIES, begin, library_versions
 from sinkscope.results import Result
 from sinkscope.tables.run_folder import Run
 from sinkscope.text.sources import open_documents, open_text
-from sinkscope.version import __version__
 
 CONVENTIONS = {
     "words": "separated by whitespace",
@@ -142,20 +140,18 @@ def run_evaluation(
             tasks, model, tokenizer, limit=settings.limit, batch_size=batch_size, draws=settings.draws,
             progress=progress,
         )  # fmt: skip
-    info = {
-        "kind": "evaluation",
-        "sinkscope": __version__,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "model": {**described, "context": context_of(model.config), "yarn": settings.yarn},
-        "device": str(model.device),
-        "data": _data(texts, tokenizer, request),
-        "settings": {**asdict(settings), "batch_size": batch_size},
-        "conventions": CONVENTIONS,
-        "versions": {**versions(), **({"lm_eval": metadata.version("lm_eval")} if tasks is not None else {})},
-        "seconds": time.perf_counter() - started,
-        "peak_memory_bytes": peak_memory(model.device),
-        "headline": evaluation_headline(tables),
-    }
+    info = begin(
+        "evaluation",
+        model={**described, "context": context_of(model.config), "yarn": settings.yarn},
+        data=_data(texts, tokenizer, request),
+        device=str(model.device),
+        seconds=time.perf_counter() - started,
+        peak_memory_bytes=peak_memory(model.device),
+        settings={**asdict(settings), "batch_size": batch_size},
+        conventions=CONVENTIONS,
+        versions=library_versions((*LIBRARIES, "lm_eval") if tasks is not None else LIBRARIES),
+        headline=evaluation_headline(tables),
+    )
     return Evaluation(Run(info, tables))
 
 

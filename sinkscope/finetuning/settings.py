@@ -6,11 +6,11 @@ They are written down when a run begins, and a resumed run must agree with them.
 from dataclasses import dataclass, field
 
 from sinkscope.errors import RequestError
+from sinkscope.names import QUANTIZATION_ALIASES, QUANTIZATIONS
 from sinkscope.training.recipe import CheckpointConfig, DataConfig, OptimizerConfig, ScheduleConfig
 from sinkscope.vscale.module import VARIANTS
 
 TRAINED = ("all", "lora", "theta")
-LOADED = {"4bit": "nf4", "8bit": "int8"}
 STARTS = ("calibrated", "paper", "identity")
 PRECISIONS = ("auto", "float32", "bfloat16")
 RATES = {"all": 2e-4, "lora": 2e-4, "theta": 1e-2}
@@ -63,7 +63,8 @@ class Finetuning:
     Attributes:
         model: a packaged model, a folder, or a Hub id.
         train: `all` weights, `lora`, or V-scale's `theta` alone.
-        load_in: `4bit` or `8bit` quantizes the base, whose weights then cannot be trained.
+        load_in: quantizes the base, whose weights then cannot be trained: one of `names.QUANTIZATIONS`, or of their
+            other spellings, `4bit` and `8bit`.
         vscale: how V-scale starts; None trains the model as it is.
         precision: `bfloat16` for autocast, `float32`, or `auto`, which is bfloat16 on a GPU.
     """
@@ -88,12 +89,13 @@ class Finetuning:
     def __post_init__(self) -> None:
         for option, value, choices in (
             ("`train`", self.train, TRAINED),
-            ("`load_in`", self.load_in or "4bit", tuple(LOADED)),
+            ("`load_in`", self.load_in, (None, *QUANTIZATIONS, *QUANTIZATION_ALIASES)),
             ("`precision`", self.precision, PRECISIONS),
             ("`optimizer`", self.optimizer.name, ("adamw", "adamw8bit")),
         ):
             if value not in choices:
-                raise RequestError(f"{option} is one of {', '.join(choices)}, not {value}")
+                named = ", ".join(choice for choice in choices if choice is not None)
+                raise RequestError(f"{option} is one of {named}, not {value}")
         for option, number in (
             ("`steps`", self.schedule.steps),
             ("`batch_sequences`", self.optimizer.batch_sequences),
@@ -114,5 +116,5 @@ class Finetuning:
 
     @property
     def quantize(self) -> str | None:
-        """The base's quantization, by the name of `loading.load`."""
-        return LOADED[self.load_in] if self.load_in is not None else None
+        """The base's quantization, one of `names.QUANTIZATIONS`, or None."""
+        return None if self.load_in is None else QUANTIZATION_ALIASES.get(self.load_in, self.load_in)

@@ -1,5 +1,7 @@
-"""Running out of memory in a pass, and what can be done about it."""
+"""The memory of a pass: its peak, and what can be done where it runs out."""
 
+import platform
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,3 +18,11 @@ def explained_memory_errors(batch_size: int) -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         smaller = "a smaller `batch_size`" if batch_size > 1 else "fewer `tokens`, `dtype=bfloat16` or `quantize=nf4`"
         raise SinkscopeError(f"the device ran out of memory: use {smaller}") from error
+
+
+def peak_memory(device: torch.device) -> int:
+    """Peak memory in bytes: of the CUDA allocator on a GPU, of the process elsewhere."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if platform.system() == "Darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

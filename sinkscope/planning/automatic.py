@@ -7,10 +7,12 @@ from pathlib import Path
 
 from sinkscope.capture.settings import Settings
 from sinkscope.loading.load import check_options
+from sinkscope.loading.resolve import Resolved, resolve
 from sinkscope.models.shape import default_tokens
+from sinkscope.names import RESIDENT, STREAMED
 from sinkscope.planning.choose import choose_driver
+from sinkscope.planning.described import describe_model
 from sinkscope.planning.machine import this_machine
-from sinkscope.planning.source import describe_model
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ def automatic_drive(
     dtype: str = "auto",
     device: str = "auto",
     quantize: str | None = None,
+    resolved: Resolved | None = None,
 ) -> Drive:
     """Chooses by what the model needs and the machine has free; anything but the resident driver is logged.
 
@@ -53,13 +56,15 @@ def automatic_drive(
         layerwise: whether one layer's activations at a time are wanted anyway.
         spill: a folder where boundary states may go.
         revision: of a Hub model.
-        dtype: one of `loading.load.DTYPES`.
+        dtype: one of `names.DTYPES`.
         device: where the model computes.
-        quantize: one of `loading.load.QUANTIZATIONS`, or None.
+        quantize: one of `names.QUANTIZATIONS`, or None.
+        resolved: what `name` and `revision` stand for, where that is known already.
     """
     check_options(dtype, quantize, None)
-    described = describe_model(name, revision)
-    if described.unsupported is not None or described.quantization is not None:
+    resolved = resolved or resolve(name, revision)
+    described = describe_model(resolved)
+    if resolved.unsupported is not None or resolved.quantization is not None:
         return Drive(False, layerwise)  # loading says what is wrong; stored quantized weights cannot be streamed
     machine = this_machine(spill)
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes that share this machine's memory
@@ -75,7 +80,7 @@ def automatic_drive(
         spill=spill,
         machine=replace(machine, memory=machine.memory // here),
     )
-    stream, layers = choice.driver == "streamed", choice.driver != "resident"
+    stream, layers = choice.driver == STREAMED, choice.driver != RESIDENT
     if stream or (layers and not layerwise) or not choice.fits:
         advice = "; `spill` puts them there" if choice.spill and spill is None else ""
         _log.warning("%s: %s%s", name, choice.reason, advice)

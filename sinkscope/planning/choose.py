@@ -15,13 +15,13 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from sinkscope.capture.settings import Settings
 from sinkscope.errors import RequestError
+from sinkscope.names import LAYER_BY_LAYER, RESIDENT, STREAMED
 from sinkscope.planning.estimate import Need, Work, activations, dtype_of, needs
 from sinkscope.planning.machine import Machine, this_machine
 from sinkscope.planning.parameters import Parameters, count, decoder_of, skeleton
 from sinkscope.planning.trace import Trace
 
 _USABLE = 0.9  # of what is free: the rest is for the process itself and its neighbours
-NAMES = {"resident": "resident", "layerwise": "layer by layer", "streamed": "streamed"}
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Choice:
     """The driver to take.
 
     Attributes:
-        driver: `resident`, `layerwise` or `streamed`.
+        driver: one of `names.DRIVERS`.
         reason: why, in one line.
         spill: whether the boundary states must go to disk.
         fits: whether the driver fits; where not even the streamed one does, it is the choice all the same.
@@ -80,8 +80,8 @@ def choose_driver(
         tokens: T of each sequence.
         sequences: N.
         batch_size: sequences per forward pass.
-        dtype: one of `loading.load.DTYPES`.
-        quantize: one of `loading.load.QUANTIZATIONS`, or None.
+        dtype: one of `names.DTYPES`.
+        quantize: one of `names.QUANTIZATIONS`, or None.
         device: `auto`, `cpu` or a CUDA device.
         settings: what is measured.
         spill: a folder where boundary states may go.
@@ -109,11 +109,11 @@ def choose_driver(
 
 # In order of speed. Boundary states on disk cost less than they seem: they are written once and read once.
 _CANDIDATES = (
-    ("resident", False),
-    ("layerwise", False),
-    ("streamed", False),
-    ("layerwise", True),
-    ("streamed", True),
+    (RESIDENT, False),
+    (LAYER_BY_LAYER, False),
+    (STREAMED, False),
+    (LAYER_BY_LAYER, True),
+    (STREAMED, True),
 )
 
 
@@ -132,16 +132,16 @@ def _decide(needed: dict[str, Need], place: str, free: int, machine: Machine) ->
         )
         if fits:
             disk = f", and {size(on_disk)} of disk for the states between layers" if spilled else ""
-            why = f"{NAMES[driver]} needs {size(computing)} of {size(free)} free {where}{disk}"
+            why = f"{driver} needs {size(computing)} of {size(free)} free {where}{disk}"
             return driver, spilled, True, "; ".join([why, *too_large])
         if not spilled:
-            too_large.append(f"{NAMES[driver]} would need {size(need.total)}")
-    need = needed["streamed"]
+            too_large.append(f"{driver} would need {size(need.total)}")
+    need = needed[STREAMED]
     if need.computing > _USABLE * free:
         lacking = f"even streamed needs {size(need.computing)} of {size(free)} free {where}"
-        return "streamed", False, False, f"nothing fits: {lacking}; use fewer `tokens` or a smaller `batch_size`"
+        return STREAMED, False, False, f"nothing fits: {lacking}; use fewer `tokens` or a smaller `batch_size`"
     lacking = f"{size(need.boundary)} of states between layers fit neither memory nor {size(machine.disk)} of disk"
-    return "streamed", True, False, f"nothing fits: {lacking}; use fewer `sequences` or `tokens`"
+    return STREAMED, True, False, f"nothing fits: {lacking}; use fewer `sequences` or `tokens`"
 
 
 def _check(work: Work) -> None:

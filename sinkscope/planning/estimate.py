@@ -1,8 +1,8 @@
 """Bytes that each driver needs, as a sum of named parts.
 
-    resident     weights + activations of one micro-batch's graph + statistics
-    layerwise    weights + activations of one layer's graph + boundary states + statistics
-    streamed     one part's weights + activations of one layer's graph + boundary states + statistics
+    resident          weights + activations of one micro-batch's graph + statistics
+    layer by layer    weights + activations of one layer's graph + boundary states + statistics
+    streamed          one part's weights + activations of one layer's graph + boundary states + statistics
 
 Activations come from `planning.trace`; what the capture adds to them is counted here. Every part errs on the large
 side: a driver that is chosen must not run out of memory. Boundary states are one hidden state per layer boundary and
@@ -21,11 +21,10 @@ from transformers import PreTrainedModel
 from sinkscope.capture.settings import Settings
 from sinkscope.capture.statistics.gradient_statistics import MAX_BLOCKS
 from sinkscope.errors import first_line
+from sinkscope.names import LAYER_BY_LAYER, RESIDENT, STREAMED
 from sinkscope.passes.output_head import CHUNK
 from sinkscope.planning.parameters import Count, Parameters
 from sinkscope.planning.trace import Trace, trace
-
-DRIVERS = ("resident", "layerwise", "streamed")
 
 # Set so that measured peaks of small models lie below the estimate, by less than a half.
 _SCRATCH = 40 * 2**20  # blocks of attention weights and of moments, whose size does not depend on the model
@@ -95,7 +94,7 @@ def needs(traced: Trace, parameters: Parameters, model: PreTrainedModel, work: W
     B, T = work.micro_batch, work.tokens
     vocabulary = int(model.config.get_text_config().vocab_size)
     vectors, numbers = _statistics(model, work)
-    at_once = {"resident": parameters.layers, "layerwise": 1, "streamed": 1}  # layers whose gradient vectors are held
+    at_once = {RESIDENT: parameters.layers, LAYER_BY_LAYER: 1, STREAMED: 1}  # layers whose gradient vectors are held
     taking = B * T * traced.widest * (8 + model.dtype.itemsize)  # |x| and its float32 copy, and what the median selects
     norms = (
         2 * traced.state if model.dtype.itemsize == 2 else 0
@@ -109,9 +108,9 @@ def needs(traced: Trace, parameters: Parameters, model: PreTrainedModel, work: W
     boundary = batches * ((states + 1) * traced.state + traced.arguments)
     part = max(_held(part) for part in (parameters.layer, parameters.head, parameters.embedding))
     rows = {
-        "resident": (parameters.total.bytes, whole + parameters.largest, 0),
-        "layerwise": (parameters.total.bytes, one_layer, boundary),
-        "streamed": (part, one_layer, boundary),
+        RESIDENT: (parameters.total.bytes, whole + parameters.largest, 0),
+        LAYER_BY_LAYER: (parameters.total.bytes, one_layer, boundary),
+        STREAMED: (part, one_layer, boundary),
     }
     return {
         driver: Need(

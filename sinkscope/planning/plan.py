@@ -6,15 +6,17 @@ from typing import Any
 
 from sinkscope.capture.settings import Settings
 from sinkscope.errors import RequestError, SinkscopeError
-from sinkscope.loading.load import DTYPES, QUANTIZATIONS
+from sinkscope.loading.resolve import Resolved, resolve
 from sinkscope.models.shape import context_of, default_tokens
+from sinkscope.names import DTYPES, QUANTIZATION_BITS, QUANTIZATIONS
 from sinkscope.planning.choose import Choice, choose_driver, size
+from sinkscope.planning.described import Described, describe_model
 from sinkscope.planning.estimate import Work
 from sinkscope.planning.machine import Machine, this_machine
-from sinkscope.planning.source import Described, describe_model
 from sinkscope.planning.speed import Duration, duration, matmul_rate
 
 _NOTABLE = 2**30
+_NAME_OF_BITS = {bits: name for name, bits in QUANTIZATION_BITS.items()}
 
 
 @dataclass(frozen=True)
@@ -41,15 +43,15 @@ class Plan:
 
     def as_json(self) -> dict[str, Any]:
         """The plan in plain values; sizes in bytes, times in seconds."""
-        choice, parameters = self.choice, self.choice.parameters
+        resolved, choice, parameters = self.model.resolved, self.choice, self.choice.parameters
         return {
             "model": {
                 "name": self.model.name,
-                "revision": self.model.revision,
+                "revision": resolved.revision,
                 "model_type": self.model.config.model_type,
-                "supported": self.model.unsupported is None,
+                "supported": resolved.unsupported is None,
                 "dtype": str(choice.dtype).removeprefix("torch."),
-                "quantization": self.quantize or self.model.quantization,
+                "quantization": self.quantize or resolved.quantization,
             },
             "parameters": {
                 "total": parameters.total.parameters,
@@ -93,6 +95,7 @@ def plan(
     device: str = "auto",
     settings: Settings | None = None,
     spill: Path | None = None,
+    resolved: Resolved | None = None,
 ) -> Plan:
     """Plans an analysis from a model's configuration.
 
@@ -107,6 +110,7 @@ def plan(
         device: `auto`, `cpu`, `cuda`, `cuda:1`, ...
         settings: what is measured.
         spill: a folder where the states between layers may go.
+        resolved: what `name` and `revision` stand for, where that is known already.
 
     Raises:
         SinkscopeError: for a model or a request that cannot be planned, in one line.
@@ -115,9 +119,10 @@ def plan(
         raise RequestError(f"`dtype` is one of {', '.join(DTYPES)}, not {dtype}")
     if quantize not in (None, *QUANTIZATIONS):
         raise RequestError(f"`quantize` is one of {', '.join(QUANTIZATIONS)}, not {quantize}")
-    model = describe_model(name, revision)
-    if quantize and model.quantization:
-        raise SinkscopeError(f"{name} is quantized already ({model.quantization}): leave out `quantize`")
+    resolved = resolved or resolve(name, revision)
+    model = describe_model(resolved)
+    if quantize and resolved.quantization:
+        raise SinkscopeError(f"{name} is quantized already ({resolved.quantization}): leave out `quantize`")
     context = context_of(model.config)
     tokens = default_tokens(model.config) if tokens is None else tokens
     work = Work(sequences, tokens, batch_size, settings or Settings())
@@ -128,7 +133,7 @@ def plan(
         sequences=sequences,
         batch_size=batch_size,
         dtype=dtype,
-        quantize=quantize or {4: "nf4", 8: "int8"}.get(model.bits or 0),
+        quantize=quantize or _NAME_OF_BITS.get(resolved.bits or 0),
         device=device,
         settings=settings,
         spill=spill,
@@ -141,11 +146,12 @@ def plan(
 
 
 def _warnings(model: Described, choice: Choice, work: Work, context: int | None) -> tuple[str, ...]:
-    found = [model.unsupported] if model.unsupported else []
+    resolved = model.resolved
+    found = [str(resolved.unsupported)] if resolved.unsupported else []
     if context is not None and work.tokens > context:
         found.append(f"{work.tokens} tokens exceed the model's context of {context}: analyze will refuse them")
-    if model.quantization and model.bits is None:
-        found.append(f"the checkpoint is quantized ({model.quantization}); its weights are counted unquantized")
+    if resolved.quantization and resolved.bits is None:
+        found.append(f"the checkpoint is quantized ({resolved.quantization}); its weights are counted unquantized")
     if choice.spill:
         found.append("the states between layers need `spill`, on a disk with room for them")
     need = choice.needs[choice.driver]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
+from sinkscope.names import LAYER_BY_LAYER, RESIDENT, STREAMED
 from sinkscope.planning.choose import Choice
 from sinkscope.planning.estimate import Work
 
@@ -16,7 +17,7 @@ READ_RATE = 5e8  # bytes per second: a modest solid-state disk
 
 _MEASURED_SECONDS = 0.15
 _STATISTICS = 1.5  # statistics and everything that is no matrix product, over the products alone
-_PASSES = {"resident": 2, "layerwise": 3, "streamed": 3}  # in units of a forward pass; backward costs as much as it
+_PASSES = {RESIDENT: 2, LAYER_BY_LAYER: 3, STREAMED: 3}  # in units of a forward pass; backward costs as much as it
 _CLASSES = (("seconds", 60.0), ("minutes", 3600.0), ("hours", 86400.0), ("days", float("inf")))
 
 
@@ -57,7 +58,7 @@ def duration(choice: Choice, work: Work, rate: float) -> Duration:
     flops = float(products + attention) * (_PASSES[choice.driver] if work.settings.backward else 1)
     computing = flops * _STATISTICS / rate
     sweeps = 2 if work.settings.backward else 1
-    reading = sweeps * choice.parameters.total.stored / READ_RATE if choice.driver == "streamed" else 0.0
+    reading = sweeps * choice.parameters.total.stored / READ_RATE if choice.driver == STREAMED else 0.0
     seconds = computing + reading
     return Duration(time_class(seconds), seconds, computing, reading, flops, rate)
 

@@ -51,7 +51,7 @@ def phenomena_table() -> str:
     cells = []
     for row, threshold in rows.with_threshold():
         sign = ">" if threshold.exceeds else ">="
-        value = f"{_EPSILON:g} (`--sink-epsilon`)" if threshold.value is None else f"{threshold.value:g}"
+        value = f"{_EPSILON:g} (the setting `sink_epsilon`)" if threshold.value is None else f"{threshold.value:g}"
         cells.append((threshold.phenomenon, f"`{row.name}` {sign} {value}", threshold.meaning))
     return markdown_table(("phenomenon", "it is there where", "meaning"), cells)
 

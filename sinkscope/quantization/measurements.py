@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from sinkscope.capture.scope import peak_memory
+from sinkscope.passes.memory import peak_memory
 from sinkscope.tables.rows import Rows
 from sinkscope.tables.run_folder import Run
 

@@ -1,17 +1,14 @@
 """From the measurements of all models to a run: its tables, and what run.json says of it."""
 
-import datetime
-from importlib import metadata
 from importlib.util import find_spec
 from typing import Any
 
-from sinkscope.capture.scope import versions
+from sinkscope.provenance.begin import LIBRARIES, begin, library_versions
 from sinkscope.quantization.changes import compare
 from sinkscope.quantization.measurements import Measurements
 from sinkscope.quantization.methods import Chosen
 from sinkscope.quantization.settings import QuantizationRequest
 from sinkscope.tables.run_folder import Run
-from sinkscope.version import __version__
 
 CONVENTIONS = {
     "probe": "code = clamp(round_half_even(x / scale), -n, n), n = 2^(bits-1) - 1, scale = largest |x| / n in float32",
@@ -40,14 +37,10 @@ def run_of(measurements: Measurements, request: QuantizationRequest, chosen: Cho
     for name in ("parts", "noise", "ranking", "histograms"):
         if name in measurements.parts:
             tables[name] = measurements.table(name)
-    installed = {name: metadata.version(name) for name in _PACKAGES if find_spec(name)}
-    info = {
-        "kind": "quantization",
-        "sinkscope": __version__,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "models": measurements.models,
-        "device": measurements.device,
-        "data": {
+    info = begin(
+        "quantization",
+        models=measurements.models,
+        data={
             **text.provenance(),
             "sha256": measurements.windows,
             "sequences": windows.sequences,
@@ -57,17 +50,18 @@ def run_of(measurements: Measurements, request: QuantizationRequest, chosen: Cho
             "targets": measurements.targets,
             "comparable": len(set(measurements.windows.values())) == 1,
         },
-        "settings": _settings(request),
-        "conventions": CONVENTIONS,
-        "notes": measurements.notes,
-        "versions": {**versions(), **installed, **measurements.versions},
-        "seconds": seconds,
-        "peak_memory_bytes": measurements.peak_memory,
-        "headline": {
+        notes=measurements.notes,
+        device=measurements.device,
+        seconds=seconds,
+        peak_memory_bytes=measurements.peak_memory,
+        settings=_settings(request),
+        conventions=CONVENTIONS,
+        versions={**library_versions((*LIBRARIES, *filter(find_spec, _PACKAGES))), **measurements.versions},
+        headline={
             model: table[table["model"] == model].set_index("method")[["perplexity", "delta"]].to_dict("index")
             for model in measurements.windows
         },
-    }
+    )
     return Run(info, tables)
 
 

@@ -18,9 +18,9 @@ import pandas as pd
 
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.files import building_folder
+from sinkscope.provenance.begin import SCHEMA, ordered
 from sinkscope.tables.columns import TABLES
 
-SCHEMA = 1
 INFO_FILE = "run.json"
 
 
@@ -107,7 +107,7 @@ def write_run(run: Run, folder: Path, *, force: bool = False, finish: Callable[[
     """
     check_target(folder, force=force)
     with _writing(folder), building_folder(folder.absolute()) as building:
-        info = {**run.info, "schema": SCHEMA, "tables": list(run.tables)}
+        info = ordered({**run.info, "schema": SCHEMA, "tables": list(run.tables)})
         for name, table in run.tables.items():
             table.to_parquet(building / f"{name}.parquet", index=False)
         (building / INFO_FILE).write_text(json.dumps(_finite(info), indent=1, allow_nan=False), encoding="utf-8")

@@ -4,7 +4,6 @@ One checkpoint is in memory at a time, and a few kilobytes are kept of each, on 
 measured is skipped and named; one of another shape is refused, since it cannot belong to the same run.
 """
 
-import datetime
 import gc
 import time
 from dataclasses import dataclass, field, replace
@@ -30,6 +29,7 @@ from sinkscope.inputs import (
 )
 from sinkscope.loading.load import load_named, load_tokenizer
 from sinkscope.passes.progress import with_progress
+from sinkscope.provenance.begin import begin
 from sinkscope.results import Result
 from sinkscope.tables.columns import frame
 from sinkscope.tables.run_folder import Run
@@ -40,10 +40,9 @@ from sinkscope.tracking.checkpoints import Checkpoint, find_checkpoints, refuse_
 from sinkscope.tracking.distill import distilled
 from sinkscope.tracking.kept import KeptWindows, Partial
 from sinkscope.tracking.settings import CheckpointSource, TrackRequest
-from sinkscope.version import __version__
 
 _SHAPE = ("family", "layers", "heads", "kv_heads", "hidden_size", "head_dim")
-_OF_RUN = ("device", "conventions", "settings", "versions")
+_OF_RUN = ("device", "settings", "versions", "peak_memory_bytes", "headline")
 
 
 @dataclass(frozen=True)
@@ -244,25 +243,17 @@ def _run(
     tables = {name: pd.concat(frames, ignore_index=True) for name, frames in rows.items()}
     epsilon = request.settings.sink_epsilon
     tables["appearances"] = appearances(tables["track"], epsilon)
-    described = {
-        "kind": "track",
-        "sinkscope": __version__,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "model": {
-            **info["model"],
-            "name": request.checkpoints.source,
-            "revision": request.checkpoints.revisions,
-            "weights_sha256": None,
-        },
-        "data": {**info["data"], **request.text.provenance(), "sha256": windows.sha256, "bos": windows.bos},
+    source = request.checkpoints
+    described = begin(
+        "track",
+        model={**info["model"], "name": source.source, "revision": source.revisions, "weights_sha256": None},
+        data={**info["data"], **request.text.provenance(), "sha256": windows.sha256, "bos": windows.bos},
+        checkpoints=listed,
+        failed=[{"name": name, "reason": reason} for name, reason in failed.items()],
+        seconds=seconds,
+        conventions={**info["conventions"], "headline": "of the last checkpoint", **_conventions(epsilon)},
         **{key: info[key] for key in _OF_RUN},
-        "checkpoints": listed,
-        "failed": [{"name": name, "reason": reason} for name, reason in failed.items()],
-        "seconds": seconds,
-        "peak_memory_bytes": info["peak_memory_bytes"],
-        "headline": info["headline"],
-    }
-    described["conventions"] = {**info["conventions"], "headline": "of the last checkpoint", **_conventions(epsilon)}
+    )
     return Run(described, tables)
 
 

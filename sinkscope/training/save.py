@@ -9,9 +9,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sinkscope.errors import SinkscopeError
 from sinkscope.files import building_folder
-from sinkscope.loading.load import PACKAGED, Loaded
+from sinkscope.loading.load import Loaded
 from sinkscope.loading.model_folder import weight_files
 from sinkscope.loading.quiet import quiet
+from sinkscope.names import PACKAGED
 from sinkscope.training.checkpoint import Saver, gathered
 from sinkscope.training.engine import Engine
 from sinkscope.training.training_folder import MODEL

@@ -197,6 +197,13 @@ def test_impossible_settings_are_refused(changes: dict[str, Any], complaint: str
         settings(**changes)
 
 
+@pytest.mark.parametrize(
+    ("load_in", "quantize"), [(None, None), ("4bit", "nf4"), ("8bit", "int8"), ("nf4", "nf4"), ("int8", "int8")]
+)
+def test_a_quantized_base_has_two_spellings(load_in: str | None, quantize: str | None, settings: Any) -> None:
+    assert settings(train="theta", load_in=load_in).quantize == quantize
+
+
 def test_impossible_starts_are_refused() -> None:
     for start, complaint in (
         ({"variant": "loud"}, "`vscale_variant`"),

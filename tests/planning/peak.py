@@ -18,7 +18,7 @@ import sinkscope
 def main() -> None:
     request: dict[str, Any] = json.loads(sys.argv[1])
     ids = torch.randint(0, request["config"]["vocab_size"], (request["sequences"], request["tokens"]))
-    how = {"gradient_checkpointing": True} if request["driver"] == "layerwise" else {}
+    how = {"gradient_checkpointing": True} if request["driver"] == "layer by layer" else {}
     sinkscope.analyze("demo", sequences=1, tokens=80, device="cpu", **how)
     with measured() as cost:
         if request["driver"] == "streamed":

@@ -12,6 +12,7 @@ import sinkscope
 from sinkscope.analysis import run as api
 from sinkscope.analysis.journal import Journal
 from sinkscope.capture.settings import Settings
+from sinkscope.names import DRIVERS
 from sinkscope.planning import automatic
 from sinkscope.planning.machine import Machine, this_machine
 from sinkscope.tables.run_folder import Run
@@ -29,7 +30,7 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return free
 
 
-@pytest.mark.parametrize("driver", ["resident", "layerwise", "streamed", None])
+@pytest.mark.parametrize("driver", [*DRIVERS, None])
 def test_the_driver_follows_the_memory(
     driver: str | None, memory: list[int], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -37,11 +38,11 @@ def test_the_driver_follows_the_memory(
     model, ids = tiny.build("llama_gqa", **shape), tokens(1, 400)
     folder = tiny.save(model, tmp_path)
     needs = automatic.choose_driver(model.config, tokens=400, sequences=1).bytes
-    assert needs["resident"] > needs["layerwise"] > needs["streamed"]
+    assert needs["resident"] > needs["layer by layer"] > needs["streamed"]
     memory[0] = int(1.02 * needs[driver] / 0.9) if driver else needs["streamed"] // 2
     with caplog.at_level(logging.WARNING):
         run = sinkscope.analyze(folder, input_ids=ids, settings=Settings(backward=True)).run
-    assert run.info["driver"] == {"layerwise": "layer by layer", None: "streamed"}.get(driver, driver)
+    assert run.info["driver"] == (driver or "streamed")
     assert bool(caplog.records) == (driver != "resident")
     assert ("nothing fits" in caplog.text) == (driver is None)
 

@@ -25,7 +25,7 @@ SHAPE = {
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks are read from Linux's /proc")
-@pytest.mark.parametrize(("driver", "slack"), [("resident", 1.5), ("layerwise", 2.0)])
+@pytest.mark.parametrize(("driver", "slack"), [("resident", 1.5), ("layer by layer", 2.0)])
 def test_measured_peaks_lie_below_the_estimate(driver: str, slack: float) -> None:
     work = {"tokens": 512, "sequences": 2, "batch_size": 1, "dtype": "float32"}
     choice = choose_driver(LlamaConfig(**SHAPE), device="cpu", **work)

@@ -117,7 +117,7 @@ def test_experts_that_a_token_skips_are_not_active() -> None:
 
 def test_the_fastest_driver_that_fits_is_chosen() -> None:
     bytes_ = chosen(SHALLOW, machine(1000)).bytes
-    assert bytes_["streamed"] < bytes_["layerwise"] < bytes_["resident"]
+    assert bytes_["streamed"] < bytes_["layer by layer"] < bytes_["resident"]
     for driver, needed in bytes_.items():
         assert chosen(SHALLOW, machine(needed / GIB / 0.9 * 1.001)).driver == driver
     spilled = chosen(SHALLOW, machine(bytes_["streamed"] / GIB / 0.9 * 0.98))
@@ -133,11 +133,11 @@ def test_the_fastest_driver_that_fits_is_chosen() -> None:
 def test_a_gpu_holds_the_computation_and_memory_the_states() -> None:
     resident = chosen(SHALLOW, machine(1, gpu=80))
     assert (resident.driver, resident.device) == ("resident", "cuda:0")
-    need = resident.needs["layerwise"]
+    need = resident.needs["layer by layer"]
     room = (need.computing * 1.001 / 0.9) / GIB
-    assert chosen(SHALLOW, machine(64, gpu=room)).driver == "layerwise"
+    assert chosen(SHALLOW, machine(64, gpu=room)).driver == "layer by layer"
     without_memory = chosen(SHALLOW, machine(need.boundary * 0.9 / GIB, gpu=room))
-    assert (without_memory.driver, without_memory.spill) == ("layerwise", True)
+    assert (without_memory.driver, without_memory.spill) == ("layer by layer", True)
     assert chosen(SHALLOW, machine(64, gpu=80), device="cpu").device == "cpu"
     with pytest.raises(SinkscopeError, match="no device cuda:3"):
         chosen(SHALLOW, machine(64, gpu=80), device="cuda:3")
@@ -166,10 +166,10 @@ def test_tokens_and_sequences_move_what_they_should() -> None:
     forward = chosen("qwen2.5-0.5b", machine(1000), settings=Settings(backward=False)).needs
     assert longer["resident"].activations == pytest.approx(2 * base["resident"].activations, rel=0.15)
     assert more["resident"].activations == base["resident"].activations
-    assert more["layerwise"].boundary == pytest.approx(2 * base["layerwise"].boundary, rel=0.01)
-    assert batched["layerwise"].boundary == pytest.approx(base["layerwise"].boundary, rel=0.01)
+    assert more["layer by layer"].boundary == pytest.approx(2 * base["layer by layer"].boundary, rel=0.01)
+    assert batched["layer by layer"].boundary == pytest.approx(base["layer by layer"].boundary, rel=0.01)
     assert batched["resident"].activations > 1.6 * base["resident"].activations
-    assert forward["layerwise"].boundary < base["layerwise"].boundary / 5
+    assert forward["layer by layer"].boundary < base["layer by layer"].boundary / 5
     assert forward["resident"].activations < base["resident"].activations
 
 

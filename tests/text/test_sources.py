@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from huggingface_hub import HfApi
 
-from sinkscope.compat.hub import TransportError, looks_like_a_path
+from sinkscope.compat.hub import TransportError
 from sinkscope.errors import SinkscopeError
 from sinkscope.text.documents import Document
 from sinkscope.text.sources import open_documents
@@ -193,13 +193,3 @@ def test_unknown_dataset_without_a_connection(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(HfApi, "dataset_info", unreachable)
     assert "cannot be reached" in refusal("owner/never-seen")
-
-
-@pytest.mark.parametrize("name", ["./a", "../a", "/a", "~/a", "a/b/c", "a/", "a\\b"])
-def test_paths(name: str) -> None:
-    assert looks_like_a_path(name)
-
-
-@pytest.mark.parametrize("name", ["gpt2", "owner/model", "a.b-c/d_e"])
-def test_hub_names(name: str) -> None:
-    assert not looks_like_a_path(name)

@@ -32,13 +32,14 @@ from sinkscope.errors import SinkscopeError
 from sinkscope.launch.interrupts import Interrupts, postponed_interrupts
 from sinkscope.loading.streamed import EMBEDDING, HEAD, Held, Weights
 from sinkscope.models.taps.attention_tap import Observer, tapped
+from sinkscope.names import LAYER_BY_LAYER
+from sinkscope.names import STREAMED as STREAMED
 from sinkscope.passes.batches import Batch, target_counts
 from sinkscope.passes.output_head import head_losses
 from sinkscope.passes.progress import with_progress
 from sinkscope.sites import Site
 
 STATE, GRADIENT = "state", "gradient"
-LAYER_BY_LAYER, STREAMED = "layer by layer", "streamed"
 
 
 @dataclass(frozen=True)

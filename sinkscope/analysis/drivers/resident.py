@@ -19,6 +19,7 @@ from sinkscope.capture.scope import Scope
 from sinkscope.launch.interrupts import postponed_interrupts
 from sinkscope.models.families import family_of
 from sinkscope.models.taps.attention_tap import AttentionCall, Observer, tapped
+from sinkscope.names import RESIDENT
 from sinkscope.passes.batches import Batch, target_counts
 from sinkscope.passes.modes import input_device
 from sinkscope.passes.output_head import head_losses
@@ -33,7 +34,7 @@ class Resident:
         progress: show a progress bar on stderr.
     """
 
-    name = "resident"
+    name = RESIDENT
 
     def __init__(self, model: PreTrainedModel, *, progress: bool = False) -> None:
         self.model = model

@@ -1,0 +1,172 @@
+"""What a model's name stands for: a folder, an id on the Hugging Face Hub, or a packaged model, and its configuration.
+
+A name is resolved once. Whoever plans, loads or reads a tokenizer is handed the result, so that all of them mean the
+same files at the same commit. No weights are read for it: their hash is taken where it is asked for. A new place or
+format of models is one more branch of `_found`.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sinkscope.errors import RequestError, SinkscopeError
+from sinkscope.loading.architecture import check_architecture
+from sinkscope.loading.model_folder import CONFIG, read_config, weight_files, weights_sha256
+from sinkscope.loading.pinned import pin
+from sinkscope.loading.quantizer import stored_quantization
+from sinkscope.names import PACKAGED, looks_like_a_path
+from sinkscope.vscale.saved import read_info
+
+PACKAGE = Path(__file__).parents[1] / "packaged"
+
+
+@dataclass(frozen=True)
+class StoredVScale:
+    """V-scale that a name brings with it.
+
+    Attributes:
+        folder: holds it.
+        info: its vscale.json; `base` names the model of an adapter, and is None where the folder holds that as well.
+    """
+
+    folder: Path
+    info: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where the files of a model are, or those of a tokenizer.
+
+    Attributes:
+        name: as the user gave it.
+        origin: the name that the files go by, for messages: that of the base where `name` is a V-scale adapter.
+        location: what transformers reads from, a folder or a Hub id.
+        pinning: goes with every call of transformers that reads from there.
+        folder: local folder of the config.json: `location` itself, or a commit's files in the Hub's cache.
+        revision: commit on the Hub; None for a folder.
+        vscale: the V-scale that is to be attached, or None.
+    """
+
+    name: str
+    origin: str
+    location: str
+    pinning: dict[str, Any]
+    folder: Path
+    revision: str | None
+    vscale: StoredVScale | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolved(Located):
+    """A model that is known by its configuration.
+
+    Attributes:
+        config: the parsed config.json.
+        quantization: method of a checkpoint that is stored quantized, or None.
+        bits: bits per weight of that checkpoint's linear modules, where it says so.
+        unsupported: why the model cannot be measured; None where it can.
+    """
+
+    config: dict[str, Any]
+    quantization: str | None
+    bits: int | None
+    unsupported: SinkscopeError | None
+
+    @cached_property
+    def weights_sha256(self) -> str | None:
+        """Hash of the safetensors files (`loading.model_folder.weights_sha256`), read when it is first asked for.
+
+        None for a Hub model, whose commit pins them.
+
+        Raises:
+            SinkscopeError: if files are missing or cut short, or hold other weights than a V-scale adapter is for.
+        """
+        found = weights_sha256(weight_files(self.folder, self.origin)) if self.revision is None else None
+        base = self.vscale.info["base"] if self.vscale is not None else None
+        expected = base.get("weights_sha256") if base is not None else None
+        if expected is not None and found != expected:
+            raise SinkscopeError(
+                f"{self.name} is V-scale for other weights than those of {self.origin}: their SHA-256 is "
+                f"{str(found)[:12]}..., not {expected[:12]}..."
+            )
+        return found
+
+
+def resolve(name: str, revision: str | None = None) -> Resolved:
+    """Finds a model and reads its configuration.
+
+    Args:
+        name: one of `names.PACKAGED`, a local folder (`./demo` is one too), or a model id of the Hugging Face Hub. A
+            folder with a vscale.json is the model that this V-scale belongs to.
+        revision: branch, tag or commit of a Hub model.
+
+    Raises:
+        SinkscopeError: if there is no such model, or its configuration cannot be read.
+    """
+    located = locate(name, revision)
+    config = read_config(located.folder / CONFIG, located.origin)
+    quantization, bits = stored_quantization(config)
+    unsupported = None
+    try:
+        check_architecture(config, located.origin)
+    except SinkscopeError as error:
+        unsupported = error
+    return Resolved(**vars(located), config=config, quantization=quantization, bits=bits, unsupported=unsupported)
+
+
+def locate(name: str, revision: str | None = None) -> Located:
+    """Finds a model, or what holds no more of one than its tokenizer.
+
+    Args:
+        name: as `resolve` takes it.
+        revision: branch, tag or commit of a Hub model.
+
+    Raises:
+        SinkscopeError: if it is nowhere.
+    """
+    folder = _path(name)
+    info = read_info(folder)
+    if info is None:
+        return _found(name, revision)
+    base, vscale = info["base"], StoredVScale(folder, info)
+    if base is None:
+        return replace(_found(name, revision), vscale=vscale)
+    if revision is not None:
+        raise RequestError(f"`revision` is that of the base, which {name} names itself: leave it out")
+    return replace(_found(base["name"], base.get("revision")), name=name, vscale=vscale)
+
+
+def _found(name: str, revision: str | None) -> Located:
+    """What a name stands for by itself, V-scale aside."""
+    path = _path(name)
+    if path.exists():
+        if not path.is_dir():
+            raise SinkscopeError(f"{name} is a file: name the folder that holds the model")
+        if revision is not None:
+            raise RequestError(f"`revision` is for models of the Hugging Face Hub, and {name} is a folder")
+        return Located(name, name, str(path), {"local_files_only": True}, path, None)
+    if looks_like_a_path(name):
+        raise SinkscopeError(f"there is no folder {name}")
+    pinned = pin(name, revision)
+    pinning = {"revision": pinned.commit, "local_files_only": pinned.cached_only}
+    return Located(name, name, name, pinning, pinned.config.parent, pinned.commit)
+
+
+def _path(name: str) -> Path:
+    return packaged_folder(name) if name in PACKAGED else Path(name).expanduser()
+
+
+def packaged_folder(name: str) -> Path:
+    """Folder of a packaged model.
+
+    Args:
+        name: one of `names.PACKAGED`.
+
+    Raises:
+        SinkscopeError: if this installation lacks it.
+    """
+    folder = PACKAGE / name
+    if not (folder / CONFIG).is_file():
+        raise SinkscopeError(f"this installation lacks the model {name}: reinstall sinkscope, or name another model")
+    return folder

@@ -1,0 +1,58 @@
+"""Weights from safetensors files into a model, strictly: all of the architecture's weights, and each in its shape."""
+
+import logging
+from typing import Any
+
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
+
+from sinkscope.errors import SinkscopeError, first_line
+from sinkscope.loading.model_folder import CONFIG
+from sinkscope.loading.resolve import Resolved
+from sinkscope.models.families import FAMILIES
+from sinkscope.vscale.attach import CHILD
+from sinkscope.vscale.saved import INFO_FILE
+
+_log = logging.getLogger(__name__)
+
+
+def load_weights(resolved: Resolved, arguments: dict[str, Any]) -> PreTrainedModel:
+    """Has transformers load a model, and refuses what it would load all the same.
+
+    Args:
+        resolved: a model of a known architecture.
+        arguments: of `from_pretrained`, the pinning included.
+
+    Raises:
+        SinkscopeError: if it cannot be loaded, or its files and its configuration do not agree.
+    """
+    name = resolved.name
+    reads_images = FAMILIES[resolved.config["model_type"]].images
+    try:
+        loaded: Any = (AutoModelForImageTextToText if reads_images else AutoModelForCausalLM).from_pretrained(
+            resolved.location,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # so that mismatches are reported by name, and refused below
+            **arguments,
+        )
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError, StrictDataclassError) as error:
+        raise SinkscopeError(f"cannot load {name}: {first_line(error)}") from error
+    model, report = loaded
+    if report["mismatched_keys"]:
+        key, stored, expected = min(report["mismatched_keys"])
+        raise SinkscopeError(f"{name}: {key} has shape {list(stored)} where {CONFIG} asks for {list(expected)}")
+    if report["missing_keys"]:
+        missing = report["missing_keys"]
+        raise SinkscopeError(f"{name}: {len(missing)} weight(s) that {CONFIG} asks for are missing, as {min(missing)}")
+    if any(f".{CHILD}." in key for key in report["unexpected_keys"]):
+        raise SinkscopeError(
+            f"{name} holds V-scale among its weights and has no {INFO_FILE}: save such a model with "
+            "sinkscope.vscale.save, not with save_pretrained"
+        )
+    if report["unexpected_keys"]:
+        extra = report["unexpected_keys"]
+        _log.warning("%s: %d stored weight(s) have no place in the model, as %s", name, len(extra), min(extra))
+    assert isinstance(model, PreTrainedModel)  # noqa: S101  (narrows the auto class's return type)
+    return model

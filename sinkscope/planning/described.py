@@ -1,0 +1,50 @@
+"""A model's configuration as transformers builds a model from it, and nothing else of the model."""
+
+from dataclasses import dataclass
+
+from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoConfig, PretrainedConfig
+
+from sinkscope.errors import SinkscopeError, first_line
+from sinkscope.loading.model_folder import CONFIG
+from sinkscope.loading.quiet import quiet
+from sinkscope.loading.resolve import Resolved
+
+
+@dataclass(frozen=True)
+class Described:
+    """A model that is known by its configuration.
+
+    Attributes:
+        resolved: what its name stands for.
+        config: its configuration, unquantized: sizes are taken from the architecture.
+    """
+
+    resolved: Resolved
+    config: PretrainedConfig
+
+    @property
+    def name(self) -> str:
+        """As the user gave it."""
+        return self.resolved.name
+
+
+def describe_model(resolved: Resolved) -> Described:
+    """Has transformers read a model's configuration.
+
+    Args:
+        resolved: the model; its folder need not hold more than a config.json.
+
+    Raises:
+        SinkscopeError: if transformers does not know its architecture, or refuses its values.
+    """
+    try:
+        with quiet():
+            config = AutoConfig.from_pretrained(str(resolved.folder), local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, StrictDataclassError) as error:
+        raise SinkscopeError(
+            f"{resolved.origin}: transformers cannot read its {CONFIG}: {first_line(error)}"
+        ) from error
+    if resolved.quantization is not None:
+        del config.quantization_config
+    return Described(resolved, config)

@@ -1,0 +1,168 @@
+"""run.json by kind of run: every key that may be there, in order."""
+
+from sinkscope.provenance.key import Key, Kind, under, without
+from sinkscope.provenance.shared import CLOSING, DATA, HOW_READ, MEASURED, MEASURING, MODEL, OPENING
+
+_HEADLINE = (
+    Key("headline.*", "number or list of integer or null", "By name, as README.md explains them; null: not measured."),
+)
+
+_ANALYSIS = (
+    Key("model", "object", "What was measured."),
+    *under("model", *MODEL),
+    Key("data", "object", "What it read."),
+    *under("data", *DATA),
+    Key("sink_tokens", "list of objects", "Positions that hold sinks, ascending."),
+    Key("sink_tokens[].position", "integer", "Position."),
+    Key("sink_tokens[].token", "text", "Its most frequent token."),
+    Key("sink_tokens[].share", "number", "That token's share of the sinks."),
+    Key("sink_tokens[].sinks", "integer", "Sinks there."),
+    Key("not_applicable", "object", "What the architecture has no counterpart of."),
+    Key("not_applicable.*", "text", "Why, by site, table or quantity."),
+    Key("driver", "text", "How the passes were made: resident, layer by layer or streamed.", always=False),
+    Key("processes", "integer", "How many shared the windows.", always=False),
+    *under("settings", *MEASURED),
+    *_HEADLINE,
+)
+_TRACK = (
+    Key("model", "object", "What was measured, as it is at the last checkpoint."),
+    *under("model", *without(MODEL, "revision", "weights_sha256")),
+    Key("model.revision", "text or null", "Pattern of a Hub model's revisions, as it was given."),
+    Key("model.weights_sha256", "null", "Every checkpoint has its own."),
+    Key("data", "object", "What every checkpoint read."),
+    *under("data", *DATA),
+    Key("checkpoints", "list of objects", "What was measured, by step."),
+    Key("checkpoints[].step", "integer", "Training step."),
+    Key("checkpoints[].name", "text", "Folder or revision."),
+    Key("checkpoints[].revision", "text or null", "Commit of a Hub model."),
+    Key("checkpoints[].weights_sha256", "text or null", "Hash of a folder's safetensors files."),
+    Key("checkpoints[].seconds", "number", "Time of its measurement."),
+    Key("failed", "list of objects", "Checkpoints that could not be measured."),
+    Key("failed[].name", "text", "Folder or revision."),
+    Key("failed[].reason", "text", "Why."),
+    *under("settings", *MEASURED),
+    *_HEADLINE,
+)
+_EVALUATION = (
+    Key("model", "object", "What was evaluated."),
+    *under("model", *MODEL),
+    Key("model.context", "integer or null", "Longest sequence that its configuration allows, extended by YaRN or not."),
+    Key("model.yarn", "number or null", "Factor by which YaRN extended the context."),
+    Key("data", "object", "What it read. Without perplexity, `source` and `haystack` alone."),
+    Key("data.source", "text", "The text whose perplexity was measured; without one the haystack, or `tasks`."),
+    *under("data", *HOW_READ),
+    Key("data.sha256", "text", "Hash of the texts, each followed by a zero byte.", always=False),
+    Key("data.documents", "integer", "Documents.", always=False),
+    Key("data.tokens", "integer", "Their tokens.", always=False),
+    Key("data.words", "integer", "Their words, separated by whitespace.", always=False),
+    Key("data.bytes", "integer", "Their bytes in UTF-8.", always=False),
+    Key("data.prefix", "text", "The token that every document's first window starts with.", always=False),
+    Key("data.haystack", "text or null", "The text that needles were hidden in."),
+    Key("settings.perplexity", "boolean", "Whether perplexity was measured."),
+    Key("settings.window", "integer or null", "Tokens that the model read at once."),
+    Key("settings.stride", "integer or null", "Tokens scored per window."),
+    Key("settings.documents", "integer", "Documents that were asked for."),
+    Key("settings.characters", "integer", "Where a document was cut."),
+    Key("settings.variants", "list of text", "Kinds of needles."),
+    Key("settings.lengths", "list of integer or null", "Context lengths of the needles, in tokens."),
+    Key("settings.depths", "integer", "Depths of the needles."),
+    Key("settings.seeds", "integer", "Needles per kind, length and depth."),
+    Key(
+        "settings.new_tokens", "integer or null", "Tokens to generate; null: as many as the value has, and a few more."
+    ),
+    Key("settings.yarn", "number or null", "Factor by which YaRN extended the context."),
+    Key("settings.tasks", "list of text", "Tasks of lm-evaluation-harness."),
+    Key("settings.tasks_path", "text or null", "A folder of one's own tasks."),
+    Key("settings.limit", "integer or null", "Samples per task; null: all."),
+    Key("settings.seed", "integer", "Of everything random."),
+    Key("settings.draws", "integer", "Bootstrap samples."),
+    Key("settings.batch_size", "integer", "Windows, prompts or requests per forward pass."),
+    Key("headline.*", "number or null", "By name; those of parts that were left out are not there."),
+)
+_QUANTIZATION = (
+    Key("models", "list of objects", "What was quantized, each as it is unquantized."),
+    *under("models[]", *MODEL),
+    Key("data", "object", "What the models read."),
+    *under("data", *without(DATA, "sha256", "bos")),
+    Key(
+        "data.sha256", "object", "Hash of the token ids of all windows, which are as each model's tokenizer makes them."
+    ),
+    Key("data.sha256.*", "text", "By model."),
+    Key("data.bos", "text", "As asked for: auto, always or never."),
+    Key("data.comparable", "boolean", "Whether all models read the same windows."),
+    Key("notes", "list of text", "What to know about single methods."),
+    Key("settings.methods", "list of text", "Methods, in order."),
+    Key("settings.modules", "text or null", "Patterns of the linear modules that probes quantize; null: all."),
+    Key("settings.calibration_data", "text or null", "Text for calibration; null: the evaluated windows."),
+    Key("settings.calibration_sequences", "integer", "Windows of it."),
+    Key("settings.rank_by", "text or null", "The probe that modules are ranked by."),
+    Key("settings.rank_sequences", "integer", "Windows that the ranking ran on."),
+    Key("settings.rank_limit", "integer", "Modules that were ranked at most."),
+    Key("settings.seed", "integer", "Of the bootstrap."),
+    Key("settings.batch_size", "integer", "Windows per forward pass."),
+    Key("settings.backward", "boolean", "False: no gradients are measured."),
+    Key("headline.*", "object", "By model."),
+    Key("headline.*.*", "object", "By method."),
+    Key("headline.*.*.perplexity", "number or null", "exp of the mean loss per token."),
+    Key("headline.*.*.delta", "number or null", "Loss minus that of the unquantized model, nats per token."),
+)
+_COMPARED = (
+    Key("model", "object", "As in its run.json."),
+    *under("model", *MODEL),
+    Key("data", "object", "As in its run.json."),
+    *under("data", *DATA),
+    Key("settings", "object", "As in its run.json."),
+    *under("settings", *MEASURED),
+    MEASURING[0],
+    *(key for key in CLOSING if key.name.startswith("versions")),
+    *(key for key in OPENING if key.name in ("sinkscope", "created", "command")),
+    Key("headline", "object", "As in its run.json."),
+    *_HEADLINE,
+)
+_COMPARISON = (
+    Key("reference", "text", "Name of the run that all are compared with."),
+    Key("runs", "list of objects", "What is compared, by name, the reference first."),
+    Key("runs[].name", "text", "Name."),
+    Key("runs[].seeds", "integer", "Analyses under this name: seeds of one training."),
+    Key("runs[].layers", "integer", "Decoder layers."),
+    Key("runs[].measured", "list of objects", "The analyses under this name."),
+    *under("runs[].measured[]", *_COMPARED),
+    Key("notes", "list of text", "What to know, for the first page."),
+    Key("mismatches", "list of text", "What differs in data and settings."),
+    Key("paired", "boolean", "Whether all read the same windows, so that intervals are paired."),
+    Key("layers_differ", "boolean", "Whether the models have different numbers of layers."),
+    Key("settings.backward", "boolean", "Whether any of the runs measured gradients."),
+    Key("settings.margin", "number", "Ratios within 1/margin .. margin count as the same."),
+    Key("settings.draws", "integer", "Bootstrap draws."),
+    Key("settings.seed", "integer", "Of the draws."),
+    Key("settings.allow_mismatch", "boolean", "Whether runs may differ in data and settings."),
+    Key("headline.*", "object", "By metric."),
+    Key("headline.*.*", "object", "By name of the run."),
+    Key("headline.*.*.value", "number or null", "Mean over seeds."),
+    Key("headline.*.*.ratio", "number or null", "Over the reference's."),
+    Key("headline.*.*.ratio_low", "number or null", "Lower end of the ratio's interval."),
+    Key("headline.*.*.ratio_high", "number or null", "Upper end of the ratio's interval."),
+    Key("headline.*.*.verdict", "text", "As docs/comparison.md defines it."),
+)
+
+
+def _kind(name: str, meaning: str, own: tuple[Key, ...], shared: tuple[Key, ...]) -> Kind:
+    """All keys of a kind, each behind what it stands under."""
+    keys: list[Key] = [key for key in own if not key.name.startswith(("settings", "headline"))]
+    for key in shared:
+        keys.append(key)
+        if key.name in ("settings", "headline"):
+            keys += [each for each in own if each.name.startswith(key.name)]
+    return Kind(name, meaning, (*OPENING, *keys), own)
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        _kind("analysis", "Of `analyze`, and of a `Scope`.", _ANALYSIS, (*MEASURING, *CLOSING)),
+        _kind("comparison", "Of `compare`, and the report of `finetune`.", _COMPARISON, CLOSING),
+        _kind("evaluation", "Of `evaluate`.", _EVALUATION, (*MEASURING, *CLOSING)),
+        _kind("quantization", "Of `quantize`.", _QUANTIZATION, (*MEASURING, *CLOSING)),
+        _kind("track", "Of `track`.", _TRACK, (*MEASURING, *CLOSING)),
+    )
+}

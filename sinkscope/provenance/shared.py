@@ -1,0 +1,69 @@
+"""Keys of run.json that several kinds of run have."""
+
+from sinkscope.provenance.key import Key
+
+OPENING = (
+    Key("kind", "text", "What kind of run this is, as listed below."),
+    Key("schema", "integer", "Version of this declaration; another one is not read."),
+    Key("sinkscope", "text", "Version of sinkscope."),
+    Key("created", "text", "When: ISO 8601, UTC."),
+    Key("command", "text", "The command line; not there where a program made the run.", always=False),
+)
+MEASURING = (
+    Key("device", "text", "Where the model computed, as torch names it; of several models, the last."),
+    Key("seconds", "number", "From the start to the end of the work."),
+    Key(
+        "peak_memory_bytes",
+        "integer",
+        "Peak memory: of the CUDA allocator on a GPU, of the process elsewhere; of several processes, the largest.",
+    ),
+)
+CLOSING = (
+    Key("settings", "object", "What was asked for, completed by what follows from the model."),
+    Key("conventions", "object", "Definitions that have rivals, in words."),
+    Key("conventions.*", "text", "By what is defined."),
+    Key("versions", "object", "Versions of the interpreter and of the libraries that the numbers depend on."),
+    Key("versions.*", "text", "By library."),
+    Key("tables", "list of text", "The parquet files beside run.json, without their suffix."),
+    Key("headline", "object", "The numbers that one sees first."),
+)
+MODEL = (
+    Key("name", "text", "As it was named."),
+    Key("revision", "text or null", "Commit of a Hub model."),
+    Key("weights_sha256", "text or null", "Hash of a folder's safetensors files, one after another."),
+    Key("family", "text", "Architecture, by transformers' `model_type`."),
+    Key("layers", "integer", "Decoder layers."),
+    Key("heads", "integer", "Query heads."),
+    Key("kv_heads", "integer", "Key/value heads."),
+    Key("hidden_size", "integer", "Channels of the residual stream."),
+    Key("head_dim", "integer", "Channels of a value head."),
+    Key("parameters", "integer", "All parameters, as the model is in memory."),
+    Key("dtype", "text", "What it ran in."),
+    Key("quantization", "text or null", "nf4, int8, or the method of a checkpoint that is stored quantized."),
+    Key("vscale", "text or null", "Variant of V-scale."),
+)
+HOW_READ = (
+    Key("config", "text", "Configuration of a data set, where one was named.", always=False),
+    Key("split", "text", "Split of a data set, where it is not `train`.", always=False),
+    Key("streaming", "boolean", "True where a data set was read while it downloaded.", always=False),
+    Key("column", "text", "Field that held a row's text, where it is not `text`.", always=False),
+)
+DATA = (
+    Key("source", "text", "As it was named; `user` for windows that a program gave."),
+    *HOW_READ,
+    Key("sha256", "text or null", "Hash of the token ids of all windows."),
+    Key("sequences", "integer", "Windows."),
+    Key("tokens", "integer", "Tokens of the longest window."),
+    Key("bos", "boolean or null", "Whether every window starts with a forced `<bos>`; null where that is not known."),
+    Key("isolated_documents", "boolean", "Whether packed documents were kept from attending to each other."),
+    Key("targets", "integer", "Tokens that were predicted."),
+)
+MEASURED = (
+    Key("sink_epsilon", "number", "A head is a sink where alpha exceeds this."),
+    Key("sink_window", "integer", "Queries that alpha averages over, the token itself included."),
+    Key("early", "integer", "Last position of the early window."),
+    Key("positions", "integer", "Early positions that have rows in the tables."),
+    Key("columns", "text", "Where column statistics are taken: `early` or `all`."),
+    Key("backward", "boolean", "Whether gradients were measured."),
+    Key("batch_size", "integer", "Windows per forward pass; not there where a program made the passes.", always=False),
+)
