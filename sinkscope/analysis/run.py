@@ -14,7 +14,7 @@ import pandas as pd
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from sinkscope.analysis.drivers.layer_by_layer import STREAMED, Layerwise
+from sinkscope.analysis.drivers.layer_by_layer import STREAMED, LayerByLayer
 from sinkscope.analysis.drivers.resident import Resident
 from sinkscope.analysis.journal import KIND, Journal
 from sinkscope.analysis.measure import Driver, measure
@@ -182,7 +182,7 @@ def analyze(
     driver: Driver = Resident(model, progress=progress)
     if stream or gradient_checkpointing:
         folder = None if spill is None else Path(spill)
-        driver = Layerwise(model, loaded.weights if loaded else None, spill=folder, progress=progress)
+        driver = LayerByLayer(model, loaded.weights if loaded else None, spill=folder, progress=progress)
     journal = None
     if out is not None:
         if loaded is None:

@@ -22,15 +22,12 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.models.auto.modeling_auto import (
-    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
-)
 
+from sinkscope.compat.auto_models import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
+from sinkscope.compat.bitsandbytes_modules import repair_
 from sinkscope.compat.hub import looks_like_a_path
 from sinkscope.errors import RequestError, SinkscopeError, first_line
 from sinkscope.loading.model_folder import CONFIG, read_config, weight_files, weights_sha256
-from sinkscope.loading.nf4 import repair_
 from sinkscope.loading.pinned import pin
 from sinkscope.loading.quiet import quiet
 from sinkscope.loading.streamed import StreamedWeights, postponed_loading
