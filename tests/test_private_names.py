@@ -6,7 +6,8 @@ A touch, in a module of sinkscope outside that room, is one of these:
   one; torch's other modules are public, and of the other libraries only those in `PROMISED` are;
 - an attribute that begins with a single underscore and is no class's of sinkscope itself, on whatever object; one that
   is reached through `super()` in any case. Attributes of modules of other libraries are not meant;
-- such a name as a string handed to `getattr`, `setattr`, `hasattr`, `delattr`, or to a function that patches;
+- such a name as a string handed to `getattr`, `setattr`, `hasattr`, `delattr`, or to a function that patches, or in
+  square brackets, as of an object's `__dict__`;
 - `torch.ops`, below which operators come and go;
 - `unittest.mock`, whose use in a library is to put a function in the place of another's;
 - a method or attribute of a class of sinkscope that begins with an underscore and is a base class's there.
@@ -89,6 +90,9 @@ def touches(tree: ast.Module, own: set[str]) -> Iterator[tuple[int, str]]:
             name = ast.unparse(node.func).rpartition(".")[2]
             strings = [arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
             bad = [text for text in strings if name in PATCHING and _private(text) and text not in own]
+        elif isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+            text = node.slice.value
+            bad = [text] if isinstance(text, str) and _private(text) and text not in own else []
         else:
             continue
         if bad:
@@ -139,6 +143,7 @@ def test_no_module_outside_compat_touches_a_private_name() -> None:
         "super()._apply(fn)",
         "getattr(model, '_tied_weights_keys', None)",
         "helpers.patch_attr(config, '_attn_implementation', name)",
+        "model.__dict__['_original_forward']",
     ],
 )
 def test_a_touch_is_seen(source: str) -> None:
