@@ -151,7 +151,7 @@ def test_isolated_documents_neither_see_nor_predict_each_other() -> None:
 
 @pytest.mark.parametrize("family", ["llama_gqa", "mistral_window"])
 def test_without_the_fused_kernels_log_sum_exp(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sinkscope.models.taps.attention_tap.fused_returns_lse", lambda _: False)
+    monkeypatch.setattr("sinkscope.compat.fused_attention.available", lambda _: False)
     model = tiny(family)
     ids, mask, labels = padded([LENGTH, 19], "left")
     with Scope(model, EARLY) as scope:

@@ -14,12 +14,13 @@ from torch import nn
 
 import sinkscope
 from sinkscope import Scope, Settings
-from sinkscope.analysis.drivers.layer_by_layer import Layerwise
+from sinkscope.analysis.drivers.layer_by_layer import LayerByLayer
 from sinkscope.analysis.measure import measure
 from sinkscope.capture.hooks.blocks import recording
 from sinkscope.capture.statistics.statistic import reading
+from sinkscope.capture.tables.expert_tables import forming_layers
 from sinkscope.errors import SinkscopeError
-from sinkscope.metrics.super_experts import forming_layers, super_experts
+from sinkscope.metrics.super_experts import super_experts
 from sinkscope.tables.run_folder import Run
 
 LENGTH = 20
@@ -141,8 +142,7 @@ def test_micro_batches_add_up() -> None:
 def test_a_stored_state_and_two_merged_ones_give_the_same_tables(family: str) -> None:
     model, ids = tiny(family), tokens(5, LENGTH)
     whole = sinkscope.analyze(model, input_ids=ids, settings=SETTINGS).run
-    scopes = [Scope(model, SETTINGS), Scope(model, SETTINGS)]
-    scopes[1].recorder.first = 2
+    scopes = [Scope(model, SETTINGS, first_sequence=first) for first in (0, 2)]
     for scope, part in zip(scopes, ids.split([2, 3]), strict=True):
         with scope:
             model(input_ids=part, labels=part, use_cache=False).loss.backward()
@@ -160,11 +160,11 @@ def test_a_stored_state_and_two_merged_ones_give_the_same_tables(family: str) ->
 def test_bfloat16_routes_alike_layer_by_layer(family: str) -> None:
     """Passes that rounded otherwise would route some tokens elsewhere."""
     model, ids = tiny(family).bfloat16(), tokens(4, LENGTH)
-    whole, layerwise = (
-        measure(model, ids, settings=SETTINGS, batch_size=2, driver=driver) for driver in (None, Layerwise(model))
+    whole, layer_by_layer = (
+        measure(model, ids, settings=SETTINGS, batch_size=2, driver=driver) for driver in (None, LayerByLayer(model))
     )
     for name, table in whole.tables.items():
-        pd.testing.assert_frame_equal(layerwise[name], table, rtol=1e-5, atol=1e-7, obj=name)
+        pd.testing.assert_frame_equal(layer_by_layer[name], table, rtol=1e-5, atol=1e-7, obj=name)
     assert whole.info["headline"]["bound_violations"] == 0
 
 

@@ -23,7 +23,7 @@ from transformers import (
 
 import sinkscope
 from sinkscope import EvaluationSettings, Monitor, Scope, Settings
-from sinkscope.analysis.drivers.layer_by_layer import Layerwise
+from sinkscope.analysis.drivers.layer_by_layer import LayerByLayer
 from sinkscope.analysis.measure import measure as analyzed
 from sinkscope.errors import SinkscopeError
 from sinkscope.evaluation.retrieval import plan_needles
@@ -141,16 +141,16 @@ def test_text_alone_by_every_driver_and_from_a_folder(tmp_path: Path) -> None:
     ids = torch.randint(4, 250, (3, LENGTH), generator=torch.Generator().manual_seed(2))
     run = analyzed(model, ids, settings=SETTINGS, batch_size=2)
     assert set(run["modalities"]["kind"]) == {"first", "text"}
-    layerwise = analyzed(model, ids, settings=SETTINGS, batch_size=2, driver=Layerwise(model))
+    layer_by_layer = analyzed(model, ids, settings=SETTINGS, batch_size=2, driver=LayerByLayer(model))
     loaded = load_model(str(tiny_models.save(model, tmp_path)), device="cpu")
     again = analyzed(loaded.model, ids, settings=SETTINGS, batch_size=2)
     skeleton = load_model(str(tmp_path), device="cpu", stream=True)
-    driver = Layerwise(skeleton.model, skeleton.weights)
+    driver = LayerByLayer(skeleton.model, skeleton.weights)
     streamed = analyzed(skeleton.model, ids, settings=SETTINGS, batch_size=2, driver=driver)
     assert streamed.info["driver"] == "streamed"
     for name, table in run.tables.items():
         pd.testing.assert_frame_equal(streamed[name], table, rtol=1e-5, atol=1e-7, obj=name)
-        pd.testing.assert_frame_equal(layerwise[name], table, rtol=1e-5, atol=1e-7, obj=name)
+        pd.testing.assert_frame_equal(layer_by_layer[name], table, rtol=1e-5, atol=1e-7, obj=name)
         pd.testing.assert_frame_equal(again[name], table, rtol=1e-5, atol=1e-7, obj=name)
     loss = run["sequences"].query("metric == 'loss'")["value"].mean()
     assert loss == pytest.approx(float(model(input_ids=ids, labels=ids, use_cache=False).loss.detach()), rel=1e-4)

@@ -1,12 +1,13 @@
 """The state of an analysis on disk, so that one that is interrupted or killed goes on instead of starting again.
 
-A folder `.NAME.analysis/` beside the run's place holds the request and, per process, the newest state. A state is a
-whole recorder, the losses so far and how far the driver came; it replaces the one before in a single step, so that a
-process that is killed while it saves leaves the older one. Every number is stored as it is: a resumed analysis yields
-the tables of an uninterrupted one bit for bit, where the passes themselves are repeatable.
+A folder `.NAME.analysis/` beside the run's place holds the request and, per process, the newest state. A state is all
+statistics of a recorder (`capture.recorded`), the losses so far and how far the driver came. A new state is written
+beside the one before and renamed over it, so that a process that is killed while it saves leaves the older one whole.
+Every number is stored as it is: a resumed analysis yields the tables of an uninterrupted one bit for bit, where the
+passes themselves are repeatable.
 
-Saving costs time in proportion to the state. It happens every half minute, and less often where it would take more than
-a twentieth of the time.
+Saving takes longer the larger the state is. Between two saves lie at least `EVERY` seconds, and at least `_RARELY`
+times as long as the save before them took: saving never takes more than about a twentieth of an analysis.
 """
 
 import pickle
@@ -26,7 +27,7 @@ from sinkscope.unfinished import Unfinished
 
 KIND = "analysis"
 EVERY = 30.0
-_RARELY = 20  # times the duration of a save lie between two saves at least
+_RARELY = 20
 
 
 @dataclass(frozen=True)

@@ -87,8 +87,8 @@ def measure(
     documents = None if document_ids is None else document_ids[share]
     batches = batches_of(input_ids[share], documents, batch_size)
     driver = driver or Resident(model, progress=progress)
-    scope = Scope(model, settings, tokenizer, driver.device)
-    scope.recorder.first, scope.recorder.shared = share.start or 0, processes is not None
+    first = None if processes is None else share.start
+    scope = Scope(model, settings, tokenizer, driver.device, first_sequence=first)
     with frozen(model), explained_memory_errors(batch_size), computed_alike(model):
         losses = driver.sweep(scope, batches, journal)
         elsewhere = {} if processes is None else sinks_of_all(processes, scope.recorder)

@@ -7,14 +7,14 @@ analysis.save("runs/demo")          # the run folder, with figures and report.pd
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from sinkscope.analysis.drivers.layer_by_layer import Layerwise
+from sinkscope.analysis.drivers.layer_by_layer import LayerByLayer
 from sinkscope.analysis.drivers.resident import Resident
 from sinkscope.analysis.journal import KIND, Journal
 from sinkscope.analysis.measure import Driver, measure
@@ -38,8 +38,8 @@ from sinkscope.launch.group import Processes
 from sinkscope.loading.load import Loaded, check_options, load_named
 from sinkscope.loading.named import model_source
 from sinkscope.loading.resolve import Resolved, resolve
-from sinkscope.names import STREAMED
-from sinkscope.planning.automatic import Drive, automatic_drive
+from sinkscope.names import RESIDENT, STREAMED
+from sinkscope.planning.automatic import automatic_driver
 from sinkscope.results import Result
 from sinkscope.tables.run_folder import Run
 from sinkscope.text.documents import Document
@@ -164,7 +164,7 @@ def run_analysis(
     input_ids, document_ids, packed = _windows(request, memory, model, tokenizer, documents)
     driver: Driver = Resident(model, progress=progress)
     if choice.stream or choice.gradient_checkpointing:
-        driver = Layerwise(model, loaded.weights if loaded else None, spill=choice.spill, progress=progress)
+        driver = LayerByLayer(model, loaded.weights if loaded else None, spill=choice.spill, progress=progress)
     journal = None
     if output.out is not None:
         if loaded is None:
@@ -202,50 +202,41 @@ def _driver_choice(
 ) -> DriverChoice:
     """How to make the passes: as asked, as before where an analysis is resumed, or as the machine allows."""
     choice = request.driver
-    if memory.model is not None:
+    if resolved is None:
         if choice.stream:
             raise RequestError("a loaded model is in memory already: name its folder to stream it")
         return choice
     if choice.stream is not None or request.model.device_map is not None:
         return choice
-    drive = _interrupted(request.output) if request.output.resume else None
-    if drive is None:
-        sizes = (request.windows.sequences, request.windows.tokens)
-        if memory.input_ids is not None:
-            sizes = (memory.input_ids.shape[0], memory.input_ids.shape[1])
-        drive = _automatic(request, sizes, processes, resolved)
-    return DriverChoice(drive.stream, drive.layerwise, choice.spill)
+    name = _interrupted(request.output) if request.output.resume else None
+    if name is None:
+        name = _automatic(request, memory, processes, resolved)
+    return DriverChoice(stream=name == STREAMED, gradient_checkpointing=name != RESIDENT, spill=choice.spill)
 
 
-def _automatic(
-    request: AnalysisRequest, sizes: tuple[int, int | None], processes: Processes | None, resolved: Resolved | None
-) -> Drive:
+def _automatic(request: AnalysisRequest, memory: InMemory, processes: Processes | None, resolved: Resolved) -> str:
     """The driver for this machine; several processes take what the first one chooses."""
-    source = request.model
+    windows = request.windows
+    sequences, tokens = (windows.sequences, windows.tokens) if memory.input_ids is None else memory.input_ids.shape
 
-    def choose() -> Drive:
-        return automatic_drive(
-            source.name,
-            sequences=sizes[0],
-            tokens=sizes[1],
-            batch_size=request.windows.batch_size,
+    def choose() -> str:
+        return automatic_driver(
+            replace(request.model, device=_device(request.model, processes)),
+            resolved,
+            sequences=sequences,
+            tokens=tokens,
+            batch_size=windows.batch_size,
             settings=request.settings,
-            layerwise=request.driver.gradient_checkpointing,
+            layer_by_layer=request.driver.gradient_checkpointing,
             spill=request.driver.spill,
-            revision=source.revision,
-            dtype=source.dtype,
-            device=_device(source, processes),
-            quantize=source.quantize,
-            resolved=resolved,
         )
 
     return choose() if processes is None else processes.of_main(choose)
 
 
-def _interrupted(output: Output) -> Drive | None:
-    """How an unfinished analysis made its passes, whatever the machine has free today; None where there is none."""
-    name = None if output.out is None else request_before(output.out, KIND).get("driver")
-    return None if name is None else Drive(stream=name == STREAMED, layerwise=name != Resident.name)
+def _interrupted(output: Output) -> str | None:
+    """The driver of an unfinished analysis, whatever the machine has free today; None where there is none."""
+    return None if output.out is None else request_before(output.out, KIND).get("driver")
 
 
 def _device(source: ModelSource, processes: Processes | None) -> str:

@@ -1,4 +1,4 @@
-"""The streaming state of a run: every statistic of every layer, fed by the hooks.
+"""From what the hooks see to the statistics of a run (`capture.recorded`).
 
 Some sites are the same tensor under two names: the residual stream leaving a block enters the next one, and without
 V-scale the attention sees the raw values. Such a tensor is reduced once, under its canonical name.
@@ -6,12 +6,12 @@ V-scale the attention sees the raw values. Such a tensor is reduced once, under 
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from sinkscope.capture.micro_batch import MicroBatch, Span
+from sinkscope.capture.recorded import Key, Recorded
 from sinkscope.capture.settings import Settings
 from sinkscope.capture.statistics.attention_columns import cut
 from sinkscope.capture.statistics.bound_tally import BoundTally
@@ -31,86 +31,44 @@ from sinkscope.sites import Site
 
 MASSIVE_SITES = (Site.H_OUT, Site.R_MLP, Site.R_ATTN, Site.DOWN_IN)
 
-Key = tuple[int, Any]
 
+class Recorder(Recorded):
+    """Feeds the statistics of one run.
 
-class Recorder:
-    """Statistics of one run.
-
-    Attributes:
+    Args:
         settings: what is measured.
         layers: number of decoder layers.
-        layout: which sites and branches they have.
-        sites: activation statistics by (layer, canonical site).
-        gradients: gradient sums by (layer, canonical site).
-        heads: attention statistics by layer.
-        values: norms of the values as attention sees them per kv head, by layer.
-        raw_values: the same of the projected values; only where V-scale stands between.
-        first: number of the first sequence in the run; what comes before it is measured elsewhere.
-        shared: whether recorders of other processes will be merged in.
-        valved: whether V-scale stands between projection and attention.
-        blocks: gradient blocks at hn by layer.
-        reshaped: sums of the norms' vector-Jacobian products by (layer, branch).
-        bounds: tallies by (layer, bound).
-        value_gradients: |dL/dv_s|^2 per kv head at the early positions, by layer.
-        squared_masses: M_s^2 per kv head at the early positions, by layer.
-        batches: the forward passes seen.
-        experts: the routed experts by layer, where there are some.
-        shared_experts: the shared experts by layer, as one expert.
-        routing: the routers by layer.
-        learned_sinks: learned sinks by layer, where heads have them.
+        layout: which sites and branches they have; by default a pre-norm decoder's.
         image_ids: token ids that stand for image embeddings; empty where a model reads text alone.
-        modalities: the residual stream leaving a layer by kind of token, by layer, where there are image ids.
+        first: number of the first sequence in a run whose other sequences are recorded elsewhere, to be merged; None
+            where all are recorded here.
+
+    Attributes:
+        valved: whether V-scale stands between projection and attention (`expect`).
     """
 
-    def __init__(self, settings: Settings, layers: int, layout: Layout | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        layers: int,
+        layout: Layout | None = None,
+        *,
+        image_ids: tuple[int, ...] = (),
+        first: int | None = None,
+    ) -> None:
+        super().__init__()
         self.settings = settings
         self.layers = layers
-        self.first = 0
-        self.shared = False
         self.layout = layout or Layout()
+        self.image_ids = image_ids
+        self.first = first or 0
+        self.shared = first is not None
         self.valved = False
-        self.sites: dict[Key, SiteStatistics] = {}
-        self.gradients: dict[Key, GradientSum] = {}
-        self.heads: dict[int, HeadStatistics] = {}
-        self.values: dict[int, ValueStatistics] = {}
-        self.raw_values: dict[int, ValueStatistics] = {}
-        self.blocks: dict[int, GradientBlocks] = {}
-        self.reshaped: dict[Key, GradientSum] = {}
-        self.bounds: dict[Key, BoundTally] = {}
-        self.value_gradients: dict[int, PositionMean] = {}
-        self.squared_masses: dict[int, PositionMean] = {}
-        self.batches: list[MicroBatch] = []
-        self.experts: dict[int, ExpertStatistics] = {}
-        self.shared_experts: dict[int, ExpertStatistics] = {}
-        self.routing: dict[int, RoutingStatistics] = {}
-        self.learned_sinks: dict[int, LearnedSinks] = {}
-        self.image_ids: tuple[int, ...] = ()
-        self.modalities: dict[int, Modalities] = {}
-        massive = {self.canonical(layer, site) for layer in range(layers) for site in MASSIVE_SITES}
-        self._keeps_entries = massive
+        self._keeps_entries = {self.canonical(layer, site) for layer in range(layers) for site in MASSIVE_SITES}
 
-    def state(self) -> dict[str, Any]:
-        """What was recorded so far, by attribute: the dictionaries of statistics, and the forward passes."""
-        return {name: kept for name, kept in vars(self).items() if isinstance(kept, dict | list)}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Takes a state in the place of one's own."""
-        for name, kept in state.items():
-            setattr(self, name, kept)
-
-    def merge(self, state: dict[str, Any]) -> None:
-        """Adds the state of another recorder, of the sequences that come after one's own."""
-        for name, kept in state.items():
-            mine = getattr(self, name)
-            if isinstance(kept, list):
-                mine += kept
-                continue
-            for key, statistic in kept.items():
-                if key in mine:
-                    mine[key].merge(statistic)
-                else:
-                    mine[key] = statistic
+    def expect(self, *, valved: bool) -> None:
+        """Says, before passes are recorded, whether V-scale stands between projection and attention in them."""
+        self.valved = valved
 
     def canonical(self, layer: int, site: Site) -> Key:
         """The name under which a site's tensor is reduced."""
@@ -143,14 +101,6 @@ class Recorder:
                     gradient.settle()
         if layer in self.blocks:
             self.blocks[layer].settle()
-
-    def in_order(self) -> None:
-        """Sorts what was recorded by layer, whatever the order in which a driver went through them."""
-        for kept in self.state().values():
-            if isinstance(kept, dict):
-                ordered = sorted(kept.items(), key=lambda item: item[0][0] if isinstance(item[0], tuple) else item[0])
-                kept.clear()
-                kept.update(ordered)
 
     def activation(
         self,
@@ -269,20 +219,6 @@ class Recorder:
     def shared_expert(self, layer: int, where: Places, part: ExpertPart) -> None:
         """Reduces the shared experts' part of a forward pass."""
         self.shared_experts.setdefault(layer, ExpertStatistics(1)).update(part, where)
-
-    def sink_positions(self) -> dict[int, Tensor]:
-        """By layer, the positions where some head has a sink, int64 on the CPU, ascending."""
-        return {layer: heads.sink_positions().cpu() for layer, heads in self.heads.items()}
-
-    def incomplete(self, elsewhere: dict[int, Tensor] | None = None) -> dict[int, Tensor]:
-        """By layer, the columns with a sink whose sums lack some sequences; layers without such are left out.
-
-        Args:
-            elsewhere: by layer, positions that have a sink in sequences that others measure.
-        """
-        others = elsewhere or {}
-        missing = {layer: heads.incomplete(others.get(layer)) for layer, heads in self.heads.items()}
-        return {layer: columns for layer, columns in missing.items() if len(columns)}
 
     def finite(self) -> tuple[int, Site] | None:
         """The first layer and site, in forward order, whose latest activations were not finite; None if all were."""

@@ -22,7 +22,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from sinkscope.capture.hooks.blocks import recording
 from sinkscope.capture.recorder import Recorder
 from sinkscope.capture.settings import Settings
-from sinkscope.capture.tables.collect import Collected, tables
+from sinkscope.capture.tables.collect import tables
+from sinkscope.capture.tables.collected import Collected
 from sinkscope.errors import SinkscopeError
 from sinkscope.loading.describe import describe
 from sinkscope.models.families import family_of
@@ -57,6 +58,8 @@ class Scope:
         settings: what to measure.
         tokenizer: names the tokens in the tables; without one they are named by their ids.
         device: where the passes are made; by default the model's.
+        first_sequence: where several processes share a run, the number in it of this one's first sequence; their
+            recorders are merged before the tables are made. None for a run of this process alone.
 
     Raises:
         SinkscopeError: for an unknown architecture.
@@ -68,6 +71,8 @@ class Scope:
         settings: Settings | None = None,
         tokenizer: PreTrainedTokenizerBase | None = None,
         device: torch.device | None = None,
+        *,
+        first_sequence: int | None = None,
     ) -> None:
         self.device = device or model.device
         self.model = model
@@ -75,13 +80,13 @@ class Scope:
         self.tokenizer = tokenizer
         self.family = family_of(model)
         layers = len(self.family.decoder_layers(model))
-        self.recorder = Recorder(self.settings, layers, layout_of(self.family))
-        self.recorder.image_ids = tuple(getattr(model.config, name) for name in self.family.images)
+        images = tuple(getattr(model.config, name) for name in self.family.images)
+        self.recorder = Recorder(self.settings, layers, layout_of(self.family), image_ids=images, first=first_sequence)
         self._stack = ExitStack()
         self._started = time.perf_counter()
 
     def __enter__(self) -> Self:
-        self.recorder.valved = bool(attached(self.model))
+        self.recorder.expect(valved=bool(attached(self.model)))
         self.hooks = self._stack.enter_context(recording(self.model, self.family, self.recorder))
         return self
 

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
-import typer.core
 
 from sinkscope.cli.flags import with_flags
 from sinkscope.cli.signature import command
 from sinkscope.cli.verbs import SHARED, VERBS
+from sinkscope.compat.commands import Command, Group, UsageError
 from sinkscope.errors import SinkscopeError
 from sinkscope.launch.environment import is_main_process, process_count
 from sinkscope.launch.exit_codes import exit_code
@@ -24,11 +24,8 @@ from sinkscope.version import __version__
 
 _MOMENT = 1.0  # seconds
 
-# Base of all that typer raises for a command line it cannot parse; typer itself does not export the name.
-_UsageError: Any = typer.BadParameter.__bases__[0]
 
-
-class _Verbs(typer.core.TyperGroup):
+class _Verbs(Group):
     """Turns Ctrl-C into an ordinary error before typer maps it to an exit code of its own.
 
     The shell convention would be 130. Every other way to fail here ends with 1 or 2, and a caller that tests for those
@@ -43,7 +40,7 @@ class _Verbs(typer.core.TyperGroup):
             raise SinkscopeError("interrupted") from error
 
 
-class _Verb(typer.core.TyperCommand):
+class _Verb(Command):
     """Lists options by their help panels, in plain text: loading rich for it would double the time that help takes."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -80,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = app(args=arguments, prog_name="sinkscope", standalone_mode=False)
     except SinkscopeError as error:
         return _complain(with_flags(str(error), _flags()), exit_code(error))
-    except _UsageError as error:
+    except UsageError as error:
         if not is_main_process():  # the others say the same, and launchers end all with the first to end
             time.sleep(_MOMENT)
             return int(error.exit_code)
@@ -147,7 +144,7 @@ def _root(
     """Measure attention sinks, gradient sinks and massive activations of causal language models."""
     _print_help(context, context.invoked_subcommand is None)
     if process_count() > 1 and context.invoked_subcommand not in SHARED:
-        raise _UsageError(f"{context.invoked_subcommand} runs in one process; several share {', '.join(SHARED)}")
+        raise UsageError(f"{context.invoked_subcommand} runs in one process; several share {', '.join(SHARED)}")
 
 
 for _verb in VERBS:

@@ -2,11 +2,7 @@
 
 from typing import Any
 
-from transformers.models.auto.modeling_auto import (
-    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
-)
-
+from sinkscope.compat.auto_models import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 from sinkscope.errors import RequestError
 from sinkscope.models.families import FAMILIES, check_multimodal
 

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from sinkscope.compat.bitsandbytes_modules import repair_
 from sinkscope.errors import RequestError, SinkscopeError, first_line
 from sinkscope.inputs import ModelSource
-from sinkscope.loading.nf4 import repair_
 from sinkscope.loading.quantizer import quantizer, stored_dtype
 from sinkscope.loading.quiet import quiet
 from sinkscope.loading.resolve import Located, Resolved, locate, resolve

@@ -1,4 +1,9 @@
-"""Silence from below: what matters in the libraries' reports is checked by their callers here, and raised."""
+"""Keeping transformers and bitsandbytes from printing while a model is loaded.
+
+They report missing or unexpected weights, casts and progress as warnings and bars on the terminal. Where such a report
+means that a model is not the one that was asked for, the code that loads it checks the same thing and raises an error;
+the rest would only hide that error.
+"""
 
 import logging
 from collections.abc import Iterator

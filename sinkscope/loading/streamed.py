@@ -12,19 +12,19 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
-from unittest import mock
 
 import torch
 from safetensors import safe_open
 from torch import nn
-from transformers import PreTrainedModel, core_model_loading
-from transformers.modeling_utils import LoadStateDictConfig
+from transformers import PreTrainedModel
 
+from sinkscope.compat.bitsandbytes_modules import forget_quantized_, repair_
+from sinkscope.compat.module_tensors import restored_tensors
+from sinkscope.compat.postponed_loading import LoadStateDictConfig, convert_and_load_, loading_replaced, renaming
 from sinkscope.errors import SinkscopeError
-from sinkscope.loading.nf4 import repair_
 from sinkscope.loading.quiet import quiet
 from sinkscope.models.families import family_of
 
@@ -90,18 +90,17 @@ def postponed_loading(*, wanted: bool = True) -> Iterator[list[Postponed]]:
     """
     stopped: list[Postponed] = []
 
-    def stop(model: Any, _state: Any, files: Any, config: LoadStateDictConfig, *_: Any, **__: Any) -> tuple[Any, None]:
-        stopped.append(Postponed(model, list(files), config))
+    def stop(model: PreTrainedModel, files: list[str], config: LoadStateDictConfig) -> Any:
+        stopped.append(Postponed(model, files, config))
         # The same conversion over tensors without contents reports what is missing, mismatched or left over.
         empty = {key: _without_contents(file, key) for file in files for key in _keys(file)}
-        config = replace(config, device_map={"": "meta"}, hf_quantizer=None)
-        with _restored(model):
-            return core_model_loading.convert_and_load_state_dict_in_model(model, empty, config)[0], None
+        with restored_tensors(model):
+            return convert_and_load_(model, empty, config, "meta", quantize=False)
 
     if not wanted:
         yield stopped
         return
-    with mock.patch.object(PreTrainedModel, "_load_pretrained_model", staticmethod(stop)):
+    with loading_replaced(stop):
         yield stopped
 
 
@@ -116,7 +115,7 @@ class StreamedWeights:
     def __init__(self, postponed: Postponed, device: torch.device) -> None:
         self.device = device
         self.model = postponed.model
-        self._config = replace(postponed.config, device_map={"": device})
+        self._config = postponed.config
         self._parts = _sources(postponed)
         self._reader = ThreadPoolExecutor(max_workers=1)
         self._reading: Future[None] | None = None
@@ -132,7 +131,7 @@ class StreamedWeights:
         Raises:
             SinkscopeError: if a file cannot be read any more.
         """
-        with _restored(self.model):
+        with restored_tensors(self.model):
             try:
                 self._load(part)
                 if following is not None:
@@ -140,13 +139,13 @@ class StreamedWeights:
                 yield
             finally:
                 for module in self.model.modules() if self._config.is_quantized else ():
-                    _forget_quantized(module)
+                    forget_quantized_(module)
 
     def _load(self, part: Part) -> None:
         try:
             with quiet():
                 tensors = {key: _tensor(file, key) for key, file in self._parts[part].items()}
-                core_model_loading.convert_and_load_state_dict_in_model(self.model, tensors, self._config)
+                convert_and_load_(self.model, tensors, self._config, self.device)
                 if part == HEAD:
                     self.model.tie_weights()
         except OSError as error:
@@ -162,41 +161,17 @@ class StreamedWeights:
             self._reading = self._reader.submit(_read_ahead, self._parts[part])
 
 
-@contextmanager
-def _restored(model: PreTrainedModel) -> Iterator[None]:
-    """Puts the parameters and buffers back that a model has now; those set in between are let go."""
-    before = [(module, dict(module._parameters), dict(module._buffers)) for module in model.modules()]
-    try:
-        yield
-    finally:
-        for module, parameters, buffers in before:
-            module._parameters.update(parameters)
-            module._buffers.update(buffers)
-
-
-def _forget_quantized(module: nn.Module) -> None:
-    """Drops what bitsandbytes keeps of a weight beside the weight itself, and a repaired forward function."""
-    module.__dict__.pop("forward", None)
-    state = getattr(module, "state", None)
-    if state is not None and hasattr(state, "CB"):
-        state.CB = state.SCB = None
-
-
 def _sources(postponed: Postponed) -> dict[Part, dict[str, str]]:
     """Which stored tensors each part is made of: name and file, by part."""
-    model, mapping = postponed.model, postponed.config.weight_mapping or []
-    renamings = [entry for entry in mapping if isinstance(entry, core_model_loading.WeightRenaming)]
-    converters = [entry for entry in mapping if isinstance(entry, core_model_loading.WeightConverter)]
-    names = model.state_dict()
+    model = postponed.model
+    rename, names = renaming(model, postponed.config), model.state_dict()
     part_of = _part_namer(model)
     head_too = _tied(model)
     parts: dict[Part, dict[str, str]] = {EMBEDDING: {}, HEAD: {}}
     parts |= {layer: {} for layer in range(len(family_of(model).decoder_layers(model)))}
     for file in postponed.files:
         for key in _keys(file):
-            renamed, _ = core_model_loading.rename_source_key(
-                key, renamings, converters, model.base_model_prefix, names
-            )
+            renamed = rename(key)
             part = part_of(renamed if renamed in names else key)
             parts[part][key] = file
             if renamed in head_too:

@@ -1,1 +1,1 @@
-"""The definitions as pure functions: tensors in, tensors out. Imports torch and nothing else."""
+"""The definitions as pure functions of tensors and arrays. Beside Python's own, imports torch and numpy alone."""

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 PERCENTILE = 99.5
 OF_LARGEST = 0.1
@@ -30,16 +29,3 @@ def super_experts(peaks: Array, forming: Array) -> Array:
     high = (peaks > np.nanpercentile(peaks, PERCENTILE)) & (peaks > OF_LARGEST * np.nanmax(peaks))
     result: Array = high & forming[:, None]
     return result
-
-
-def forming_layers(massive: pd.DataFrame) -> set[int]:
-    """Layers that form massive activations: h_out has one at a place where the layer before has none.
-
-    Args:
-        massive: the table `massive`; a place is a sequence, a position and a channel.
-    """
-    found = massive[massive["is_massive"] & (massive["site"] == "h_out")]
-    places: dict[int, set[tuple[int, ...]]] = {}
-    for layer, *place in found[["layer", "sequence", "position", "channel"]].to_numpy().tolist():
-        places.setdefault(layer, set()).add(tuple(place))
-    return {layer for layer, here in places.items() if here - places.get(layer - 1, set())}

@@ -15,6 +15,8 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
+from sinkscope.compat.accelerate_forward import forward_of_the_class
+from sinkscope.compat.compiled_module import is_compiled, original_of
 from sinkscope.errors import SinkscopeError
 
 _SHARDED = (
@@ -33,8 +35,8 @@ def bare_model(model: nn.Module) -> PreTrainedModel:
     while not isinstance(inner, PreTrainedModel):
         if isinstance(inner, FullyShardedDataParallel):
             raise SinkscopeError(_SHARDED)
-        if isinstance(inner, torch._dynamo.OptimizedModule):
-            inner = inner._orig_mod
+        if is_compiled(inner):
+            inner = original_of(inner)
         elif hasattr(inner, "get_base_model"):  # peft: its adapters live inside the base model's own layers
             inner = inner.get_base_model()
         elif isinstance(getattr(inner, "module", None), nn.Module):
@@ -70,21 +72,6 @@ def undisturbed(model: PreTrainedModel) -> Iterator[None]:
         torch.inference_mode(mode=False),
         torch.autocast(model.device.type, enabled=False),
         stance,
-        _forward_of_the_class(model),
+        forward_of_the_class(model),
     ):
         yield
-
-
-@contextmanager
-def _forward_of_the_class(model: PreTrainedModel) -> Iterator[None]:
-    """Without the autocast that accelerate's `prepare` puts in place of `forward`."""
-    attributes = model.__dict__
-    if "_original_forward" not in attributes:
-        yield
-        return
-    wrapped = attributes["forward"]
-    attributes["forward"] = attributes["_original_forward"]
-    try:
-        yield
-    finally:
-        attributes["forward"] = wrapped

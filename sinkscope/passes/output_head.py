@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers.utils.generic import ModelOutput
+from transformers.utils import ModelOutput  # type: ignore[attr-defined]  # exported lazily
 
 from sinkscope.models.families import family_of
 from sinkscope.passes.batches import Batch
@@ -92,9 +92,9 @@ def _without_decoder(model: PreTrainedModel) -> Iterator[_Given]:
     decoder = family_of(model).decoder(model)
     name = next(name for name, module in model.named_modules() if module is decoder)
     parent, _, child = name.rpartition(".")
-    modules = model.get_submodule(parent)._modules
-    modules[child] = given = _Given()
+    holder, given = model.get_submodule(parent), _Given()
+    holder.add_module(child, given)  # in the place of the one of this name
     try:
         yield given
     finally:
-        modules[child] = decoder
+        holder.add_module(child, decoder)

@@ -2,14 +2,14 @@
 
 import logging
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from sinkscope.capture.settings import Settings
-from sinkscope.loading.load import check_options
-from sinkscope.loading.resolve import Resolved, resolve
+from sinkscope.inputs import ModelSource
+from sinkscope.loading.resolve import Resolved
 from sinkscope.models.shape import default_tokens
-from sinkscope.names import RESIDENT, STREAMED
+from sinkscope.names import LAYER_BY_LAYER, RESIDENT
 from sinkscope.planning.choose import choose_driver
 from sinkscope.planning.described import describe_model
 from sinkscope.planning.machine import this_machine
@@ -17,55 +17,36 @@ from sinkscope.planning.machine import this_machine
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Drive:
-    """How an analysis makes its passes.
-
-    Attributes:
-        stream: one layer's weights in memory at a time.
-        layerwise: one layer's activations in memory at a time; part of `stream`.
-    """
-
-    stream: bool
-    layerwise: bool
-
-
-def automatic_drive(
-    name: str,
+def automatic_driver(
+    model: ModelSource,
+    resolved: Resolved,
     *,
     tokens: int | None,
     sequences: int,
     batch_size: int,
     settings: Settings,
-    layerwise: bool,
+    layer_by_layer: bool,
     spill: Path | None,
-    revision: str | None = None,
-    dtype: str = "auto",
-    device: str = "auto",
-    quantize: str | None = None,
-    resolved: Resolved | None = None,
-) -> Drive:
+) -> str:
     """Chooses by what the model needs and the machine has free; anything but the resident driver is logged.
 
     Args:
-        name: of the model.
+        model: how it is loaded: dtype, device and quantization, which must be among those there are.
+        resolved: what its name stands for.
         tokens: T; by default the model's context, at most 2048.
         sequences: N.
         batch_size: sequences per forward pass.
         settings: what is measured.
-        layerwise: whether one layer's activations at a time are wanted anyway.
+        layer_by_layer: whether one layer's activations at a time are wanted anyway.
         spill: a folder where boundary states may go.
-        revision: of a Hub model.
-        dtype: one of `names.DTYPES`.
-        device: where the model computes.
-        quantize: one of `names.QUANTIZATIONS`, or None.
-        resolved: what `name` and `revision` stand for, where that is known already.
+
+    Returns:
+        One of `names.DRIVERS`.
     """
-    check_options(dtype, quantize, None)
-    resolved = resolved or resolve(name, revision)
-    described = describe_model(resolved)
+    wanted = LAYER_BY_LAYER if layer_by_layer else RESIDENT
     if resolved.unsupported is not None or resolved.quantization is not None:
-        return Drive(False, layerwise)  # loading says what is wrong; stored quantized weights cannot be streamed
+        return wanted  # loading says what is wrong; weights that are stored quantized cannot be streamed
+    described = describe_model(resolved)
     machine = this_machine(spill)
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes that share this machine's memory
     choice = choose_driver(
@@ -73,15 +54,14 @@ def automatic_drive(
         tokens=tokens or default_tokens(described.config),
         sequences=sequences,
         batch_size=batch_size,
-        dtype=dtype,
-        quantize=quantize,
-        device=device,
+        dtype=model.dtype,
+        quantize=model.quantize,
+        device=model.device,
         settings=settings,
         spill=spill,
         machine=replace(machine, memory=machine.memory // here),
     )
-    stream, layers = choice.driver == STREAMED, choice.driver != RESIDENT
-    if stream or (layers and not layerwise) or not choice.fits:
+    if choice.driver not in (RESIDENT, wanted) or not choice.fits:
         advice = "; `spill` puts them there" if choice.spill and spill is None else ""
-        _log.warning("%s: %s%s", name, choice.reason, advice)
-    return Drive(stream, layerwise or layers)
+        _log.warning("%s: %s%s", model.name, choice.reason, advice)
+    return wanted if choice.driver == RESIDENT else choice.driver

@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from unittest import mock
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+
+from sinkscope.compat.fused_attention import fused_attention, is_fused_attention
+from sinkscope.compat.storages import TorchDispatchMode, sdpa_replaced, storage_key, tensors_in
 
 PLANNED = "sinkscope_planned"
 
@@ -110,21 +110,20 @@ class _LiveBytes(TorchDispatchMode):
         self.attention_pairs = 0
         self._alive: dict[int, Any] = {}
         for tensor in (*model.parameters(), *model.buffers()):
-            self._alive[tensor.untyped_storage()._cdata] = None
+            self._alive[storage_key(tensor.untyped_storage())] = None
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Runs an operator and notes the storages that it makes."""
         output = function(*args, **(kwargs or {}))
-        if function is torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default:
+        if is_fused_attention(function):
             B, H, T, d = args[0].shape
             self.attention_pairs += B * H * d * T * (T + 1) // 2
-        for tensor in tree_leaves(output):
-            if isinstance(tensor, Tensor):
-                self._note(tensor.untyped_storage())
+        for tensor in tensors_in(output):
+            self._note(tensor.untyped_storage())
         return output
 
     def _note(self, storage: torch.UntypedStorage) -> None:
-        key, size = storage._cdata, storage.nbytes()
+        key, size = storage_key(storage), storage.nbytes()
         if key in self._alive:
             return
 
@@ -142,9 +141,8 @@ def _layer_peak(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any],
     hidden = _hidden(args, kwargs).detach().requires_grad_(backward)
     args, kwargs = ((hidden, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": hidden})
     live = _LiveBytes(layer)
-    for tensor in tree_leaves((args, kwargs)):
-        if isinstance(tensor, Tensor):
-            live._alive[tensor.untyped_storage()._cdata] = None
+    for tensor in tensors_in((args, kwargs)):
+        live._alive[storage_key(tensor.untyped_storage())] = None
     with live, _fused_everywhere(), torch.set_grad_enabled(backward):
         output = layer(*args, **kwargs)
         output = output[0] if isinstance(output, tuple) else output
@@ -172,9 +170,9 @@ def _arguments(calls: dict[nn.Module, tuple[tuple[Any, ...], dict[str, Any]]]) -
     storages = {}
     for args, kwargs in calls.values():
         hidden = _hidden(args, kwargs)
-        for tensor in tree_leaves((args, kwargs)):
-            if isinstance(tensor, Tensor) and tensor is not hidden:
-                storages[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
+        for tensor in tensors_in((args, kwargs)):
+            if tensor is not hidden:
+                storages[storage_key(tensor.untyped_storage())] = tensor.untyped_storage().nbytes()
     return sum(storages.values())
 
 
@@ -224,9 +222,7 @@ def _fused(query: Tensor, key: Tensor, value: Tensor, *_: Any, scale: float | No
     d, e = query.shape[-1], value.shape[-1]
     size = max(d, e)
     query, key, value = (F.pad(x, (0, size - x.shape[-1])) if x.shape[-1] < size else x for x in (query, key, value))
-    output, _ = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, key, value, 0.0, True, scale=scale)
-    result: Tensor = output[..., :e]
-    return result
+    return fused_attention(query, key, value, causal=True, scale=scale)[0][..., :e]
 
 
 @contextmanager
@@ -238,7 +234,7 @@ def shapes_only() -> Iterator[None]:
 
 def _fused_everywhere() -> Any:
     """Architectures that call torch's attention themselves get the fused operator too."""
-    return mock.patch.object(F, "scaled_dot_product_attention", _fused)
+    return sdpa_replaced(_fused)
 
 
 AttentionInterface.register(PLANNED, _attention)

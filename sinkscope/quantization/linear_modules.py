@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from torch import nn
 from transformers import PreTrainedModel
-from transformers.pytorch_utils import Conv1D
 
+from sinkscope.compat.linear_layers import Conv1D
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.models.families import family_of
 

@@ -41,7 +41,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Op
         if members
     ]
     if config.name == "adamw8bit":
-        from bitsandbytes.optim.adamw import AdamW8bit
+        from bitsandbytes.optim import AdamW8bit  # type: ignore[attr-defined]  # exported without saying so
 
         make: Any = AdamW8bit  # untyped
         eight_bit: torch.optim.Optimizer = make(

@@ -7,6 +7,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from sinkscope.compat.tied_weights import tied_names
 from sinkscope.errors import SinkscopeError
 from sinkscope.files import building_folder
 from sinkscope.loading.load import Loaded
@@ -77,7 +78,7 @@ def _load_whole_(model: PreTrainedModel, folder: Path) -> None:
         stored |= load_file(file)
     valves = attached(model)
     own = tuple(f"{name}." for name, module in model.named_modules() if any(module is valve for valve in valves))
-    tied = set(getattr(model, "_tied_weights_keys", None) or ()) if model.config.tie_word_embeddings else set()
+    tied = tied_names(model)
     missing, unexpected = model.load_state_dict(stored, strict=False)
     lost = [key for key in missing if key not in tied and not key.startswith(own)] if own else [*set(missing) - tied]
     if lost or unexpected:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from sinkscope.compat.attention_implementation import implementation_of, switch_attention_
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.models.families import family_of
 from sinkscope.models.shape import shape_of
@@ -47,7 +48,7 @@ def attach_(model: PreTrainedModel, *, variant: str = "learned", scale: list[Ten
     family = family_of(model)
     if family.no_valve:
         raise SinkscopeError(f"V-scale cannot be put on a '{family.model_type}': {family.no_valve}")
-    plain = model.config._attn_implementation
+    plain = implementation_of(model.config)
     if plain not in WITH_VALVE:
         raise SinkscopeError(f"V-scale works with the attention implementations {', '.join(WITH_VALVE)}, not {plain}")
     scale = paper_scale(model) if scale is None else scale
@@ -56,13 +57,10 @@ def attach_(model: PreTrainedModel, *, variant: str = "learned", scale: list[Ten
         raise SinkscopeError(f"V-scale needs {len(heads)} layers of {heads[0]} value heads, and was given others")
     if family.intercepted:
         check_fused(model)
-    else:
-        model.set_attn_implementation(WITH_VALVE[plain])
-        if model.config._attn_implementation != WITH_VALVE[plain]:
-            raise SinkscopeError(
-                f"{type(model).__name__} does not use transformers' attention interface, so V-scale cannot reach its "
-                "values"
-            )
+    elif not switch_attention_(model, WITH_VALVE[plain]):
+        raise SinkscopeError(
+            f"{type(model).__name__} does not use transformers' attention interface, so V-scale cannot reach its values"
+        )
     for module, of_layer in zip(modules, scale, strict=True):
         module.add_module(CHILD, VScale(of_layer.to(_device(module)), variant))
         guard: Any = (
@@ -86,9 +84,9 @@ def detach_(model: PreTrainedModel) -> PreTrainedModel:
         delattr(module, CHILD)
         getattr(module, _GUARD).remove()
         delattr(module, _GUARD)
-    current = model.config._attn_implementation
+    current = implementation_of(model.config)
     if current in WITHOUT_VALVE:
-        model.set_attn_implementation(WITHOUT_VALVE[current])
+        switch_attention_(model, WITHOUT_VALVE[current])
     return model
 
 
@@ -136,7 +134,7 @@ def _device(module: nn.Module) -> torch.device:
 
 
 def _refuse_if_switched(module: nn.Module, _: tuple[Any, ...]) -> None:
-    implementation = cast("Any", module).config._attn_implementation
+    implementation = implementation_of(module.config)
     if implementation not in WITHOUT_VALVE and implementation != TAP:
         raise SinkscopeError(
             f"attention was switched to {implementation} with V-scale attached, which would bypass it: "

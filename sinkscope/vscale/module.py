@@ -19,11 +19,12 @@ Forward and backward are written out as one autograd function: autograd would ke
 keeps v and its squared norms. Equation numbers are those of docs/definitions.md, after arXiv:2603.17771.
 """
 
-from collections.abc import Callable
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+
+from sinkscope.compat.module_tensors import KeepsItsOwn
 
 VARIANTS = ("learned", "fixed", "backward-only")
 
@@ -31,12 +32,15 @@ VARIANTS = ("learned", "fixed", "backward-only")
 _TINY = torch.finfo(torch.float32).tiny
 
 
-class VScale(nn.Module):
+class VScale(KeepsItsOwn):
     """The valve of one attention layer, equations (14) to (17) of docs/definitions.md.
 
     The variants: `learned` trains theta; `fixed` keeps it; `backward-only` passes the values on unchanged and applies
     only the Jacobian to their gradients (17), a diagnostic that separates what the valve does to gradients from what
     it does to activations.
+
+    It moves with the model but stays float32 when the model is cast, and a checkpoint of the bare model loads strictly:
+    what it does not hold keeps its value.
 
     Attributes:
         theta: log of the factor on `scale`, one per value head, float32 [K].
@@ -81,20 +85,6 @@ class VScale(nn.Module):
     def extra_repr(self) -> str:
         """What `print(model)` shows."""
         return f"heads={len(self.theta)}, variant={self.variant}"
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "VScale":
-        """Moves with the model, but stays float32 when the model is cast."""
-        before = (self.theta.detach(), self.scale, self.ramp)
-        cast("Any", super())._apply(fn, recurse)  # untyped in torch
-        if self.theta.dtype != torch.float32:
-            device = self.theta.device
-            self.theta.data, self.scale, self.ramp = (tensor.to(device) for tensor in before)
-        return self
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Lets a checkpoint of the bare model load strictly: what it does not hold keeps its value."""
-        held = self.state_dict(prefix=prefix)
-        super()._load_from_state_dict(held | {k: v for k, v in state_dict.items() if k in held}, prefix, *rest)
 
 
 def phi(r: Tensor, C: Tensor) -> Tensor:

@@ -9,18 +9,14 @@ own together with the same mask function. Such a name may contain neither "sdpa"
 transformers treats specially.
 """
 
-import sys
-from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-Attention = Callable[..., tuple[Tensor, Tensor | None]]
+from sinkscope.compat.attention_functions import attention_function, mask_function
 
 # transformers' implementation: its name with the valve.
 WITH_VALVE = {
@@ -48,7 +44,7 @@ def _valved(
     """
     valve = cast("nn.Module | None", getattr(module, "vscale", None))  # a vision tower beside has none
     values = value if valve is None else valve(value)
-    return _plain_attention(module, plain)(module, query, key, values, *rest, **options)
+    return attention_function(module, plain)(module, query, key, values, *rest, **options)
 
 
 def valved_fused(
@@ -71,13 +67,6 @@ def valved_fused(
     return output.transpose(1, 2), None
 
 
-def _plain_attention(module: nn.Module, plain: str) -> Attention:
-    """The function behind an implementation; eager attention is each modeling file's own."""
-    if plain == "eager":
-        return cast("Attention", sys.modules[type(module).__module__].eager_attention_forward)
-    return cast("Attention", ALL_ATTENTION_FUNCTIONS[plain])
-
-
 for _plain, _name in WITH_VALVE.items():
     AttentionInterface.register(_name, partial(_valved, plain=_plain))
-    AttentionMaskInterface.register(_name, ALL_MASK_ATTENTION_FUNCTIONS[_plain])
+    AttentionMaskInterface.register(_name, mask_function(_plain))

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from sinkscope.analysis import run as api
 from sinkscope.analysis.drivers.resident import Resident
 from sinkscope.analysis.journal import Journal, restore
 from sinkscope.analysis.measure import measure
+from sinkscope.capture.recorded import Recorded
 from sinkscope.capture.recorder import Recorder
 from sinkscope.capture.settings import Settings
 from sinkscope.capture.statistics.statistic import Statistic, every_statistic
@@ -170,6 +172,22 @@ def test_everything_a_recorder_holds_is_a_statistic_that_merges(tmp_path: Path, 
     statistics = [statistic for of_kind in kept for statistic in of_kind.values()]
     assert statistics
     assert all(isinstance(one, Statistic) and type(one).merge is not Statistic.merge for one in statistics)
+
+
+def test_a_recorder_keeps_nothing_that_is_not_stored() -> None:
+    """Whatever accumulates is a field of `Recorded`; all else of a recorder is said when it is made."""
+    recorder = Recorder(SETTINGS, 3)
+    accumulating = {name for name, value in vars(recorder).items() if isinstance(value, dict | list)}
+    assert accumulating == set(recorder.state()) == {one.name for one in fields(Recorded)}
+
+
+def test_a_state_with_other_fields_is_refused() -> None:
+    state = Recorder(SETTINGS, 3).state()
+    others = {**state, "more": {}}, {name: kept for name, kept in state.items() if name != "routing"}
+    for other in others:
+        for take in (Recorder(SETTINGS, 3).restore, Recorder(SETTINGS, 3).merge):
+            with pytest.raises(SinkscopeError, match="another version of sinkscope: `force`"):
+                take(other)
 
 
 def test_nothing_is_written_before_it_is_time(tmp_path: Path) -> None:

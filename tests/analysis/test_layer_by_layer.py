@@ -11,7 +11,7 @@ from reference.models import tiny as sinking
 from transformers import PreTrainedModel
 
 import sinkscope
-from sinkscope.analysis.drivers.layer_by_layer import Layerwise
+from sinkscope.analysis.drivers.layer_by_layer import LayerByLayer
 from sinkscope.analysis.measure import measure
 from sinkscope.capture.recorder import Recorder
 from sinkscope.capture.settings import Settings
@@ -35,8 +35,8 @@ def streamed(folder: Path, ids: torch.Tensor, settings: Settings = SETTINGS, spi
     return measure(loaded.model, ids, settings=settings, batch_size=2, driver=driver_of(loaded, spill))
 
 
-def driver_of(loaded: Loaded, spill: Path | None = None) -> Layerwise:
-    return Layerwise(loaded.model, loaded.weights, spill=spill)
+def driver_of(loaded: Loaded, spill: Path | None = None) -> LayerByLayer:
+    return LayerByLayer(loaded.model, loaded.weights, spill=spill)
 
 
 def saved(model: PreTrainedModel, folder: Path, **options: object) -> Path:
@@ -49,7 +49,7 @@ def test_agree_with_the_resident_driver(family: str, backward: bool, tmp_path: P
     model, ids = sinking(family, massive=True), tokens(5, 90)
     settings = Settings(sink_window=16, backward=backward)
     expected = measure(model, ids, settings=settings, batch_size=2)
-    same(measure(model, ids, settings=settings, batch_size=2, driver=Layerwise(model)), expected)
+    same(measure(model, ids, settings=settings, batch_size=2, driver=LayerByLayer(model)), expected)
     folder = saved(model, tmp_path / "model", max_shard_size="20KB")
     same(streamed(folder, ids, settings, tmp_path / "spill"), expected)
     assert not list((tmp_path / "spill").iterdir())
@@ -160,5 +160,5 @@ def test_gradient_vectors_are_let_go_layer_by_layer(monkeypatch: pytest.MonkeyPa
         held.append(sum(numel for at, numel in vectors if at >= layer))
 
     monkeypatch.setattr(Recorder, "settle", watched)
-    measure(model, tokens(3, 40), settings=SETTINGS, batch_size=1, driver=Layerwise(model))
+    measure(model, tokens(3, 40), settings=SETTINGS, batch_size=1, driver=LayerByLayer(model))
     assert held == [0, 0, 0]

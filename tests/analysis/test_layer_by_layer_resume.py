@@ -21,20 +21,20 @@ import os, signal, sys
 from pathlib import Path
 from sinkscope.analysis import run as api
 from sinkscope.analysis import journal
-from sinkscope.analysis.drivers import layer_by_layer as layerwise
+from sinkscope.analysis.drivers.layer_steps import LayerSteps
 from sinkscope.capture.settings import Settings
 from sinkscope.tables.run_folder import write_run
 
 def child(out, at, resume, backward, spill):
     steps = 0
-    run = layerwise._Pass._run
+    run = LayerSteps.run
     def dies(*arguments):
         nonlocal steps
         steps += 1
         if steps == at:
             os.kill(os.getpid(), signal.SIGKILL)
         return run(*arguments)
-    layerwise._Pass._run = dies
+    LayerSteps.run = dies
     journal.Journal.__init__.__kwdefaults__["every"] = 0.0
     analysis = api.analyze(
         sys.argv[1], sequences=3, tokens=24, out=out, resume=resume, stream=True, spill=spill,

@@ -229,8 +229,7 @@ def test_a_merge_of_recorders_is_the_recorder_of_all() -> None:
     ids = torch.randint(2, 258, (10, 24), generator=torch.Generator().manual_seed(0))
 
     def recorded(part: slice) -> Any:
-        scope = Scope(model, SETTINGS)
-        scope.recorder.first = part.start
+        scope = Scope(model, SETTINGS, first_sequence=part.start)
         with scope:
             for sequence in ids[part]:
                 shown: Tensor = sequence[None]

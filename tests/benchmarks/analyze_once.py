@@ -22,7 +22,7 @@ from sinkscope.tables.run_folder import write_run
 
 DRIVERS: dict[str, dict[str, Any]] = {
     "resident": {},
-    "layerwise": {"gradient_checkpointing": True},
+    "layer_by_layer": {"gradient_checkpointing": True},
     "streamed": {"stream": True},
     "spilled": {"stream": True, "spill": True},
 }

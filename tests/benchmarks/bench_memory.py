@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 BLOCK = "memory-benchmark"
 LABELS = {
     "resident": "`analyze`",
-    "layerwise": "`--gradient-checkpointing`",
+    "layer_by_layer": "`--gradient-checkpointing`",
     "streamed": "`--stream`",
     "naive": "naive: eager maps, `retain_grad` on every site",
 }

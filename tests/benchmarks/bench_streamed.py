@@ -32,7 +32,7 @@ BLOCK = "streamed-benchmark"
 BASE = "resident"
 LABELS = {
     BASE: "`analyze`, resident",
-    "layerwise": "`--gradient-checkpointing`",
+    "layer_by_layer": "`--gradient-checkpointing`",
     "streamed": "`--stream`",
     "spilled": "`--stream --spill DIR`",
 }

@@ -59,7 +59,7 @@ def in_scope(model: PreTrainedModel, input_ids: Tensor) -> None:
     scope.run()
 
 
-def layerwise(model: Any, input_ids: Tensor, _kind: str) -> None:
+def layer_by_layer(model: Any, input_ids: Tensor, _kind: str) -> None:
     """`analyze --gradient-checkpointing`."""
     sinkscope.analyze(model, input_ids=input_ids, gradient_checkpointing=True)
 
@@ -77,7 +77,7 @@ def by_hand(model: Any, input_ids: Tensor, _kind: str) -> None:
 # Per method: the workload, the attention implementation (None: streamed from a folder), the kinds that it can do.
 METHODS: dict[str, tuple[Workload, str | None, tuple[str, ...]]] = {
     "resident": (resident, "sdpa", KINDS),
-    "layerwise": (layerwise, "sdpa", ("plain", "window")),
+    "layer_by_layer": (layer_by_layer, "sdpa", ("plain", "window")),
     "streamed": (streamed, None, ("plain", "window")),
     "naive": (by_hand, "eager", ("plain",)),
 }

@@ -7,8 +7,8 @@ import tiny
 import torch
 from torch import Tensor
 
+from sinkscope.compat.bitsandbytes_modules import dequantized
 from sinkscope.loading.load import load_model
-from sinkscope.loading.nf4 import dequantized
 
 # The 16 values of NF4: arXiv:2305.14314, appendix E.
 NF4 = [

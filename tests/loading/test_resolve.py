@@ -12,10 +12,12 @@ from huggingface_hub import constants
 
 from sinkscope.capture.settings import Settings
 from sinkscope.errors import RequestError, SinkscopeError
+from sinkscope.inputs import ModelSource
 from sinkscope.loading import load
 from sinkscope.loading import resolve as resolving
 from sinkscope.loading.load import load_model, load_tokenizer
 from sinkscope.loading.resolve import packaged_folder, resolve
+from sinkscope.names import RESIDENT
 from sinkscope.planning import automatic
 from sinkscope.planning import plan as planning
 from sinkscope.vscale import attach_, save
@@ -85,21 +87,21 @@ def test_what_is_resolved_is_not_resolved_again(monkeypatch: pytest.MonkeyPatch)
     def again(*_: Any) -> None:
         raise AssertionError("resolved again")
 
-    for module in (load, automatic, planning):
+    for module in (load, planning):
         monkeypatch.setattr(module, "resolve", again)
     assert load_model("demo", resolved=resolved).name == "demo"
     assert planning.plan("demo", resolved=resolved).model.name == "demo"
-    drive = automatic.automatic_drive(
-        "demo",
+    driver = automatic.automatic_driver(
+        ModelSource("demo"),
+        resolved,
         tokens=32,
         sequences=1,
         batch_size=1,
         settings=Settings(),
-        layerwise=False,
+        layer_by_layer=False,
         spill=None,
-        resolved=resolved,
     )
-    assert not drive.stream
+    assert driver == RESIDENT
 
 
 def test_a_hub_model_is_pinned(tiny_folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,14 @@
 """The tap computes what transformers' eager attention computes: outputs, gradients and weights, for every variant."""
 
+import runpy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
+from operators import without_fused_attention
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import (
@@ -29,10 +32,11 @@ from transformers.masking_utils import create_causal_mask, create_sliding_window
 
 from sinkscope import Scope, Settings
 from sinkscope.capture.statistics.attention_columns import alpha, column_sums, cut, one_head, pooled_map, weights
+from sinkscope.capture.statistics.learned_sink_statistics import LearnedSinks
+from sinkscope.compat import fused_attention
 from sinkscope.errors import SinkscopeError
-from sinkscope.models.taps import attention_tap as attention
 from sinkscope.models.taps import query_blocks as blockwise
-from sinkscope.models.taps.attention_tap import TAP, AttentionCall, attention_with_lse, sink_mass, tapped
+from sinkscope.models.taps.attention_tap import TAP, AttentionCall, attention_with_lse, tapped
 from sinkscope.models.taps.masks import Mask, as_mask
 
 SHAPE: dict[str, Any] = {
@@ -193,7 +197,7 @@ def test_every_variant_agrees_with_whole_maps(
     monkeypatch.setattr(blockwise, "_EXPLICIT_ELEMENTS", 600)
     monkeypatch.setattr(blockwise, "_EXPLICIT_ROWS", (4, 16))
     if not fused:
-        monkeypatch.setattr(attention, "fused_returns_lse", lambda _: False)
+        monkeypatch.setattr(fused_attention, "available", lambda _: False)
     options = {"softcap": None, "sinks": False, "value_size": D, **VARIANTS[variant]}
     mask, seen, spans = mask_and_map(kind)
     torch.manual_seed(0)
@@ -233,6 +237,13 @@ def test_every_variant_agrees_with_whole_maps(
         if options["sinks"]:
             assert_near(sink_mass(one), 1 - part.sum(-1).mean(-1), exactness)
             assert_near(sink_mass(head), 1 - part[:, 3:4].sum(-1).mean(-1), exactness)
+
+
+def sink_mass(call: AttentionCall) -> Tensor:
+    """The learned sink's weight as it is recorded, mean over the queries [N, H]."""
+    kept = LearnedSinks()
+    kept.update(call, window=1)
+    return kept.mass.rows()
 
 
 def assert_near(found: Tensor, expected: Tensor, relative: float) -> None:
@@ -355,3 +366,36 @@ def test_no_tensor_of_tokens_by_tokens_is_made(kind: str) -> None:
     with Largest() as largest:  # the watch would see one
         model(input_ids=ids[:, :1000], use_cache=False)
     assert largest.elements >= 1000**2
+
+
+@pytest.mark.parametrize("name", ["mistral", "gpt_oss", "opt"])
+def test_a_torch_without_the_private_operator_measures_the_same(name: str) -> None:
+    """Plain causality, windows, learned sinks and padding, forward and backward, by explicit products alone."""
+
+    def measured() -> dict[str, pd.DataFrame]:
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(MODELS[name]).eval()
+        model.set_attn_implementation("sdpa" if name != "gpt_oss" else "eager")
+        ids = torch.randint(64, (3, 20), generator=torch.Generator().manual_seed(1))
+        mask = torch.ones_like(ids)
+        mask[0, :7] = 0
+        with Scope(model, Settings(positions=20, early=7)) as scope:
+            model(input_ids=ids, attention_mask=mask, labels=ids, use_cache=False).loss.backward()
+        return scope.run().tables
+
+    expected = measured()
+    with without_fused_attention():
+        found = measured()
+    assert found.keys() == expected.keys()
+    for table in ("heads", "sinks", "sites", "positions", "branches", "values", "maps", "layers"):
+        pd.testing.assert_frame_equal(found[table], expected[table], rtol=1e-3, atol=1e-5, obj=table)
+
+
+def test_the_modules_of_the_tap_load_in_a_torch_without_the_private_operator() -> None:
+    with without_fused_attention():
+        again = runpy.run_path(blockwise.__file__)
+        q, k, v = (torch.randn(1, heads, 5, 4) for heads in (2, 1, 1))
+        y, _ = again["blockwise_attention"](q, k, v, None, 0.5, fused=False)
+    torch.testing.assert_close(
+        y, torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=0.5, enable_gqa=True)
+    )

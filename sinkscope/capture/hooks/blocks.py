@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from sinkscope.capture.hooks.routed_experts import has_experts, recording_experts
 from sinkscope.capture.micro_batch import MicroBatch, attended_spans
 from sinkscope.capture.recorder import Recorder
+from sinkscope.compat.compiled_module import is_compiled
 from sinkscope.errors import SinkscopeError
 from sinkscope.metrics.reshaping import NormAt
 from sinkscope.models.families import Family
@@ -36,7 +37,7 @@ def recording(model: PreTrainedModel, family: Family, recorder: Recorder) -> "It
         SinkscopeError: for a compiled model (its hooks stay silent), and during a forward pass that checkpoints
             activations (its hooks would fire twice) or yields non-finite activations.
     """
-    if isinstance(model, torch._dynamo.OptimizedModule):
+    if is_compiled(model):
         raise SinkscopeError(
             "a compiled model cannot be measured, its hooks stay silent: pass the model before torch.compile"
         )
@@ -45,15 +46,17 @@ def recording(model: PreTrainedModel, family: Family, recorder: Recorder) -> "It
         stack.callback(hooks.remove)
         hooks.attach()
         stack.enter_context(tapped(model, hooks.observers))
-        stack.enter_context(recording_experts(model, family, recorder, hooks._current))
+        stack.enter_context(recording_experts(model, family, recorder, hooks.current))
         yield hooks
 
 
 class Hooks:
     """The hooks of one model.
 
-    Attributes:
-        batch: the forward pass whose activations arrive; None before the first.
+    Args:
+        model: the model.
+        family: how it is built.
+        recorder: what they feed.
     """
 
     def __init__(self, model: PreTrainedModel, family: Family, recorder: Recorder) -> None:
@@ -63,7 +66,7 @@ class Hooks:
         self.factor = family.multiplier(model.config)
         self.handles: list[Any] = []
         self.observers: dict[nn.Module, Any] = {}
-        self.batch: MicroBatch | None = None
+        self._batch: MicroBatch | None = None
 
     def attach(self) -> None:
         """Puts the hooks on the model."""
@@ -84,6 +87,10 @@ class Hooks:
             self._on_output(family.decoder_layers(model)[-1], last, Site.H_OUT)
         else:
             self._on_input(model.get_submodule(family.final_norm), last, Site.FINAL_IN)
+
+    def at(self, batch: MicroBatch) -> None:
+        """Says which forward pass the activations that follow belong to, where no pass of the whole model does."""
+        self._batch = batch
 
     def remove(self) -> None:
         """Takes them off again."""
@@ -123,7 +130,7 @@ class Hooks:
         if input_ids is None and self.family.images:
             raise SinkscopeError("image tokens are told apart by their ids: call the model with input_ids")
         shown = input_ids if input_ids is not None else kwargs["inputs_embeds"]
-        self.batch = self.recorder.begin(shown.shape[0], input_ids, attended_spans(kwargs.get("attention_mask")))
+        self._batch = self.recorder.begin(shown.shape[0], input_ids, attended_spans(kwargs.get("attention_mask")))
 
     def _end(self, _module: nn.Module, _args: tuple[Any, ...], _output: Any) -> None:
         self.check_finite()
@@ -151,7 +158,7 @@ class Hooks:
         """A branch's norm: reports its input, unless known already, and its output under `sites`."""
 
         def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
-            x, batch = _first(args, kwargs), self._current()
+            x, batch = _first(args, kwargs), self.current()
             for site, tensor in zip(sites, (x, output)[-len(sites) :], strict=True):
                 self.recorder.activation(layer, site, batch, tensor, _rows(batch))
             self.recorder.norm(layer, branch, batch, x, output, self._norm_at(norm), _rows(batch))
@@ -168,14 +175,14 @@ class Hooks:
         def at_norm(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             x = _first(args, kwargs)
             inputs[:] = [x.detach()]
-            batch = self._current()
+            batch = self.current()
             self.recorder.activation(layer, Site.H_IN, batch, x, _rows(batch))
 
         def at_branch(branch: str, site: Site) -> Any:
             def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
                 shared = _first(args, kwargs)
                 own = shared.view_as(shared)
-                batch = self._current()
+                batch = self.current()
                 self.recorder.activation(layer, site, batch, own, _rows(batch))
                 self.recorder.norm(layer, branch, batch, inputs[0], own, self._norm_at(norm), _rows(batch))
                 if module is mlp:
@@ -190,7 +197,7 @@ class Hooks:
 
     def _on_input(self, module: nn.Module, layer: int, site: Site) -> None:
         def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            batch = self._current()
+            batch = self.current()
             self.recorder.activation(layer, site, batch, _first(args, kwargs), _rows(batch))
 
         self.handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
@@ -198,7 +205,7 @@ class Hooks:
     def _on_output(self, module: nn.Module, layer: int, site: Site, factor: float = 1.0) -> None:
         def hook(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
             x = output[0] if isinstance(output, tuple) else output
-            batch = self._current()
+            batch = self.current()
             self.recorder.activation(layer, site, batch, x, _rows(batch), factor)
 
         self.handles.append(module.register_forward_hook(hook))
@@ -209,14 +216,19 @@ class Hooks:
 
     def _observer(self, layer: int) -> Any:
         def observe(call: AttentionCall) -> None:
-            self.recorder.attention(layer, self._current(), call)
+            self.recorder.attention(layer, self.current(), call)
 
         return observe
 
-    def _current(self) -> MicroBatch:
-        if self.batch is None:
+    def current(self) -> MicroBatch:
+        """The forward pass whose activations arrive.
+
+        Raises:
+            SinkscopeError: if no forward pass of the whole model has begun.
+        """
+        if self._batch is None:
             raise SinkscopeError("a part of the model was called on its own: call the whole causal LM inside the Scope")
-        return self.batch
+        return self._batch
 
 
 def _rows(batch: MicroBatch) -> Callable[[Tensor], Tensor]:

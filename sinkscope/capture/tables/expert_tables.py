@@ -9,7 +9,7 @@ import pandas as pd
 from sinkscope.capture.recorder import Recorder
 from sinkscope.capture.statistics.expert_statistics import GROUPS, ExpertStatistics
 from sinkscope.metrics.moments import kurtosis
-from sinkscope.metrics.super_experts import forming_layers, super_experts
+from sinkscope.metrics.super_experts import super_experts
 from sinkscope.tables.rows import Rows
 
 TokenAt = Callable[[int, int], str]
@@ -115,3 +115,16 @@ def _routing(recorder: Recorder) -> pd.DataFrame:
                 **{f"overlap_{other}": routing.overlap(group, number) for number, other in enumerate(GROUPS)},
             )
     return rows.frame()
+
+
+def forming_layers(massive: pd.DataFrame) -> set[int]:
+    """Layers that form massive activations: h_out has one at a place where the layer before has none.
+
+    Args:
+        massive: the table `massive`; a place is a sequence, a position and a channel.
+    """
+    found = massive[massive["is_massive"] & (massive["site"] == "h_out")]
+    places: dict[int, set[tuple[int, ...]]] = {}
+    for layer, *place in found[["layer", "sequence", "position", "channel"]].to_numpy().tolist():
+        places.setdefault(layer, set()).add(tuple(place))
+    return {layer for layer, here in places.items() if here - places.get(layer - 1, set())}

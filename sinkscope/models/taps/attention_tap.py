@@ -28,8 +28,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from sinkscope.compat import fused_attention
+from sinkscope.compat.attention_functions import sdpa_attention_forward
+from sinkscope.compat.attention_implementation import implementations_of, switch_attention_
 from sinkscope.errors import SinkscopeError
 from sinkscope.models.families import FAMILIES, family_of
 from sinkscope.models.shape import shape_of
@@ -82,17 +84,14 @@ def tapped(model: PreTrainedModel, observers: dict[nn.Module, Observer]) -> Iter
         model: the model.
         observers: what to call for each attention module.
     """
-    towers = {name: getattr(model.config, name) for name in model.config.sub_configs or ()}
-    before = {"": model.config._attn_implementation}
-    before |= {name: config._attn_implementation for name, config in towers.items() if config is not None}
     if model.config.model_type in FAMILIES and FAMILIES[model.config.model_type].intercepted:
         check_fused(model)
         kv_heads = shape_of(family_of(model), model.config).kv_heads
         with _observing(observers), redirected(list(observers), tapped_attention, kv_heads):
             yield
         return
-    model.set_attn_implementation(TAP)
-    if model.config._attn_implementation != TAP:
+    before = implementations_of(model)
+    if not switch_attention_(model, TAP):
         raise SinkscopeError(
             f"{type(model).__name__} does not use transformers' attention interface, so it cannot be tapped"
         )
@@ -100,7 +99,7 @@ def tapped(model: PreTrainedModel, observers: dict[nn.Module, Observer]) -> Iter
         with _observing(observers):
             yield
     finally:
-        model.set_attn_implementation(before)
+        switch_attention_(model, before)
 
 
 @contextmanager
@@ -186,13 +185,13 @@ def attention_with_lse(
         sees nothing has output 0.
     """
     plain = mask is None and softcap is None and sink_logits is None
-    if softcap is None and fused_returns_lse(q):
+    if softcap is None and fused_attention.available(q.device):
         # The operator wants one head dimension: zeros change no score, and their outputs are cut off again.
         size, d, e = max(q.shape[-1], v.shape[-1]), q.shape[-1], v.shape[-1]
         if d != e:
             q, k, v = F.pad(q, (0, size - d)), F.pad(k, (0, size - d)), F.pad(v, (0, size - e))
         if plain:
-            output, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, True, scale=scale)
+            output, lse = fused_attention.fused_attention(q, k, v, causal=True, scale=scale)
             lse = lse.detach()
         else:
             output, lse = blockwise_attention(q, k, v, mask, scale, sink_logits=sink_logits, fused=True)
@@ -202,11 +201,6 @@ def attention_with_lse(
         output = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=grouped)
         return output, blockwise_lse(q, k, scale)
     return blockwise_attention(q, k, v, mask, scale, softcap=softcap, sink_logits=sink_logits, fused=False)
-
-
-def fused_returns_lse(q: Tensor) -> bool:
-    """Whether the kernel for these queries returns its log-sum-exp. The operator is private, hence the check."""
-    return q.device.type == "cpu" and hasattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu")
 
 
 @torch.no_grad()
@@ -223,18 +217,6 @@ def blockwise_lse(q: Tensor, k: Tensor, scale: float) -> Tensor:
 def scores(call: AttentionCall, rows: slice | Tensor, columns: slice | Tensor) -> Tensor:
     """Scores as the softmax receives them of some rows and columns, float32 [B, H, R, C]; -inf for keys not seen."""
     return explicit_scores(call.q, call.k, call.mask, call.scale, call.softcap, rows, columns)
-
-
-@torch.no_grad()
-def sink_mass(call: AttentionCall) -> Tensor:
-    """Weight that each head's learned sink takes, exp(sink - lse_t), as the mean over the queries: float32 [B, H].
-
-    Raises:
-        SinkscopeError: if the attention has no learned sink.
-    """
-    if call.sink_logits is None:
-        raise SinkscopeError("this attention has no learned sink")
-    return (call.sink_logits.float()[:, None] - call.lse).exp_().mean(-1)
 
 
 AttentionInterface.register(TAP, tapped_attention)

@@ -13,14 +13,21 @@ Shapes as in `sinkscope.models.routing`.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
+from sinkscope.compat.experts_interface import (
+    activation_of,
+    choose_experts_,
+    experts_implementation,
+    is_expert_parallel,
+    register_experts,
+    uses_experts_interface,
+)
 from sinkscope.errors import SinkscopeError
 from sinkscope.models.families import family_of
 from sinkscope.models.routing import ExpertPart
@@ -48,17 +55,17 @@ def tapped_experts(observers: Mapping[nn.Module, Observer | None]) -> Iterator[N
         yield
         return
     for module in observers:
-        if not hasattr(module, "_is_expert_parallel") or not _full_precision(module):
+        if not uses_experts_interface(module) or not _full_precision(module):
             raise SinkscopeError(
                 f"experts of the kind {type(module).__name__} cannot be measured: load the model with its experts in "
                 "16 or 32 bit"
             )
-        if module._is_expert_parallel:
+        if is_expert_parallel(module):
             raise SinkscopeError("experts that are split over processes cannot be measured")
     configs: dict[int, Any] = {id(module.config): module.config for module in observers}
-    before = {key: config._experts_implementation_internal for key, config in configs.items()}
+    before = {key: experts_implementation(config) for key, config in configs.items()}
     for config in configs.values():
-        config._experts_implementation_internal = TAP
+        choose_experts_(config, TAP)
     _observers.update(observers)
     try:
         yield
@@ -66,7 +73,7 @@ def tapped_experts(observers: Mapping[nn.Module, Observer | None]) -> Iterator[N
         for module in observers:
             _observers.pop(module, None)
         for key, config in configs.items():
-            config._experts_implementation_internal = before[key]
+            choose_experts_(config, before[key])
 
 
 @contextmanager
@@ -104,7 +111,7 @@ def tapped_forward(module: Any, hidden_states: Tensor, chosen: Tensor, weights: 
     first = module.gate_up_proj if module.has_gate else module.up_proj
     if module.has_bias:
         biases = (module.gate_up_proj_bias if module.has_gate else module.up_proj_bias, module.down_proj_bias)
-    activate = module._apply_gate if module.has_gate else module.act_fn
+    activate = activation_of(module)
     for expert in chosen.unique().tolist():
         slot, tokens = torch.where(expert == chosen.T)
         up = _project(hidden_states[tokens], first, biases[0], expert, transposed=module.is_transposed)
@@ -142,4 +149,4 @@ def find(layer: nn.Module, path: str | None) -> nn.Module | None:
         return None
 
 
-cast("Any", ALL_EXPERTS_FUNCTIONS).register(TAP, tapped_forward)
+register_experts(TAP, tapped_forward)

@@ -11,27 +11,22 @@ masks are no [B, 1, T, T] tensors either. A mask that arrives as such a tensor (
 Shapes: B sequences, T tokens, R rows (queries) and C columns (keys) of a block.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch._dynamo._trace_wrapped_higher_order_op import TransformGetItemToIndex
-from transformers.masking_utils import (
-    _vmap_expansion_sdpa,
+
+from sinkscope.compat.mask_functions import (
+    MaskFunction,
     and_masks,
     causal_mask_function,
+    mapped,
     padding_mask_function,
     prepare_padding_mask,
     sdpa_mask,
 )
-
 from sinkscope.errors import SinkscopeError
-
-# (sequence, head, query, key), index tensors that broadcast, to bool: transformers' protocol of a mask function, whose
-# annotations there name single indices.
-MaskFunction = Callable[..., Any]
 
 _SCANNED = 2**22
 
@@ -67,10 +62,8 @@ class Mask:
         column = position[_on(columns, position)] + self.offset
         head = torch.zeros(1, dtype=torch.long, device=position.device)
         if self.by_element:
-            with TransformGetItemToIndex():
-                seen: Tensor = _vmap_expansion_sdpa(self.visible)(self.sequences, head, row, column)
-            return seen
-        seen = self.visible(
+            return mapped(self.visible, self.sequences, head, row, column)
+        seen: Tensor = self.visible(
             self.sequences[:, None, None, None], head[:, None, None, None], row[:, None], column[None, :]
         )
         return seen.expand(len(self.sequences), 1, len(row), len(column))

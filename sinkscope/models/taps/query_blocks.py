@@ -11,8 +11,9 @@ The forward pass keeps q, k, v, y and lse; the backward pass makes the weights o
     dsink = - sum_t exp(sink - lse_t) delta_t.
 
 On a CPU the fused operator works on every block, forward and backward: a learned sink only rescales what it returns,
-since its backward makes the weights from whatever y and lse it is given. Scores with a softcap, and other devices, take
-the explicit products in float32. Those of other devices than a CPU have not been run: only their arithmetic, on a CPU.
+since its backward makes the weights from whatever y and lse it is given. Scores with a softcap, other devices, and a
+torch without that operator (`compat.fused_attention`) take the explicit products in float32. Those of other devices
+than a CPU have not been run: only their arithmetic, on a CPU.
 
 Shapes: B sequences, H query heads, K key/value heads, G = H / K, T tokens, d head dimension, e that of the values.
 """
@@ -25,13 +26,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from sinkscope.compat.fused_attention import fused_attention, fused_attention_backward
 from sinkscope.models.taps.masks import Mask
 
 _FUSED_ELEMENTS, _FUSED_ROWS = 2**22, (128, 512)
 _EXPLICIT_ELEMENTS, _EXPLICIT_ROWS = 2**21, (32, 256)
-
-_fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-_fused_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 
 def blockwise_attention(
@@ -177,8 +176,8 @@ def _fused_forward(q: Tensor, k: Tensor, v: Tensor, mask: Mask | None, scale: fl
     """Output and log-sum-exp, -inf in rows that see nothing, for which the operator returns 0."""
     y, lse = _outputs(q, v)
     for rows, columns, bias in _blocks(q, mask):
-        y[:, :, rows], part = _fused(
-            q[:, :, rows], k[:, :, columns], v[:, :, columns], 0.0, bias is None, attn_mask=bias, scale=scale
+        y[:, :, rows], part = fused_attention(
+            q[:, :, rows], k[:, :, columns], v[:, :, columns], causal=bias is None, bias=bias, scale=scale
         )
         lse[:, :, rows] = part if bias is None else part.masked_fill_((bias == -math.inf).all(-1), -math.inf)
     return y, lse
@@ -197,14 +196,13 @@ def _fused_gradients(
     grad: Tensor, q: Tensor, k: Tensor, v: Tensor, y: Tensor, lse: Tensor, mask: Mask | None, scale: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     if mask is None:
-        whole: tuple[Tensor, Tensor, Tensor] = _fused_backward(grad, q, k, v, y, lse, 0.0, True, scale=scale)
-        return whole
+        return fused_attention_backward(grad, q, k, v, y, lse, causal=True, scale=scale)
     dq = torch.empty_like(q)
     dk, dv = torch.zeros_like(k, dtype=torch.float32), torch.zeros_like(v, dtype=torch.float32)
     for rows, columns, bias in _blocks(q, mask):
-        dq[:, :, rows], dk_part, dv_part = _fused_backward(
+        dq[:, :, rows], dk_part, dv_part = fused_attention_backward(
             grad[:, :, rows], q[:, :, rows], k[:, :, columns], v[:, :, columns], y[:, :, rows],
-            lse[:, :, rows], 0.0, bias is None, attn_mask=bias, scale=scale,
+            lse[:, :, rows], causal=bias is None, bias=bias, scale=scale,
         )  # fmt: skip
         dk[:, :, columns] += dk_part
         dv[:, :, columns] += dv_part

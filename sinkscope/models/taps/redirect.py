@@ -1,11 +1,13 @@
 """Attention that goes past transformers' interface, made to go through a function of ours.
 
-Some architectures (Falcon) call torch's fused attention themselves, so no registered function is ever asked. While such
-an attention module runs, and only then, a `TorchFunctionMode` stands in the way of that one call and hands it to a
-function with the interface's signature. Keys and values arrive there as the interface hands them over: one per
-key/value head, also where the module has repeated them for every query head.
+Some architectures (Falcon) call torch's fused attention themselves and never ask transformers for a registered
+function. While such an attention module runs, and only then, a `TorchFunctionMode` catches its call of
+`F.scaled_dot_product_attention` and makes it a call of our function, with the arguments that transformers' attention
+interface would pass. The interface passes one key and value per key/value head; a module that has repeated them for
+every query head has that undone first.
 
-Functions stack up per module, and the last one is called: the tap over V-scale, whose valve the tap applies itself.
+Several functions may be set on one module, and only the one set last is called. That is the tap, where a model with
+V-scale is measured: the tap applies the valve itself, so V-scale's own function is not needed meanwhile.
 """
 
 from collections.abc import Callable
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from sinkscope.compat.attention_implementation import implementation_of
 from sinkscope.errors import SinkscopeError
 
 if TYPE_CHECKING:
@@ -70,8 +73,16 @@ class Redirect:
         scale: float | None = None,
         enable_gqa: bool = False,
     ) -> Tensor:
-        """The function, under the signature of torch's: the result is [B, H, T, e]."""
-        del enable_gqa  # as a matter of course
+        """Calls the function in the place of `F.scaled_dot_product_attention`, whose parameters these are.
+
+        torch takes a mask or `is_causal`, and with a mask the flag is False. Our function is told that attention is
+        causal in both cases; whether a mask really hides later tokens is checked where it is read (`masks.as_mask`).
+        `enable_gqa` is dropped: our function gets one key per key/value head, and needs no leave for that.
+
+        Returns:
+            The attention's output, laid out as torch's is: [B, H, T, e].
+        """
+        del enable_gqa
         key, value = (self._once_per_head(x) for x in (key, value))
         options = {"scaling": scale, "dropout": dropout_p, "is_causal": is_causal or attn_mask is not None}
         y, _ = self.function(self.module, query, key, value, attn_mask, **options)
@@ -113,7 +124,7 @@ def check_fused(model: "PreTrainedModel") -> None:
     Raises:
         SinkscopeError: if so.
     """
-    implementation = model.config._attn_implementation
+    implementation = implementation_of(model.config)
     if implementation != FUSED:
         raise SinkscopeError(
             f"the attention of a '{model.config.model_type}' can be followed only as '{FUSED}', not as "

@@ -69,11 +69,12 @@ def _keep_valves() -> None:
     """llm-compressor calibrates under eager attention: make that eager attention with V-scale, not past it."""
     from llmcompressor.utils import helpers
 
+    from sinkscope.compat.attention_implementation import ATTRIBUTE
     from sinkscope.vscale.valved_attention import WITH_VALVE
 
     @contextmanager
     def valved_eager_attention(model: torch.nn.Module) -> Iterator[None]:
-        with helpers.patch_attr(model.config, "_attn_implementation", WITH_VALVE["eager"]):
+        with helpers.patch_attr(model.config, ATTRIBUTE, WITH_VALVE["eager"]):
             yield
 
     helpers.use_eager_attention = valved_eager_attention

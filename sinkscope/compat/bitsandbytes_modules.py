@@ -1,16 +1,25 @@
-"""bitsandbytes' 4-bit modules on a CPU, made to compute what they stand for.
+"""bitsandbytes' quantized modules: two errors of its 4-bit code on a CPU put right, and what 8-bit modules keep.
 
-Two shortcuts of its CPU code (seen in 0.50) give other numbers than a GPU gives, and are gone round here:
+Needed: a 4-bit module has to give on a CPU the numbers that it gives on a GPU. bitsandbytes (0.50) departs from them in
+two places:
 
-- Where the processor multiplies bfloat16, a pass without gradients repacks the weights and computes in bfloat16
-  whatever the compute dtype is.
-- Dequantizing assumes that every row starts a new block. Blocks of 64 run through the whole matrix, so rows whose width
-  is no multiple of 64 come back wrong by a quarter of their norm. As one single row they come back right.
+- A processor that multiplies bfloat16 natively makes it repack the weights, in passes without gradients, and compute in
+  bfloat16, whatever compute dtype the module was given. `repair_` switches that off.
+- 4-bit weights share one scale per block of 64, and blocks run on from one row of the matrix into the next. The CPU's
+  dequantization starts a new block with every row instead, so a matrix whose width is no multiple of 64 comes back
+  wrong, by a quarter of its norm. `dequantized` asks for the same numbers as a matrix of a single row, which comes back
+  right, and `repair_` makes the modules compute with it.
+
+An 8-bit module copies its weight into its `state` on first use; a streamed model has to let go of that copy too.
+
+The attributes behind all three (`support_avx512bf16_for_cpu`, `quant_state`, `state.CB`) are documented nowhere.
+
+Public alternative: none needed once bitsandbytes computes alike on all devices; the tests beside this show when.
 """
 
 from typing import Any, cast
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
@@ -54,3 +63,11 @@ def dequantized(weight: Any) -> Tensor:
     )
     values: Tensor = library.dequantize_4bit(weight.data, row)
     return values.reshape(state.shape)
+
+
+def forget_quantized_(module: nn.Module) -> None:
+    """Drops what bitsandbytes keeps of a weight beside the weight itself, and a repaired forward function."""
+    module.__dict__.pop("forward", None)
+    state = getattr(module, "state", None)
+    if state is not None and hasattr(state, "CB"):
+        state.CB = state.SCB = None

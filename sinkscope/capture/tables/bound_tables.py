@@ -1,0 +1,94 @@
+"""The tables behind bounds and intervals: `bounds`, `scatter`, `gradient_blocks` and `sequences`.
+
+Equation numbers are those of docs/definitions.md.
+"""
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from sinkscope.capture.statistics.site_statistics import SiteStatistics, ValueStatistics
+from sinkscope.capture.tables.collected import Collected
+from sinkscope.sites import Site
+from sinkscope.tables.rows import Rows
+
+_SEQUENCE_SITES = (Site.H_OUT, Site.R_MLP, Site.R_ATTN)
+
+
+def bounds(run: Collected) -> pd.DataFrame:
+    """How often bounds (12) and (13) were checked, and how near measured values come."""
+    rows = Rows("bounds")
+    for (layer, bound), tally in sorted(run.recorder.bounds.items()):
+        rows.add(
+            layer=layer,
+            bound=bound,
+            checked=tally.checked,
+            max_ratio=tally.largest if tally.checked else np.nan,
+            mean_ratio=tally.total / tally.checked if tally.checked else np.nan,
+            violations=tally.violations,
+        )
+    return rows.frame()
+
+
+def scatter(run: Collected) -> pd.DataFrame:
+    """Pairs of measured value and bound, and of mass and value gradient."""
+    rows = Rows("scatter")
+    for (layer, bound), tally in sorted(run.recorder.bounds.items()):
+        pairs = tally.sampled
+        if not pairs:
+            continue
+        scale = 1.0 if pairs[0].kv_head is None else run.divisor
+        rows.add(
+            layer=layer,
+            kind=bound,
+            kv_head=None if pairs[0].kv_head is None else np.array([pair.kv_head for pair in pairs]),
+            sequence=np.array([pair.sequence for pair in pairs]),
+            position=np.array([pair.position for pair in pairs]),
+            x=np.array([pair.bound for pair in pairs]) / scale,
+            y=np.array([pair.measured for pair in pairs]) / scale,
+        )
+    for layer, gradients in sorted(run.recorder.value_gradients.items()):
+        squared = gradients.mean().cpu().numpy() / run.divisor**2
+        masses = run.recorder.squared_masses[layer].mean().cpu().numpy()
+        for head in range(squared.shape[1]):
+            rows.add(
+                layer=layer, kind="mass_slope", kv_head=head, sequence=None, position=np.arange(len(squared)),
+                x=masses[:, head], y=squared[:, head],
+            )  # fmt: skip
+    return rows.frame()
+
+
+def gradient_blocks(run: Collected) -> pd.DataFrame:
+    """Inner products of the gradient sums of blocks of sequences."""
+    rows = Rows("gradient_blocks")
+    for layer, blocks in sorted(run.recorder.blocks.items()):
+        dots = blocks.inner_products().cpu() / run.divisor**2
+        i, j = torch.triu_indices(dots.shape[1], dots.shape[1])
+        position = np.repeat(np.arange(dots.shape[0]), len(i))
+        pairs = {name: np.tile(index.numpy(), dots.shape[0]) for name, index in (("block_i", i), ("block_j", j))}
+        rows.add(layer=layer, position=position, **pairs, dot=dots[:, i, j].flatten().numpy())
+    return rows.frame()
+
+
+def sequences(run: Collected) -> pd.DataFrame:
+    """What every sequence contributes to the averaged quantities."""
+    rows = Rows("sequences")
+
+    def add(layer: int | None, metric: str, values: Tensor) -> None:
+        column = values.double().cpu().numpy()
+        rows.add(layer=layer, sequence=np.arange(len(column)), metric=metric, value=column)
+
+    if run.losses:
+        add(None, "loss", torch.tensor(run.losses))
+    for layer, heads in run.recorder.heads.items():
+        add(layer, "sink_rate", heads.sink_rates.rows())
+        add(layer, "abs_max", run.recorder.sites[run.recorder.canonical(layer, Site.H_OUT)].maxima.rows())
+        of_site: dict[str, SiteStatistics | ValueStatistics] = {
+            site: run.recorder.sites[run.recorder.canonical(layer, site)] for site in _SEQUENCE_SITES
+        }
+        of_site[Site.V_SCALED] = run.recorder.values[layer]
+        for site, statistics in of_site.items():
+            add(layer, f"{site}_t0", statistics.token_zero.rows())
+            add(layer, f"{site}_early", statistics.early.rows())
+    return rows.frame()
