@@ -70,7 +70,7 @@ def test_numbers_are_those_of_the_table() -> None:
     assert (header[1], header[-1]) == ("step 0", "step 2,000")
     shown = {row[0]: row[-1] for row in rows}
     last = run["track"][run["track"]["step"] == 2000].set_index("metric")["value"]
-    assert shown["Massive activations (5)"] == f"{int(last['massive_count']):,}"
+    assert shown["Massive activations (5), entries"] == f"{int(last['massive_count']):,}"
     assert float(shown["Loss [nats per token]"]) == pytest.approx(last["loss"], rel=5e-3)
 
 

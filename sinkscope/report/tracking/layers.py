@@ -18,7 +18,7 @@ _PANELS = (
     ("sink_rate", "Sink rate", "share of heads", False),
     ("gradient_sink_ratio", "Gradient-sink ratio R_GS(0)", "ratio", True),
     ("residual_t0_over_early", "Residual norm, token 0 over early", "ratio", True),
-    ("abs_max", "Largest |entry| of the residual stream", "|x|", True),
+    ("abs_max", "Largest |x| in the residual stream", "|x|", True),
 )
 
 
