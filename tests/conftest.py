@@ -1,14 +1,18 @@
-"""Fixtures for all tests: no network, tiny models on disk, and a training of a second."""
+"""Fixtures for all tests: no network, one thread, tiny models on disk, processes to fork, a training of a second."""
 
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Read when huggingface_hub is first imported, so it must be set before anything imports transformers.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Read when torch is first imported. The models are so small that threads only cost time, and each of pytest's workers
+# would have as many as there are cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import forks as forking
 import pytest
 import tiny
 
@@ -30,6 +34,20 @@ def tiny_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A saved model with its tokenizer for every key of `tiny.MODELS`; tests must not write into them."""
     root = tmp_path_factory.mktemp("models")
     return {name: tiny.save(tiny.build(name), root / name) for name in tiny.MODELS}
+
+
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[forking.Server]:
+    """Makes processes that have everything imported."""
+    with forking.server(tmp_path_factory.mktemp("forks")) as server:
+        yield server
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports are not drawn, for time."""
+    monkeypatch.setattr("sinkscope.report.render.render", lambda *_: None)
+    monkeypatch.setattr("sinkscope.finetuning.before_after.render", lambda *_: None)
 
 
 @pytest.fixture
