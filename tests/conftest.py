@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 # Read when huggingface_hub is first imported, so it must be set before anything imports transformers.
@@ -16,6 +17,7 @@ import forks as forking
 import pytest
 import tiny
 
+from sinkscope.report.kinds import KINDS
 from sinkscope.training.recipe import Recipe, load_recipe
 
 # A training of a second.
@@ -51,9 +53,16 @@ def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[forking.Server]:
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reports are not drawn, for time."""
-    monkeypatch.setattr("sinkscope.report.render.render", lambda *_: None)
-    monkeypatch.setattr("sinkscope.finetuning.before_after.render", lambda *_: None)
+    """Leaves out figures and reports, which take far longer than measuring a tiny model."""
+    for drawing in ("sinkscope.report.render.render", "sinkscope.finetuning.before_after.render"):
+        monkeypatch.setattr(drawing, lambda *_: None)
+
+
+@pytest.fixture
+def one_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves all pages but the first out of reports of analyses."""
+    kind = KINDS["analysis"]
+    monkeypatch.setitem(KINDS, "analysis", replace(kind, figures=kind.figures[:1]))
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ import pytest
 
 PATIENCE = 180.0  # seconds that a test waits for what must come; only a test that fails waits that long
 SINKSCOPE = "forks:sinkscope"  # the command line, as a target
-MODULE = "forks:module"  # `python -m`
+MODULE, SCRIPT = "forks:module", "forks:script"  # `python -m NAME` and `python FILE`
 
 
 def sinkscope(arguments: list[str]) -> int:
@@ -48,6 +48,13 @@ def module(arguments: list[str]) -> None:
     """`python -m`, in this process."""
     sys.argv = arguments
     runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+
+
+def script(arguments: list[str]) -> None:
+    """`python FILE`, in this process."""
+    sys.argv = arguments
+    sys.path.insert(0, str(Path(arguments[0]).parent))
+    runpy.run_path(arguments[0], run_name="__main__")
 
 
 def wait_until(happened: Callable[[], Any], what: Callable[[], str]) -> None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from forks import SCRIPT, Server
 from reference.models import tiny, tokens
 
 import sinkscope
@@ -66,5 +67,7 @@ def test_ci_finds_the_test_command() -> None:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "tests" / "benchmarks").glob("bench_*.py")), ids=lambda path: path.stem)
-def test_benchmarks_still_start(path: Path) -> None:
-    subprocess.run([sys.executable, str(path), "--help"], cwd=ROOT, check=True, capture_output=True)
+def test_benchmarks_still_start(path: Path, forks: Server) -> None:
+    started = forks.start(SCRIPT, [str(path), "--help"])
+    assert started.wait() == 0, started.err
+    assert "usage: " in started.out
