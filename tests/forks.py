@@ -31,7 +31,7 @@ from typing import Any
 
 import pytest
 
-PATIENCE = 180.0  # seconds that a test waits for what must come; only a test that fails waits that long
+PATIENCE = 600.0  # seconds that a test waits for what must come; only a test that fails waits that long
 SINKSCOPE = "forks:sinkscope"  # the command line, as a target
 MODULE, SCRIPT = "forks:module", "forks:script"  # `python -m NAME` and `python FILE`
 
