@@ -1,17 +1,23 @@
-"""Fixtures for all tests: no network, tiny models on disk, and a training of a second."""
+"""Fixtures for all tests: no network, one thread, tiny models on disk, processes to fork, a training of a second."""
 
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 # Read when huggingface_hub is first imported, so it must be set before anything imports transformers.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Read when torch is first imported. The models are so small that threads only cost time, and each of pytest's workers
+# would have as many as there are cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import forks as forking
 import pytest
 import tiny
 
+from sinkscope.report.kinds import KINDS
 from sinkscope.training.recipe import Recipe, load_recipe
 
 # A training of a second.
@@ -25,11 +31,37 @@ SHORT = {
 }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that hold slow tests come first, so that no worker is still at one when the others are done."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def tiny_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A saved model with its tokenizer for every key of `tiny.MODELS`; tests must not write into them."""
     root = tmp_path_factory.mktemp("models")
     return {name: tiny.save(tiny.build(name), root / name) for name in tiny.MODELS}
+
+
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[forking.Server]:
+    """Makes processes that have everything imported."""
+    with forking.server(tmp_path_factory.mktemp("forks")) as server:
+        yield server
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves out figures and reports, which take far longer than measuring a tiny model."""
+    monkeypatch.setattr("sinkscope.report.render.render", lambda *_: None)
+
+
+@pytest.fixture
+def one_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves all pages but the first out of reports of analyses."""
+    kind = KINDS["analysis"]
+    monkeypatch.setitem(KINDS, "analysis", replace(kind, figures=kind.figures[:1]))
 
 
 @pytest.fixture

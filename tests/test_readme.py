@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from forks import SCRIPT, Server
 from reference.models import tiny, tokens
 
 import sinkscope
@@ -57,7 +58,8 @@ def test_links_lead_to_files() -> None:
 def test_ci_finds_the_test_command() -> None:
     block = README.split("<!-- ci: test -->\n```sh\n")[1].split("\n```")[0]
     assert "\n" not in block
-    assert block.endswith("pytest")
+    assert re.search(r"/pytest -n [^&|;]*$", block)  # at the end, with all tests, by several workers
+    assert " -m " not in block.split("/pytest ")[1]
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     finder = script.split("awk '")[1].split("' README.md")[0]
     found = subprocess.run(["awk", finder, "README.md"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
@@ -65,5 +67,7 @@ def test_ci_finds_the_test_command() -> None:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "tests" / "benchmarks").glob("bench_*.py")), ids=lambda path: path.stem)
-def test_benchmarks_still_start(path: Path) -> None:
-    subprocess.run([sys.executable, str(path), "--help"], cwd=ROOT, check=True, capture_output=True)
+def test_benchmarks_still_start(path: Path, forks: Server) -> None:
+    started = forks.start(SCRIPT, [str(path), "--help"])
+    assert started.wait() == 0, started.err
+    assert "usage: " in started.out

@@ -3,8 +3,6 @@
 import os
 import random
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -15,6 +13,7 @@ import pandas as pd
 import pytest
 import tiny
 import torch
+from forks import Server
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -32,7 +31,6 @@ from sinkscope.files import read_json
 from sinkscope.tables.run_folder import Run, read_run
 from sinkscope.vscale.attach import attach_
 
-ROOT = Path(__file__).parents[2]
 SEQUENCES = 7
 SETTINGS = Settings(sink_epsilon=0.04, sink_window=8, early=7, positions=16)
 IDS = torch.randint(2, 258, (SEQUENCES, 24), generator=torch.Generator().manual_seed(0))
@@ -41,56 +39,6 @@ MODELS: dict[str, Callable[[], PreTrainedModel]] = {
     "experts": lambda: families.tiny("gpt_oss"),  # and learned sinks
 }
 REQUEST: dict[str, Any] = {"model": {"name": "x", "dtype": "float32"}, "batch_size": 1}
-
-# Analyzes again and again in children of one process, each of which kills itself at a save: `during` it, with half of
-# the file written, or `after` it. The report is left out, for time.
-DIES = """
-import os, signal, sys
-from contextlib import contextmanager
-from pathlib import Path
-from sinkscope.analysis import run as api
-from sinkscope.analysis import journal
-from sinkscope.capture.settings import Settings
-from sinkscope.tables.run_folder import write_run
-from sinkscope.files import building_file
-
-def child(out, mode, at, resume):
-    saves = [0]
-    @contextmanager
-    def strikes(place):
-        saves[0] += 1
-        with building_file(place) as building:
-            yield building
-            if (mode, saves[0]) == ("during", at):
-                os.truncate(building, building.stat().st_size // 2)
-                os.kill(os.getpid(), signal.SIGKILL)
-        if (mode, saves[0]) == ("after", at):
-            os.kill(os.getpid(), signal.SIGKILL)
-    journal.building_file = strikes
-    journal.Journal.__init__.__kwdefaults__["every"] = 0.0
-    settings = Settings(sink_epsilon=0.04, sink_window=8, early=7, positions=16)
-    options = {"data": sys.argv[2], "sequences": 7, "tokens": 24, "settings": settings}
-    analysis = api.analyze(sys.argv[1], **options, out=out, resume=resume)
-    write_run(analysis.run, Path(out))
-    analysis.saved()
-
-for attempt in sys.argv[3:]:
-    out, mode, at, resume = attempt.split(",")
-    number = os.fork()
-    if not number:
-        child(out, mode, int(at), resume == "resume")
-        os._exit(0)
-    print(-os.waitpid(number, 0)[1])
-"""
-
-
-def attempts(model: Path, text: Path, *these: tuple[Path, str, int, str]) -> list[int]:
-    """Analyzes, saving after every micro-batch; says which signal ended each attempt, negative, or 0."""
-    command = [sys.executable, "-c", DIES, str(model), str(text), *(",".join(map(str, attempt)) for attempt in these)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return [int(line) for line in done.stdout.split()]
 
 
 def same(one: Run, other: Run) -> None:
@@ -119,21 +67,24 @@ class Stops(Resident):
 
 
 @pytest.mark.slow
-def test_kills_change_nothing(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+def test_kills_change_nothing(forks: Server, tiny_folders: dict[str, Path], tmp_path: Path) -> None:
     whole, cut, torn = tmp_path / "whole", tmp_path / "cut", tmp_path / "torn"
     text = tmp_path / "text.txt"
     text.write_text("".join(f"line {n} of {n * n}, " for n in range(40)))
+
+    def attempt(out: Path, mode: str = "never", at: int = 0, *, resume: bool = False) -> int:
+        model = str(tiny_folders["llama_gqa"])
+        run = forks.start("victims:strikes_at_a_save", model, str(text), str(out), mode, at, resume)
+        code = run.wait()
+        assert "Traceback" not in run.err, run.err
+        return code
+
+    assert attempt(whole) == 0
     chance = random.Random(1)
-    kills = [(cut, chance.choice(["during", "after"]), chance.randint(1, 2), "resume") for _ in range(5)]
-    ended = attempts(
-        tiny_folders["llama_gqa"],
-        text,
-        (whole, "never", 0, ""),
-        *kills,
-        (cut, "never", 0, "resume"),
-        (torn, "during", 3, ""),
-    )
-    assert ended == [0, *[-signal.SIGKILL] * 5, 0, -signal.SIGKILL]
+    for _ in range(5):
+        assert attempt(cut, chance.choice(["during", "after"]), chance.randint(1, 2), resume=True) == -signal.SIGKILL
+    assert attempt(cut, resume=True) == 0
+    assert attempt(torn, "during", 3) == -signal.SIGKILL
     same(read_run(whole), read_run(cut))
     assert sorted(path.name for path in tmp_path.iterdir()) == [".torn.analysis", "cut", "text.txt", "whole"]
 
@@ -195,6 +146,7 @@ def test_nothing_is_written_before_it_is_time(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_ctrl_c_saves_whole_micro_batches(
     tiny_folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -209,7 +161,6 @@ def test_ctrl_c_saves_whole_micro_batches(
         return forward_backward(self, *arguments)
 
     monkeypatch.setattr(Resident, "_forward_backward", interrupted)
-    monkeypatch.setattr("sinkscope.report.render.render", lambda *_: None)  # for time
     arguments = ["analyze", str(tiny_folders["llama_gqa"]), "--sequences", "5", "--tokens", "16", "--sink-window", "8",
                  "--early", "7", "--positions", "16"]  # fmt: skip
     out = ["--out", str(tmp_path / "cut")]

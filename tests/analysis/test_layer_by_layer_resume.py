@@ -1,102 +1,70 @@
 """A streamed analysis that is killed at any layer goes on from there, to the tables of an undisturbed one."""
 
-import os
 import random
-import subprocess
-import sys
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import tiny
+from forks import Server
 
 from sinkscope.tables.run_folder import read_run
 
-ROOT = Path(__file__).parents[2]
-
-# One process per attempt, forked behind the imports, until there is a run: its place, the layer call to die at (0:
-# none), whether to resume, whether to measure gradients, and a spill folder.
-DIES = """
-import os, signal, sys
-from pathlib import Path
-from sinkscope.analysis import run as api
-from sinkscope.analysis import journal
-from sinkscope.analysis.drivers.layer_steps import LayerSteps
-from sinkscope.capture.settings import Settings
-from sinkscope.tables.run_folder import write_run
-
-def child(out, at, resume, backward, spill):
-    steps = 0
-    run = LayerSteps.run
-    def dies(*arguments):
-        nonlocal steps
-        steps += 1
-        if steps == at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return run(*arguments)
-    LayerSteps.run = dies
-    journal.Journal.__init__.__kwdefaults__["every"] = 0.0
-    analysis = api.analyze(
-        sys.argv[1], sequences=3, tokens=24, out=out, resume=resume, stream=True, spill=spill,
-        settings=Settings(sink_epsilon=0.04, sink_window=8, early=7, positions=16, backward=backward),
-    )
-    write_run(analysis.run, Path(out))
-    analysis.saved()
-    print("steps", steps, flush=True)
-
-for attempt in sys.argv[2:]:
-    out, at, resume, backward, spill = attempt.split(",")
-    if Path(out).exists():
-        continue
-    number = os.fork()
-    if not number:
-        child(out, int(at), resume == "resume", backward == "backward", spill or None)
-        os._exit(0)
-    print("ended", -os.waitpid(number, 0)[1], flush=True)
-"""
+Attempt = Callable[..., int | None]
 
 
-def attempts(model: Path, *these: tuple[Path, int, str, str, Path | str]) -> list[tuple[str, int]]:
-    """Makes the attempts; says for each how many layer calls it made, if it came to its end, and how it ended."""
-    command = [sys.executable, "-c", DIES, str(model), *(",".join(map(str, attempt)) for attempt in these)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert "Traceback" not in done.stderr, done.stderr
-    lines = [line.split() for line in done.stdout.splitlines()]
-    return [(what, int(number)) for what, number in lines]
+@pytest.fixture
+def attempt(forks: Server, tmp_path: Path) -> Attempt:
+    """Analyzes a model of five layers layer by layer, perhaps up to a call that kills it.
+
+    Returns the number of layer calls, None where it was killed.
+    """
+    model = tiny.save(tiny.build("llama_gqa", num_hidden_layers=5), tmp_path / "model")
+
+    def run(
+        out: Path, *, at: int = 0, resume: bool = False, backward: bool = True, spill: Path | str = ""
+    ) -> int | None:
+        started = forks.start("victims:strikes_in_a_layer", str(model), str(out), at, resume, backward, str(spill))
+        code = started.wait()
+        assert code in (0, -signal.SIGKILL), started.err
+        return None if code else int(started.out)
+
+    return run
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backward", ["backward", "forward"])
+@pytest.mark.parametrize("backward", [True, False], ids=["backward", "forward"])
 @pytest.mark.parametrize("spilled", [True, False])
-def test_kills_at_random_layers_change_nothing(spilled: bool, backward: str, tmp_path: Path) -> None:
-    model = tiny.save(tiny.build("llama_gqa", num_hidden_layers=5), tmp_path / "model")
+def test_kills_at_random_layers_change_nothing(spilled: bool, backward: bool, attempt: Attempt, tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    spill = tmp_path / "spill" if spilled else ""
-    chance = random.Random(3 + spilled)
-    kills = [(cut, chance.randint(2, 25), "resume", backward, spill) for _ in range(4)]
-    log = attempts(model, (whole, 0, "", backward, spill), *kills, (cut, 0, "resume", backward, spill))
-    assert ("ended", -9) in log
-    assert log[-1] == ("ended", 0)
+    how = {"backward": backward, "spill": tmp_path / "spill" if spilled else ""}
+    full = attempt(whole, **how)
+    assert full is not None
+    chance, killed, resumed = random.Random(3 + spilled), 0, None
+    for _ in range(4):
+        resumed = attempt(cut, at=chance.randint(2, 25), resume=True, **how)
+        if resumed is not None:  # less was left to do than the chosen number of calls
+            break
+        killed += 1
+    assert killed
+    if resumed is None:
+        resumed = attempt(cut, resume=True, **how)
     one, other = read_run(whole), read_run(cut)
     for name, table in one.tables.items():
         pd.testing.assert_frame_equal(table, other[name], check_exact=True)
     assert not (tmp_path / ".cut.analysis").exists()
     assert not spilled or not list((tmp_path / "spill").iterdir())
-    full, resumed = (number for what, number in log if what == "steps")
+    assert resumed is not None
     assert resumed < full  # it did go on, and not start again
 
 
-def test_what_was_spilled_is_not_computed_again(tmp_path: Path) -> None:
-    model = tiny.save(tiny.build("llama_gqa", num_hidden_layers=5), tmp_path / "model")
-    forward = 5 * 3
-    log = attempts(
-        model,
-        (tmp_path / "run", forward, "", "backward", tmp_path / "spill"),  # in the last layer of the forward sweep
-        (tmp_path / "run", 0, "resume", "backward", tmp_path / "spill"),
-    )
-    kill, (_, steps), end = log
-    assert (kill, end) == (("ended", -9), ("ended", 0))
+def test_what_was_spilled_is_not_computed_again(attempt: Attempt, tmp_path: Path) -> None:
+    forward, spill = 5 * 3, tmp_path / "spill"
+    assert attempt(tmp_path / "run", at=forward, spill=spill) is None  # in the last layer of the forward sweep
+    steps = attempt(tmp_path / "run", resume=True, spill=spill)
+    assert steps is not None
     backward = [number for number in range(steps) if number >= 3]  # the last layer's three windows, then the way back
     assert len(backward) >= forward
     assert steps < 2 * forward + 3 * 5

@@ -17,12 +17,6 @@ Analyze = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves out figures and report, which take far longer than measuring a tiny model."""
-    monkeypatch.setattr("sinkscope.report.render.render", lambda *_: None)
-
-
-@pytest.fixture
 def analyze(tiny_folders: dict[str, Path], tmp_path: Path) -> Analyze:
     """Runs the verb on a tiny model and returns run.json."""
 

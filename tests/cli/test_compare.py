@@ -39,12 +39,6 @@ def edited(folder: Path, **values: Any) -> Path:
 
 
 @pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves out figures and report, which take far longer than comparing."""
-    monkeypatch.setattr("sinkscope.report.render.render", lambda *_: None)
-
-
-@pytest.fixture
 def runs(tmp_path: Path) -> list[str]:
     return [str(saved(tmp_path / "runs" / name, seed)) for seed, name in enumerate(("first", "second", "third"))]
 

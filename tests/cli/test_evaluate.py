@@ -40,12 +40,6 @@ def quantizable(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves out figures and report, which take far longer than evaluating a tiny model."""
-    monkeypatch.setattr("sinkscope.report.render.render", lambda *_: None)
-
-
-@pytest.fixture
 def evaluate(tmp_path: Path, copying: Path) -> Evaluate:
     """Runs the verb on a model and returns the run."""
 

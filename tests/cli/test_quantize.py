@@ -23,11 +23,6 @@ PROBES = "w8a8-dynamic,w8a8-static,w8a8-static-down"
 
 
 @pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sinkscope.report.render.render", lambda *_: None)
-
-
-@pytest.fixture
 def refused(tiny_folders: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Runs the verb with a bad input, checks the form of its refusal, and returns the line."""
 

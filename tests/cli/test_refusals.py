@@ -4,21 +4,19 @@ import json
 import os
 import resource
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pandas as pd
 import pytest
 import tiny
 import torch
+from forks import Forked, Server, wait_until
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig
 
-import sinkscope
 from sinkscope.cli import main
 from sinkscope.launch.interrupts import insistent_interrupts
 from sinkscope.models.families import FAMILIES
@@ -216,35 +214,37 @@ def test_interrupted_while_writing(refused: Callable[..., str], llama: Path, mon
     assert "interrupted" in refused(llama)
 
 
+def opened(pipe: Path, reader: Forked) -> BinaryIO:
+    """A named pipe, opened for writing once another process has opened it for reading."""
+    found: list[int] = []
+
+    def read() -> bool:
+        with suppress(OSError):  # as long as nobody reads
+            found.append(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+        return bool(found)
+
+    reader.wait_until(read, "its reading")
+    os.set_blocking(found[0], True)
+    return os.fdopen(found[0], "wb")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("when", ["reading", "measuring"])
-def test_interrupted_by_ctrl_c(when: str, llama: Path, out: Path, tmp_path: Path) -> None:
+def test_interrupted_by_ctrl_c(when: str, forks: Server, llama: Path, out: Path, tmp_path: Path) -> None:
     """The text comes through a pipe, so that the test knows how far the other process is when it interrupts."""
-    pipe = tmp_path / "text.txt"
+    pipe, note = tmp_path / "text.txt", tmp_path / "note"
     os.mkfifo(pipe)
-    command = [sys.executable, "-m", "sinkscope", "analyze", str(llama), "--out", str(out), "--data", str(pipe)]
-    process = subprocess.Popen(
-        [*command, *SMALL, "--sequences", "30000"],
-        cwd=Path(sinkscope.__file__).parents[1],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A shell starts background jobs with SIGINT ignored, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    try:
-        with pipe.open("w") as stream:
-            if when == "measuring":
-                stream.write("A sentence. " * 100_000)
-                stream.close()
-                time.sleep(3)
-            assert process.poll() is None
-            process.send_signal(signal.SIGINT)
-            stdout, stderr = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == 1
-    assert stdout == ""
+    arguments = [str(llama), "--out", str(out), "--data", str(pipe), *SMALL, "--sequences", "30000"]
+    process = forks.start("victims:tells_what_it_measured", arguments, str(note))
+    with opened(pipe, process) as stream:
+        if when == "measuring":
+            stream.write(b"A sentence. " * 100_000)
+            stream.close()
+            process.wait_until(note.exists, "a measured micro-batch")
+        process.signal(signal.SIGINT)
+        assert process.wait() == 1
+    assert process.out == ""
+    stderr = process.err
     left = {path.name for path in out.parent.iterdir()}
     if when == "reading":
         assert (stderr, left) == ("sinkscope: interrupted\n", set())
@@ -261,8 +261,7 @@ def test_interrupt_inside_a_finalizer_is_not_lost() -> None:
     def lose_it_and_go_on() -> None:
         victim = Interrupted()
         del victim
-        for _ in range(1000):
-            time.sleep(0.01)
+        wait_until(lambda: False, lambda: "the interrupt")
 
     # Under a shell that ignores SIGINT for background jobs, interrupting the main thread would do nothing.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

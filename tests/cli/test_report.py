@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ import sinkscope
 from sinkscope.cli import main
 from sinkscope.comparison.compare_runs import compare_runs
 from sinkscope.errors import SinkscopeError
-from sinkscope.report.kinds import KINDS
 from sinkscope.report.render import entries
 from sinkscope.tables.run_folder import read_run, write_run
 
@@ -33,13 +31,6 @@ def compared(tmp_path: Path) -> Path:
     runs = [synthetic(Shape(2, 2, 1, tokens=12, sequences=2, seed=seed)) for seed in range(2)]
     write_run(compare_runs(runs, ["a", "b"], draws=100), tmp_path / "comparison")
     return tmp_path / "comparison"
-
-
-@pytest.fixture
-def one_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves all pages but the first out of reports."""
-    kind = KINDS["analysis"]
-    monkeypatch.setitem(KINDS, "analysis", replace(kind, figures=kind.figures[:1]))
 
 
 def test_in_place_without_torch(compared: Path) -> None:

@@ -144,10 +144,8 @@ def test_on_a_quantized_model(quantize: str, definitions: Path, tmp_path: Path) 
     np.testing.assert_allclose(values[0], values[1], rtol=0.2)
 
 
-def test_the_verb_runs_tasks(
-    definitions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("sinkscope.report.render.render", lambda *_: None)
+@pytest.mark.usefixtures("undrawn")
+def test_the_verb_runs_tasks(definitions: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
     options = ["--no-perplexity", "--variants", "none", "--tasks", "colours,pages", "--tasks-path", str(definitions)]
     assert main(["evaluate", "demo", "--out", str(out), *options]) == 0

@@ -154,6 +154,7 @@ def test_saves_in_the_dtype_of_the_base(settings: Any, tiny_folders: dict[str, P
     assert attached(model)[0].theta.dtype == torch.float32
 
 
+@pytest.mark.usefixtures("one_page")
 def test_the_report_says_what_changed_and_what_the_control_says(settings: Any, tmp_path: Path) -> None:
     done = finetune(settings(), tmp_path / "out", control=True)
     compared = report(done, tmp_path / "out", command="sinkscope finetune")
@@ -172,9 +173,8 @@ def test_the_report_says_what_changed_and_what_the_control_says(settings: Any, t
     assert again["comparison"].equals(compared["comparison"])
 
 
-def test_without_a_control_the_report_says_so(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for drawing in ("sinkscope.report.render.render",):
-        monkeypatch.setattr(drawing, lambda *_: None)
+@pytest.mark.usefixtures("undrawn")
+def test_without_a_control_the_report_says_so(settings: Any, tmp_path: Path) -> None:
     done = finetune(settings(), tmp_path / "out", control=False)
     compared = report(done, tmp_path / "out", command="")
     assert "No control was trained" in compared.info["notes"][2]

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+
 from process import measured
 from transformers import LlamaConfig, LlamaForCausalLM
 

@@ -1,17 +1,14 @@
 """The estimates hold what a real analysis takes."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forks import SCRIPT, Server
 from transformers import LlamaConfig
 
 from sinkscope.planning.choose import choose_driver
 
-ROOT = Path(__file__).parents[2]
 SHAPE = {
     "vocab_size": 4000,
     "hidden_size": 512,
@@ -26,17 +23,11 @@ SHAPE = {
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks are read from Linux's /proc")
 @pytest.mark.parametrize(("driver", "slack"), [("resident", 1.5), ("layer by layer", 2.0)])
-def test_measured_peaks_lie_below_the_estimate(driver: str, slack: float) -> None:
+def test_measured_peaks_lie_below_the_estimate(driver: str, slack: float, forks: Server) -> None:
     work = {"tokens": 512, "sequences": 2, "batch_size": 1, "dtype": "float32"}
     choice = choose_driver(LlamaConfig(**SHAPE), device="cpu", **work)
     request = json.dumps({"config": SHAPE, "driver": driver, **work})
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "benchmarks")])
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).parent / "peak.py"), request],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    measured = int(done.stdout.split()[-1])
+    measuring = forks.start(SCRIPT, [str(Path(__file__).parent / "peak.py"), request])
+    assert measuring.wait() == 0, measuring.err
+    measured = int(measuring.out.split()[-1])
     assert measured < choice.bytes[driver] < slack * measured

@@ -1,15 +1,49 @@
 """Looking at a page as a reader does: which texts are really drawn, and where."""
 
+import warnings
+from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
+from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
+from sinkscope.report import style
 from sinkscope.report.page import Page
+from sinkscope.report.render import entries, figures
+from sinkscope.tables.run_folder import Run
 
 TOUCHING = 1.0  # pixels that two boxes may share: letters have side bearings
+
+
+def drawn_quietly(run: Run) -> dict[str, Figure]:
+    """Every page of a run's report; a warning is an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return figures(run)
+
+
+def assert_legible(run: Run, pages: Mapping[str, Figure] | None = None) -> None:
+    """Nothing of a run's report warns, is clipped or overlaps; `pages` are the run's, if drawn already."""
+    pages = pages or drawn_quietly(run)
+    with warnings.catch_warnings(), style.drawing():
+        warnings.simplefilter("error")
+        for name, page in pages.items():
+            texts = drawn_texts(page)
+            assert texts, name
+            assert clipped(page, texts) == [], name
+            assert overlapping(texts) == [], name
+            assert over_panels(page) == [], name
+    assert list(pages) == [entry.name for entry in entries(run)]
+
+
+def words(page: Page) -> str:
+    """All texts of a page and of its panels, without line breaks."""
+    texts = [text.get_text() for text in page.texts]
+    texts += [text.get_text() for axes in page.axes for text in axes.texts]
+    return " ".join(" ".join(texts).split())
 
 
 def drawn_texts(page: Page) -> list[tuple[str, Bbox]]:

@@ -1,7 +1,6 @@
 """The report of a comparison: legible for two and for eight runs, and true to its table."""
 
 import io
-import warnings
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -9,19 +8,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from inspection import clipped, drawn_texts, over_panels, overlapping
+from inspection import assert_legible, drawn_quietly, words
+from matplotlib.figure import Figure
 from rich.console import Console
 from synthetic import Shape, synthetic
 
 from sinkscope.comparison.compare_runs import compare_runs
 from sinkscope.errors import SinkscopeError
-from sinkscope.report import style
 from sinkscope.report.comparison import front_page
 from sinkscope.report.comparison.runs import SHOWN, sides_of
 from sinkscope.report.comparison.terminal import summary
 from sinkscope.report.entry import Entry
 from sinkscope.report.kinds import KINDS, kind_of
-from sinkscope.report.page import Page
 from sinkscope.report.render import entries, figures
 from sinkscope.tables.run_folder import Run
 
@@ -66,36 +64,20 @@ SLOW = {
 
 
 @cache
-def drawn(name: str) -> dict[str, Page]:
+def drawn(name: str) -> dict[str, Figure]:
     """The pages of one of `RUNS`, drawn once for all tests."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        return figures(RUNS[name])
-
-
-def check(run: Run, pages: dict[str, Page] | None = None) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        pages = pages or figures(run)
-        for name, page in pages.items():
-            with style.drawing():
-                texts = drawn_texts(page)
-                assert texts, name
-                assert clipped(page, texts) == [], name
-                assert overlapping(texts) == [], name
-                assert over_panels(page) == [], name
-    assert list(pages) == [entry.name for entry in entries(run)]
+    return drawn_quietly(RUNS[name])
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n == "eight_long" else ()) for n in RUNS])
 def test_pages_are_legible(name: str) -> None:
-    check(RUNS[name], drawn(name))
+    assert_legible(RUNS[name], drawn(name))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SLOW)
 def test_more_pages_are_legible(name: str) -> None:
-    check(SLOW[name]())
+    assert_legible(SLOW[name]())
 
 
 @pytest.mark.parametrize("entry", entries(RUNS["two"]), ids=lambda entry: entry.name)
@@ -107,10 +89,6 @@ def test_every_axis_is_labelled_where_something_is_plotted(entry: Entry) -> None
         row for axes, row, _ in cells if axes.get_ylabel() or axes.get_yticklabels()
     }
     assert {column for _, _, column in cells} == {column for axes, _, column in cells if axes.get_xlabel()}
-
-
-def words(page: Page) -> str:
-    return " ".join(" ".join(text.get_text() for text in page.texts).split())
 
 
 def test_first_page_prints_the_table() -> None:
@@ -140,7 +118,7 @@ def test_many_notes_and_differences_leave_room_for_the_table(monkeypatch: pytest
     printed = words(front_page.ENTRY.draw(run))
     assert "more, in run.json" in printed
     assert "More notes stand in run.json" in printed
-    check(run)
+    assert_legible(run)
 
 
 def test_other_depths_are_said() -> None:

@@ -2,17 +2,15 @@
 
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from inspection import clipped, drawn_texts, over_panels, overlapping
+from inspection import assert_legible
 
 from sinkscope.evaluation.headline import evaluation_headline
-from sinkscope.report import style
 from sinkscope.report.evaluation.contexts import binned
 from sinkscope.report.evaluation.sentences import findings, rows
 from sinkscope.report.evaluation.terminal import summary
@@ -111,15 +109,7 @@ RUNS = {
 
 @pytest.mark.parametrize("name", RUNS)
 def test_pages_are_legible(name: str) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        for page_name, page in figures(RUNS[name]).items():
-            with style.drawing():
-                texts = drawn_texts(page)
-                assert texts, page_name
-                assert clipped(page, texts) == [], page_name
-                assert overlapping(texts) == [], page_name
-                assert over_panels(page) == [], page_name
+    assert_legible(RUNS[name])
 
 
 def test_pages_are_those_of_what_was_measured() -> None:

@@ -1,19 +1,15 @@
 """Every figure of every shape of run: drawn without a warning, legible, with nothing clipped or overlapping."""
 
-import warnings
-
 import pytest
-from inspection import clipped, drawn_texts, over_panels, overlapping
+from inspection import assert_legible, clipped, drawn_texts, over_panels, overlapping, words
 from synthetic import Shape, synthetic
 
-from sinkscope.report import style
 from sinkscope.report.analysis import front_page as verdict
 from sinkscope.report.analysis import massive, sink_heatmap
 from sinkscope.report.analysis.pages import REGISTRY
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
-from sinkscope.report.render import entries, figures
-from sinkscope.tables.run_folder import Run
+from sinkscope.report.render import entries
 
 AWKWARD = "/folder/" + "averylongname" * 12 + "/$x$ \u6f22\nname"
 RUNS = {
@@ -34,29 +30,15 @@ LARGE = {
 }
 
 
-def check(run: Run) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        pages = figures(run)
-        for name, page in pages.items():
-            with style.drawing():
-                texts = drawn_texts(page)
-                assert texts, name
-                assert clipped(page, texts) == [], name
-                assert overlapping(texts) == [], name
-                assert over_panels(page) == [], name
-    assert list(pages) == [entry.name for entry in entries(run)]
-
-
 @pytest.mark.parametrize("name", RUNS)
 def test_pages_are_legible(name: str) -> None:
-    check(RUNS[name])
+    assert_legible(RUNS[name])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LARGE)
 def test_pages_of_large_models_are_legible(name: str) -> None:
-    check(synthetic(LARGE[name]))
+    assert_legible(synthetic(LARGE[name]))
 
 
 def test_gradient_pages_are_left_out_and_page_one_says_so() -> None:
@@ -92,9 +74,3 @@ def test_the_inspection_sees_what_is_wrong() -> None:
     assert clipped(page, texts) == ["over the edge"]
     assert overlapping(texts) == [("over the panel", "over the other")]
     assert over_panels(page) == ["over the panel", "over the other"]
-
-
-def words(page: Page) -> str:
-    texts = [text.get_text() for text in page.texts]
-    texts += [text.get_text() for axes in page.axes for text in axes.texts]
-    return " ".join(" ".join(texts).split())

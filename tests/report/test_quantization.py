@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_figures import AWKWARD, check, words
+from inspection import assert_legible, words
+from test_figures import AWKWARD
 
 from sinkscope.report.quantization import front_page
 from sinkscope.report.quantization.terminal import summary
@@ -73,7 +74,7 @@ METHODS = ["none", "w8a8-dynamic", "w8a8-static", "nf4"]
     ids=["one", "two", "many"],
 )
 def test_pages_are_legible(made: Run) -> None:
-    check(made)
+    assert_legible(made)
 
 
 def test_words_follow_the_numbers() -> None:

@@ -43,11 +43,6 @@ def few(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sinkscope.report.render.render", lambda *_: None)
-
-
-@pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Which checkpoints were loaded, in order."""
     loaded: list[str] = []

@@ -1,59 +1,60 @@
 """Killed at any moment, also while a checkpoint is written, a run resumes to the bit-identical result."""
 
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from forks import SINKSCOPE, Server
 from safetensors.torch import load_file
 
 from sinkscope.training.checkpoint import checkpoints
 
 KILLS = 10
 # Checkpoints at every other step: half of the kills strike while one is being written.
-STEPS, EVERY = 1500, 2
+STEPS, EVERY = 100, 2
 TINY = ["--steps", str(STEPS), "--set", f"checkpoint.every={EVERY}", "--set", "checkpoint.keep=2"]
+WRITTEN = 3  # checkpoints that an attempt may write before it is killed
+A_WHILE = 0.03  # seconds, in which a checkpoint or two are written
 
 
-def command(recipe: Path, out: Path, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "sinkscope", "pretrain", str(recipe), *TINY, "--out", str(out), *arguments]
+def trained(forks: Server, arguments: list[str]) -> None:
+    run = forks.start(SINKSCOPE, ["pretrain", *arguments])
+    assert run.wait() == 0, run.err
 
 
-def killed_after(started: list[str], out: Path, seconds: float) -> bool:
-    """Starts a run, kills it some time after its training began, and says whether it was still at work."""
-    before = [path.name for path in checkpoints(out / "checkpoints")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(started, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as run:
-        for line in run.stderr or []:
-            if b"training on" in line:
-                break
-        else:
-            pytest.fail("the run ended before it trained")
-        time.sleep(seconds)
-        alive = run.poll() is None
-        run.send_signal(signal.SIGKILL)
-    now = [path.name for path in checkpoints(out / "checkpoints")]
-    assert not before or now, "a checkpoint was lost"
-    return alive
+def killed(forks: Server, arguments: list[str], out: Path, written: int, seconds: float) -> int:
+    """Starts a run, kills it some time after it wrote so many checkpoints, and says how it ended."""
+
+    def newest() -> str:
+        return max((path.name for path in checkpoints(out / "checkpoints")), default="")
+
+    run = forks.start("victims:pretrains_and_waits", arguments)
+    run.wait_until(lambda: "training on" in run.err, "its training")
+    for _ in range(written):
+        before = newest()
+        if before < f"step-{STEPS - EVERY:06d}":
+            run.wait_until(lambda before=before: newest() > before, "another checkpoint")
+    time.sleep(seconds)  # the moment is arbitrary, and nothing depends on it
+    before = newest()
+    run.signal(signal.SIGKILL)
+    code = run.wait()
+    assert newest() >= before, "a checkpoint was lost"
+    return code
 
 
 @pytest.mark.slow
-def test_ten_kills_change_nothing(recipe_file: Path, tmp_path: Path) -> None:
+def test_ten_kills_change_nothing(forks: Server, recipe_file: Path, tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    subprocess.run(command(recipe_file, whole), check=True, capture_output=True)
+    trained(forks, [str(recipe_file), *TINY, "--out", str(whole)])
+    again = [str(recipe_file), *TINY, "--out", str(cut), "--resume"]
     chance = random.Random(0)
-    moments = [chance.uniform(0.0, 0.8) for _ in range(KILLS)]
-    struck = 0
-    for moment in moments:
-        struck += killed_after(command(recipe_file, cut, "--resume"), cut, moment)
-    assert struck == KILLS
-    reached = checkpoints(cut / "checkpoints")
-    assert reached
-    subprocess.run(command(recipe_file, cut, "--resume"), check=True, capture_output=True)
+    for _ in range(KILLS):
+        code = killed(forks, again, cut, chance.randint(0, WRITTEN), chance.uniform(0, A_WHILE))
+        assert code == -signal.SIGKILL
+    assert checkpoints(cut / "checkpoints")
+    trained(forks, again)
     expected, found = (load_file(out / "model" / "model.safetensors") for out in (whole, cut))
     assert expected.keys() == found.keys()
     assert all(bool((expected[name] == found[name]).all()) for name in expected)

@@ -1,13 +1,12 @@
 """Several processes train what one does: the same losses, whether the model is replicated or sharded."""
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
+from forks import SINKSCOPE, Server
 from safetensors.torch import load_file
 
 from sinkscope.errors import SinkscopeError
@@ -20,17 +19,25 @@ MINI = ["mini", "--steps", str(STEPS), "--set", "compile=false", "--set", "data.
 SHARDED = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
 
 
-def pretrain(out: Path, *arguments: str, processes: int, environment: dict[str, str] | None = None) -> str:
-    """Runs `sinkscope pretrain` and returns what it said."""
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    command = [sys.executable, *(launch if processes > 1 else []), "-m", "sinkscope", "pretrain", *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})}
-    tokens = ["--tokens-dir", str(out.parent / "tokens")]
-    done = subprocess.run(
-        [*command, "--out", str(out), *tokens], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stderr + done.stdout
+Pretrain = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def pretrain(forks: Server, tmp_path_factory: pytest.TempPathFactory) -> Pretrain:
+    """Runs `sinkscope pretrain` in processes of its own and returns what they said; all runs share one text."""
+    tokens = tmp_path_factory.mktemp("text") / "tokens"
+
+    def run(out: Path, *arguments: str, processes: int, environment: dict[str, str] | None = None) -> str:
+        command = ["pretrain", *arguments, "--out", str(out), "--tokens-dir", str(tokens)]
+        if processes > 1:
+            started = forks.start_group(SINKSCOPE, lambda _: [command], processes, environment)
+        else:
+            started = [forks.start(SINKSCOPE, command, environment=environment)]
+        for process in started:
+            assert process.wait() == 0, process.err
+        return "".join(process.err + process.out for process in started)
+
+    return run
 
 
 def losses(out: Path) -> list[float]:
@@ -38,7 +45,7 @@ def losses(out: Path) -> list[float]:
 
 
 @pytest.mark.slow
-def test_two_processes_agree_with_one(tmp_path: Path) -> None:
+def test_two_processes_agree_with_one(pretrain: Pretrain, tmp_path: Path) -> None:
     # Passes of equal size, so that bfloat16 rounds alike: what is compared is how gradients are put together.
     micro = ["--set", "optimizer.micro_sequences=8"]
     said = pretrain(tmp_path / "one", *MINI, *micro, processes=1)
@@ -51,7 +58,7 @@ def test_two_processes_agree_with_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_sharded_processes_agree_with_one_and_resume(tmp_path: Path) -> None:
+def test_sharded_processes_agree_with_one_and_resume(pretrain: Pretrain, tmp_path: Path) -> None:
     alone, out = tmp_path / "alone", tmp_path / "sharded"
     arguments = [*MINI, "--set", "precision=float32", "--set", "checkpoint.every=8"]
     pretrain(alone, *arguments, processes=1)

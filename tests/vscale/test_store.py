@@ -62,6 +62,7 @@ def test_an_adapter_refuses_other_weights(model: PreTrainedModel, base: Path, tm
         sinkscope.load(folder)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_every_verb_takes_it(model: PreTrainedModel, base: Path, tmp_path: Path) -> None:
     folder = save(model, tmp_path / "adapter", base=load_model(str(base)).description)
     out = tmp_path / "run"

@@ -1,0 +1,114 @@
+"""Processes that are killed or interrupted in a test, or kill themselves at a chosen moment, as targets of `forks`."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import forks
+
+
+def pretrains_and_waits(arguments: list[str]) -> int:
+    """`sinkscope pretrain`; but once it is trained it waits to be killed, and does not finish."""
+    import sinkscope.pretraining.run as module
+
+    def waits(*_: Any) -> None:
+        while True:
+            signal.pause()
+
+    module.finish = waits
+    return forks.sinkscope(["pretrain", *arguments])
+
+
+def tells_what_it_measured(arguments: list[str], note: str) -> int:
+    """`sinkscope analyze`, which makes a file `note` once a micro-batch is measured and the next one begins."""
+    from sinkscope.analysis.drivers.resident import Resident
+
+    passes, forward_backward = 0, Resident._forward_backward
+
+    def tells(self: Resident, *arguments: Any) -> list[float]:
+        nonlocal passes
+        passes += 1
+        if passes == 2:
+            Path(note).touch()
+        return forward_backward(self, *arguments)
+
+    Resident._forward_backward = tells  # type: ignore[method-assign]
+    return forks.sinkscope(["analyze", *arguments])
+
+
+def strikes_at_a_save(model: str, text: str, out: str, mode: str, at: int, resume: bool) -> None:
+    """Analyzes without a report, saving after every micro-batch.
+
+    Args:
+        model: a folder.
+        text: a file.
+        out: where the run goes.
+        mode: when it kills itself: `during` a save, with half of the file written, `after` it, or `never`.
+        at: at which save.
+        resume: whether to go on with what is there.
+    """
+    from sinkscope.analysis import journal
+
+    saves, building_file = 0, journal.building_file
+
+    @contextmanager
+    def strikes(place: Path) -> Iterator[Path]:
+        nonlocal saves
+        saves += 1
+        with building_file(place) as building:
+            yield building
+            if (mode, saves) == ("during", at):
+                os.truncate(building, building.stat().st_size // 2)
+                os.kill(os.getpid(), signal.SIGKILL)
+        if (mode, saves) == ("after", at):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    journal.building_file = strikes
+    _analyze(model, out, resume, data=text, sequences=7)
+
+
+def strikes_in_a_layer(model: str, out: str, at: int, resume: bool, backward: bool, spill: str) -> None:
+    """Analyzes layer by layer without a report, saving after every layer.
+
+    Args:
+        model: a folder.
+        out: where the run goes.
+        at: the layer call in which it kills itself; 0: none.
+        resume: whether to go on with what is there.
+        backward: whether to measure gradients.
+        spill: a folder to spill to; empty for none.
+
+    It writes the number of its layer calls to stdout.
+    """
+    from sinkscope.analysis.drivers.layer_steps import LayerSteps
+
+    steps, run = 0, LayerSteps.run
+
+    def dies(*arguments: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        if steps == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return run(*arguments)
+
+    LayerSteps.run = dies  # type: ignore[method-assign]
+    _analyze(model, out, resume, backward=backward, sequences=3, stream=True, spill=spill or None)
+    print(steps)
+
+
+def _analyze(model: str, out: str, resume: bool, backward: bool = True, **options: Any) -> None:
+    from sinkscope.analysis import run as api
+    from sinkscope.analysis.journal import Journal
+    from sinkscope.capture.settings import Settings
+    from sinkscope.tables.run_folder import write_run
+
+    defaults: Any = Journal.__init__.__kwdefaults__
+    defaults["every"] = 0.0
+    settings = Settings(sink_epsilon=0.04, sink_window=8, early=7, positions=16, backward=backward)
+    analysis = api.analyze(model, tokens=24, out=out, resume=resume, settings=settings, **options)
+    assert analysis.saved is not None
+    write_run(analysis.run, Path(out))
+    analysis.saved()
