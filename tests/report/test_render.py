@@ -28,6 +28,7 @@ def test_every_figure_and_the_report_are_written_the_same_every_time(tmp_path: P
     assert [path.name for path, content in written.items() if path.read_bytes() != content] == []
 
 
+@pytest.mark.usefixtures("one_page")
 def test_formats_are_chosen_and_unknown_ones_refused(tmp_path: Path) -> None:
     render(FORWARD, tmp_path, formats=("pdf",))
     assert [path.name for path in tmp_path.iterdir()] == ["report.pdf"]
