@@ -68,14 +68,17 @@ def head_losses(model: PreTrainedModel, hidden: Tensor, batch: Batch, *, backwar
 
 @dataclass
 class _Output(ModelOutput):
-    """What causal LMs look for in their decoder's output."""
+    """What causal LMs look for in their decoder's output.
+
+    They also hand on its cache, attentions, router logits and so on, under names that differ between models and
+    releases; none of these is here.
+    """
 
     last_hidden_state: Tensor | None = None
-    past_key_values: Any = None
-    hidden_states: Any = None
-    attentions: Any = None
-    cross_attentions: Any = None
-    router_logits: Any = None
+
+    def __getattr__(self, name: str) -> None:
+        if name.startswith("_"):
+            raise AttributeError(name)
 
 
 class _Given(nn.Module):

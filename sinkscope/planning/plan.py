@@ -2,13 +2,16 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from sinkscope.capture.settings import Settings
-from sinkscope.errors import RequestError, SinkscopeError
+from sinkscope.errors import SinkscopeError
+from sinkscope.inputs import ModelFields, ModelSource, refuse_unknown
+from sinkscope.loading.load import check_options
+from sinkscope.loading.named import model_source
 from sinkscope.loading.resolve import Resolved, resolve
 from sinkscope.models.shape import context_of, default_tokens
-from sinkscope.names import DTYPES, QUANTIZATION_BITS, QUANTIZATIONS
+from sinkscope.names import QUANTIZATION_BITS
 from sinkscope.planning.choose import Choice, choose_driver, size
 from sinkscope.planning.described import Described, describe_model
 from sinkscope.planning.estimate import Work
@@ -84,64 +87,64 @@ class Plan:
 
 
 def plan(
-    name: str,
+    model: str | Path | ModelSource = "demo",
     *,
     tokens: int | None = None,
     sequences: int = 32,
     batch_size: int = 1,
-    revision: str | None = None,
-    dtype: str = "auto",
-    quantize: str | None = None,
-    device: str = "auto",
     settings: Settings | None = None,
     spill: Path | None = None,
     resolved: Resolved | None = None,
+    **loading: Unpack[ModelFields],
 ) -> Plan:
     """Plans an analysis from a model's configuration.
 
     Args:
-        name: `demo`, a local folder (a config.json is enough), or a model id of the Hub.
+        model: `demo`, a local folder (a config.json is enough), or a model id of the Hub; or a `ModelSource`.
         tokens: T; by default the model's context, at most 2048.
         sequences: N.
         batch_size: sequences per forward pass.
-        revision: branch, tag or commit of a Hub model.
-        dtype: what the weights are loaded as; `auto` keeps the checkpoint's.
-        quantize: `nf4` or `int8`, weights quantized while loading.
-        device: `auto`, `cpu`, `cuda`, `cuda:1`, ...
         settings: what is measured.
         spill: a folder where the states between layers may go.
-        resolved: what `name` and `revision` stand for, where that is known already.
+        resolved: what the model's name and revision stand for, where that is known already.
+        **loading: the other fields of `ModelSource` (revision, dtype, device, quantize).
 
     Raises:
         SinkscopeError: for a model or a request that cannot be planned, in one line.
     """
-    if dtype not in DTYPES:
-        raise RequestError(f"`dtype` is one of {', '.join(DTYPES)}, not {dtype}")
-    if quantize not in (None, *QUANTIZATIONS):
-        raise RequestError(f"`quantize` is one of {', '.join(QUANTIZATIONS)}, not {quantize}")
-    resolved = resolved or resolve(name, revision)
-    model = describe_model(resolved)
+    refuse_unknown(loading, ModelFields)
+    source, _ = model_source(model, loading)
+    name, quantize = source.name, source.quantize
+    check_options(source.dtype, quantize, source.device_map)
+    resolved = resolved or resolve(name, source.revision)
+    described = describe_model(resolved)
     if quantize and resolved.quantization:
         raise SinkscopeError(f"{name} is quantized already ({resolved.quantization}): leave out `quantize`")
-    context = context_of(model.config)
-    tokens = default_tokens(model.config) if tokens is None else tokens
+    context = context_of(described.config)
+    tokens = default_tokens(described.config) if tokens is None else tokens
     work = Work(sequences, tokens, batch_size, settings or Settings())
     machine = this_machine(spill)
     choice = choose_driver(
-        model.config,
+        described.config,
         tokens=tokens,
         sequences=sequences,
         batch_size=batch_size,
-        dtype=dtype,
+        dtype=source.dtype,
         quantize=quantize or _NAME_OF_BITS.get(resolved.bits or 0),
-        device=device,
+        device=source.device,
         settings=settings,
         spill=spill,
         machine=machine,
     )
     rate = matmul_rate(choice.device, choice.dtype)
     return Plan(
-        model, work, quantize, choice, duration(choice, work, rate), machine, _warnings(model, choice, work, context)
+        described,
+        work,
+        quantize,
+        choice,
+        duration(choice, work, rate),
+        machine,
+        _warnings(described, choice, work, context),
     )
 
 

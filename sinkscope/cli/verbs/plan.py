@@ -26,14 +26,10 @@ def plan(
     from sinkscope.planning import plan as planning
 
     made = planning.plan(
-        model.name,
+        model,
         tokens=windows.tokens,
         sequences=windows.sequences,
         batch_size=windows.batch_size,
-        revision=model.revision,
-        dtype=model.dtype,
-        quantize=model.quantize,
-        device=model.device,
         settings=settings,
         spill=driver.spill,
     )
