@@ -7,12 +7,11 @@ nothing on disk; whether a model or a text exists is found out by `loading` and 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Self, TypedDict, TypeVar, get_args, get_type_hints
+from typing import Any, Self
 
 from sinkscope.errors import RequestError
 from sinkscope.fields import Section, described
 
-T = TypeVar("T")
 BOS = ("auto", "always", "never")
 
 
@@ -142,79 +141,3 @@ class Output:
     out: Path | None = described(None, "Folder for the run; by default runs/<model>.", Section.OUTPUT)
     force: bool = described(False, "Replace an existing run folder.", Section.OUTPUT)
     resume: bool = described(False, "Go on with an interrupted run.", Section.OUTPUT)
-
-
-class ModelFields(TypedDict, total=False):
-    """The fields of `ModelSource` but its name, as keyword arguments."""
-
-    revision: str | None
-    dtype: str
-    device: str
-    device_map: str | None
-    quantize: str | None
-    trust_remote_code: bool
-
-
-class WindowFields(TypedDict, total=False):
-    """The fields of `Windows`, as keyword arguments."""
-
-    bos: str
-    sequences: int
-    tokens: int | None
-    batch_size: int
-    isolate_documents: bool
-
-
-class OutputFields(TypedDict, total=False):
-    """The fields of `Output`, as keyword arguments."""
-
-    out: str | Path | None
-    force: bool
-    resume: bool
-
-
-def text_source(data: str | Path | TextSource, options: Mapping[str, Any] | None = None) -> TextSource:
-    """A text as a user of the library names it.
-
-    Args:
-        data: an object, or what its field `data` would hold.
-        options: the object's other fields, where `data` is not one.
-    """
-    if isinstance(data, TextSource):
-        if options:
-            raise RequestError("options of a text stand in its TextSource: leave them out beside one")
-        return data
-    unknown = set(options or ()) - {field.name for field in fields(TextSource)}
-    if unknown:
-        raise RequestError(f"a text has no option {min(unknown)}")
-    return TextSource(str(data), **(options or {}))
-
-
-def made_of(request: type[T], values: Mapping[str, Any], **more: Any) -> T:
-    """An object from those of the values that are its fields; a path given as text becomes a path.
-
-    Args:
-        request: a dataclass.
-        values: keyword arguments, of this class and of others.
-        **more: fields that stand over the values.
-    """
-    hints = get_type_hints(request)
-    mine = {name: value for name, value in values.items() if name in hints} | more
-    paths = {name for name in mine if Path in get_args(hints[name]) and isinstance(mine[name], str)}
-    return request(**{name: Path(value).expanduser() if name in paths else value for name, value in mine.items()})
-
-
-def refuse_unknown(values: Mapping[str, Any], keywords: type[Any]) -> None:
-    """Refuses keyword arguments that a function does not take, as Python does for a plain signature.
-
-    Args:
-        values: the keyword arguments.
-        keywords: a TypedDict of those that it takes.
-
-    Raises:
-        TypeError: naming one.
-    """
-    known = get_type_hints(keywords)
-    unknown = sorted(values.keys() - known.keys())
-    if unknown:
-        raise TypeError(f"unexpected keyword argument {unknown[0]!r}; there are: {', '.join(sorted(known))}")

@@ -11,17 +11,8 @@ import sinkscope
 from sinkscope.analysis.settings import DriverChoice, DriverFields
 from sinkscope.errors import RequestError
 from sinkscope.fields import descriptions
-from sinkscope.inputs import (
-    ModelFields,
-    ModelSource,
-    Output,
-    OutputFields,
-    TextSource,
-    WindowFields,
-    Windows,
-    made_of,
-    text_source,
-)
+from sinkscope.inputs import ModelSource, Output, TextSource, Windows
+from sinkscope.keywords import ModelFields, OutputFields, WindowFields, made_of, text_source
 
 
 @pytest.mark.parametrize(

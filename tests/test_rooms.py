@@ -13,7 +13,7 @@ import sinkscope
 
 PACKAGE = Path(sinkscope.__file__).parent
 ROOMS = (
-    "version", "errors", "names", "fields", "inputs", "files", "unfinished", "sites", "compat", "launch",
+    "version", "errors", "names", "fields", "inputs", "keywords", "files", "unfinished", "sites", "compat", "launch",
     "metrics", "models", "text", "vscale", "loading", "passes",
     "quantities", "provenance", "tables", "intervals", "capture", "planning", "report", "results",
     "analysis", "monitoring", "evaluation", "quantization", "comparison",

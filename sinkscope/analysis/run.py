@@ -22,18 +22,8 @@ from sinkscope.analysis.request import request_of
 from sinkscope.analysis.settings import AnalysisRequest, DriverChoice, DriverFields
 from sinkscope.capture.settings import Settings
 from sinkscope.errors import RequestError, SinkscopeError
-from sinkscope.inputs import (
-    ModelFields,
-    ModelSource,
-    Output,
-    OutputFields,
-    TextSource,
-    WindowFields,
-    Windows,
-    made_of,
-    refuse_unknown,
-    text_source,
-)
+from sinkscope.inputs import ModelSource, Output, TextSource, Windows
+from sinkscope.keywords import ModelFields, OutputFields, WindowFields, made_of, refuse_unknown, text_source
 from sinkscope.launch.group import Processes
 from sinkscope.loading.load import Loaded, check_options, load_named
 from sinkscope.loading.named import model_source

@@ -14,7 +14,8 @@ from sinkscope.comparison.compare_runs import compare_runs
 from sinkscope.comparison.conditions import QUANTIZATION
 from sinkscope.comparison.members import gather, members
 from sinkscope.comparison.settings import ComparisonRequest, ComparisonSettings, LikeFirst
-from sinkscope.inputs import ModelFields, ModelSource, TextSource, made_of, refuse_unknown, text_source
+from sinkscope.inputs import ModelSource, TextSource
+from sinkscope.keywords import ModelFields, made_of, refuse_unknown, text_source
 from sinkscope.results import Result
 
 

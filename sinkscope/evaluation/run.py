@@ -20,7 +20,8 @@ from sinkscope.evaluation.settings import EvaluationRequest, EvaluationSettings
 from sinkscope.evaluation.tasks import load_tasks, run_tasks
 from sinkscope.evaluation.texts import Text, prefix_token, read_texts
 from sinkscope.evaluation.yarn import extend_
-from sinkscope.inputs import ModelFields, ModelSource, TextSource, Windows, refuse_unknown, text_source
+from sinkscope.inputs import ModelSource, TextSource, Windows
+from sinkscope.keywords import ModelFields, refuse_unknown, text_source
 from sinkscope.loading.describe import describe
 from sinkscope.loading.load import load_named
 from sinkscope.loading.named import model_source

@@ -7,7 +7,8 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from sinkscope.errors import RequestError
-from sinkscope.inputs import ModelFields, ModelSource, made_of
+from sinkscope.inputs import ModelSource
+from sinkscope.keywords import ModelFields, made_of
 
 
 def model_source(

@@ -6,7 +6,8 @@ from typing import Any, Unpack
 
 from sinkscope.capture.settings import Settings
 from sinkscope.errors import SinkscopeError
-from sinkscope.inputs import ModelFields, ModelSource, refuse_unknown
+from sinkscope.inputs import ModelSource
+from sinkscope.keywords import ModelFields, refuse_unknown
 from sinkscope.loading.load import check_options
 from sinkscope.loading.named import model_source
 from sinkscope.loading.resolve import Resolved, resolve

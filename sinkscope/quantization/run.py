@@ -14,16 +14,8 @@ from typing import Any, Unpack
 from transformers import PreTrainedTokenizerBase
 
 from sinkscope.errors import RequestError
-from sinkscope.inputs import (
-    ModelFields,
-    ModelSource,
-    TextSource,
-    WindowFields,
-    Windows,
-    made_of,
-    refuse_unknown,
-    text_source,
-)
+from sinkscope.inputs import ModelSource, TextSource, Windows
+from sinkscope.keywords import ModelFields, WindowFields, made_of, refuse_unknown, text_source
 from sinkscope.quantization.measurements import Measurements
 from sinkscope.quantization.methods import Chosen, choose
 from sinkscope.quantization.one_model import measure_model

@@ -16,17 +16,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from sinkscope.analysis.measure import measure
 from sinkscope.capture.settings import Settings
 from sinkscope.errors import RequestError, SinkscopeError
-from sinkscope.inputs import (
-    ModelFields,
-    ModelSource,
-    Output,
-    TextSource,
-    WindowFields,
-    Windows,
-    made_of,
-    refuse_unknown,
-    text_source,
-)
+from sinkscope.inputs import ModelSource, Output, TextSource, Windows
+from sinkscope.keywords import ModelFields, WindowFields, made_of, refuse_unknown, text_source
 from sinkscope.loading.load import load_named, load_tokenizer
 from sinkscope.passes.progress import with_progress
 from sinkscope.provenance.begin import begin
