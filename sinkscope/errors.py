@@ -25,6 +25,10 @@ class RequestError(SinkscopeError):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of a message, with the next where the first only announces it; the error's name if it is empty."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    """The first line of a library's message, with the next where the first only announces it.
+
+    Backticks become quotes, as they are for fields; a message that is empty is the error's name.
+    """
+    lines = [line.strip() for line in str(error).replace("`", "'").splitlines() if line.strip()]
+    lines = lines or [type(error).__name__]
     return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]

@@ -5,6 +5,7 @@ failed on the way.
 """
 
 import logging
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -72,11 +73,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    typed = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        with insistent_interrupts(), _advice():
+        with insistent_interrupts(), _advice(typed):
             code = app(args=arguments, prog_name="sinkscope", standalone_mode=False)
     except SinkscopeError as error:
-        return _complain(with_flags(str(error), _flags()), exit_code(error))
+        return _complain(with_flags(str(error), _flags(typed), typed), exit_code(error))
     except UsageError as error:
         if not is_main_process():  # the others say the same, and launchers end all with the first to end
             time.sleep(_MOMENT)
@@ -88,25 +90,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _flags() -> frozenset[str]:
-    """The options of all verbs."""
+def _flags(typed: Sequence[str]) -> frozenset[str]:
+    """The options of the verb that was typed; those of all where none was."""
     commands: Any = typer.main.get_command(app)
-    parameters = (parameter for command in commands.commands.values() for parameter in command.params)
+    verb = next((commands.commands[word] for word in typed if word in commands.commands), None)
+    verbs = commands.commands.values() if verb is None else [verb]
+    parameters = (parameter for command in verbs for parameter in command.params)
     return frozenset(flag for parameter in parameters for flag in (*parameter.opts, *parameter.secondary_opts))
 
 
 class _Advice(logging.Handler):
     """What the library logs, on stderr, with options for fields."""
 
+    def __init__(self, typed: Sequence[str]) -> None:
+        super().__init__(logging.WARNING)
+        self._typed = typed
+
     def emit(self, record: logging.LogRecord) -> None:
         """Prints a record."""
-        typer.echo(with_flags(record.getMessage(), _flags()), err=True)
+        typer.echo(with_flags(record.getMessage(), _flags(self._typed), self._typed), err=True)
 
 
 @contextmanager
-def _advice() -> Iterator[None]:
+def _advice(typed: Sequence[str]) -> Iterator[None]:
     """While entered, warnings of the library are printed in the command line's words."""
-    log, handler = logging.getLogger("sinkscope"), _Advice(logging.WARNING)
+    log, handler = logging.getLogger("sinkscope"), _Advice(typed)
     log.addHandler(handler)
     try:
         yield

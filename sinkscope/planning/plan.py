@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from sinkscope.capture.settings import Settings
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.inputs import ModelSource
 from sinkscope.keywords import ModelFields, refuse_unknown
 from sinkscope.loading.load import check_options
@@ -94,7 +94,7 @@ def plan(
     sequences: int = 32,
     batch_size: int = 1,
     settings: Settings | None = None,
-    spill: Path | None = None,
+    spill: str | Path | None = None,
     resolved: Resolved | None = None,
     **loading: Unpack[ModelFields],
 ) -> Plan:
@@ -114,7 +114,9 @@ def plan(
         SinkscopeError: for a model or a request that cannot be planned, in one line.
     """
     refuse_unknown(loading, ModelFields)
-    source, _ = model_source(model, loading)
+    source, in_memory = model_source(model, loading)
+    if in_memory is not None:
+        raise RequestError("a loaded model is in memory already: name its folder or id to plan an analysis of it")
     name, quantize = source.name, source.quantize
     check_options(source.dtype, quantize, source.device_map)
     resolved = resolved or resolve(name, source.revision)
@@ -124,7 +126,8 @@ def plan(
     context = context_of(described.config)
     tokens = default_tokens(described.config) if tokens is None else tokens
     work = Work(sequences, tokens, batch_size, settings or Settings())
-    machine = this_machine(spill)
+    folder = None if spill is None else Path(spill).expanduser()
+    machine = this_machine(folder)
     choice = choose_driver(
         described.config,
         tokens=tokens,
@@ -134,7 +137,7 @@ def plan(
         quantize=quantize or _NAME_OF_BITS.get(resolved.bits or 0),
         device=source.device,
         settings=settings,
-        spill=spill,
+        spill=folder,
         machine=machine,
     )
     rate = matmul_rate(choice.device, choice.dtype)
