@@ -10,7 +10,7 @@ fields as they are, and the command line spells them as its options.
 
 
 class SinkscopeError(Exception):
-    """What failed, told in one line.
+    """What failed, in one line.
 
     Args:
         message: what is wrong and what to do about it; line breaks become spaces.

@@ -1,9 +1,9 @@
-"""Fields that say what they are, for whoever lets a person fill them in.
+"""Declaring the fields of a request, so that the command line can make its options from them.
 
 A request is a frozen dataclass. Each of its fields is declared once, with its default, the sentence that explains it
-and the section that it belongs to; the command line makes its options from that, so that an option for every verb is
-one field. Nothing here knows how an option is spelled or parsed; a sentence that mentions another field has it in
-backticks, as errors do.
+and the section that it belongs to. The command line reads these declarations, so that a new option of every verb is one
+field. Nothing here knows how an option is spelled or parsed. Where the sentence of a field mentions another field, it
+does so in backticks, as errors do.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ class Section(StrEnum):
 
 @dataclass(frozen=True)
 class Description:
-    """What is said of a field.
+    """The declaration of a field.
 
     Attributes:
         text: one sentence, other fields in `backticks`; of a field that only can be turned off, of turning it off.
@@ -72,4 +72,4 @@ def described(default: Any, text: str, section: Section, **more: Any) -> Any:
 def descriptions(request: type) -> dict[str, Description]:
     """The described fields of a dataclass, in order."""
     fields = {field.name: field.metadata.get(_KEY) for field in dataclasses.fields(request)}
-    return {name: found for name, found in fields.items() if found is not None}
+    return {name: description for name, description in fields.items() if description is not None}

@@ -69,8 +69,8 @@ def folder_of(out: Path, kind: str) -> Path:
 
 def request_before(out: Path, kind: str) -> dict[str, Any]:
     """The request of unfinished work whose finished run belongs at `out`; empty where there is none."""
-    found: dict[str, Any] | None = read_json(folder_of(out, kind) / _REQUEST)
-    return found or {}
+    request: dict[str, Any] | None = read_json(folder_of(out, kind) / _REQUEST)
+    return request or {}
 
 
 def refuse_unfinished(out: Path, kind: str, *, resume: bool) -> None:

@@ -6,8 +6,9 @@ beside the one before and renamed over it, so that a process that is killed whil
 Every number is stored as it is: a resumed analysis yields the tables of an uninterrupted one bit for bit, where the
 passes themselves are repeatable.
 
-Saving takes longer the larger the state is. Between two saves lie at least `EVERY` seconds, and at least `_RARELY`
-times as long as the save before them took: saving never takes more than about a twentieth of an analysis.
+Saving takes longer the larger the state is. After a save the analysis runs for at least `EVERY` seconds, and for at
+least `_PAUSE_PER_SAVE` times as long as the save took, before it saves again. So saving never takes more than about a
+twentieth of the time.
 """
 
 import pickle
@@ -26,8 +27,8 @@ from sinkscope.files import building_file, remove_leftovers
 from sinkscope.unfinished import Unfinished
 
 KIND = "analysis"
-EVERY = 30.0
-_RARELY = 20
+EVERY = 30.0  # seconds
+_PAUSE_PER_SAVE = 20
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ class Journal(Unfinished):
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error).partition("\n")[0]
             raise SinkscopeError(f"cannot save the unfinished analysis in {self.folder}: {reason}") from error
         now = time.monotonic()
-        self._due = now + max(self.every, _RARELY * (now - started) if self.every else 0.0)
+        self._due = now + max(self.every, _PAUSE_PER_SAVE * (now - started) if self.every else 0.0)
 
 
 def restore(recorder: Recorder, saved: Saved) -> None:

@@ -118,5 +118,5 @@ def _merged(processes: Processes, scope: Scope, count: int, losses: list[float])
     everyones = [loss for of_process in processes.exchange(losses) for loss in of_process]
     peak = max(processes.exchange(peak_memory(scope.device)))
     merge(processes, scope.recorder)
-    run = processes.of_main(lambda: scope.run(divisor=count, losses=everyones))
+    run = processes.from_first(lambda: scope.run(divisor=count, losses=everyones))
     return Run({**run.info, "peak_memory_bytes": peak}, run.tables)

@@ -18,11 +18,11 @@ from sinkscope.launch.group import Processes
 
 def sinks_of_all(processes: Processes, recorder: Recorder) -> dict[int, Tensor]:
     """By layer, the positions where any process found a sink, int64 on the CPU."""
-    found: dict[int, list[Tensor]] = {}
+    by_layer: dict[int, list[Tensor]] = {}
     for of_process in processes.exchange(recorder.sink_positions()):
         for layer, positions in of_process.items():
-            found.setdefault(layer, []).append(positions)
-    return {layer: torch.cat(positions).unique() for layer, positions in found.items()}
+            by_layer.setdefault(layer, []).append(positions)
+    return {layer: torch.cat(positions).unique() for layer, positions in by_layer.items()}
 
 
 def merge(processes: Processes, recorder: Recorder) -> None:

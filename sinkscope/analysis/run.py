@@ -1,5 +1,9 @@
 """`sinkscope.analyze`: from a model and a text to an analysis.
 
+`analyze` is the library's verb: it puts its keyword arguments into an `AnalysisRequest`. `run_analysis` makes the
+analysis of such a request, for the library and the command line alike. It checks whatever can be refused before a model
+is loaded, then loads the model, cuts the text into windows, chooses the driver of the passes, and measures.
+
 analysis = sinkscope.analyze("demo")
 analysis.heads                      # a DataFrame, as declared in docs/tables.md
 analysis.figures()["sink_heatmap"]  # a matplotlib Figure
@@ -48,7 +52,7 @@ class AnalysisFields(ModelFields, WindowFields, OutputFields, DriverFields, tota
 
 
 @dataclass(frozen=True)
-class InMemory:
+class LoadedInputs:
     """What a user of the library has in memory already, instead of its name.
 
     Attributes:
@@ -107,13 +111,13 @@ def analyze(
         driver=made_of(DriverChoice, fields),
         output=made_of(Output, fields),
     )
-    memory = InMemory(loaded, tokenizer, input_ids, document_ids)
+    memory = LoadedInputs(loaded, tokenizer, input_ids, document_ids)
     return run_analysis(request, memory, processes=processes, progress=progress)
 
 
 def run_analysis(
     request: AnalysisRequest,
-    memory: InMemory | None = None,
+    memory: LoadedInputs | None = None,
     *,
     processes: Processes | None = None,
     progress: bool = False,
@@ -129,7 +133,7 @@ def run_analysis(
     Raises:
         SinkscopeError: for bad input, in one line.
     """
-    memory = memory or InMemory()
+    memory = memory or LoadedInputs()
     # Opening looks at what can be seen without reading, so that a mistyped source fails before a large model loads.
     documents = open_text(request.text) if memory.input_ids is None else iter(())
     output = request.output
@@ -184,11 +188,11 @@ def run_analysis(
         processes=processes,
         progress=progress,
     )
-    return Analysis(_described(run, loaded, packed, request.text), None if journal is None else journal.discard)
+    return Analysis(_with_provenance(run, loaded, packed, request.text), None if journal is None else journal.discard)
 
 
 def _driver_choice(
-    request: AnalysisRequest, memory: InMemory, processes: Processes | None, resolved: Resolved | None
+    request: AnalysisRequest, memory: LoadedInputs, processes: Processes | None, resolved: Resolved | None
 ) -> DriverChoice:
     """How to make the passes: as asked, as before where an analysis is resumed, or as the machine allows."""
     choice = request.driver
@@ -204,7 +208,7 @@ def _driver_choice(
     return DriverChoice(stream=name == STREAMED, gradient_checkpointing=name != RESIDENT, spill=choice.spill)
 
 
-def _automatic(request: AnalysisRequest, memory: InMemory, processes: Processes | None, resolved: Resolved) -> str:
+def _automatic(request: AnalysisRequest, memory: LoadedInputs, processes: Processes | None, resolved: Resolved) -> str:
     """The driver for this machine; several processes take what the first one chooses."""
     windows = request.windows
     sequences, tokens = (windows.sequences, windows.tokens) if memory.input_ids is None else memory.input_ids.shape
@@ -221,7 +225,7 @@ def _automatic(request: AnalysisRequest, memory: InMemory, processes: Processes 
             spill=request.driver.spill,
         )
 
-    return choose() if processes is None else processes.of_main(choose)
+    return choose() if processes is None else processes.from_first(choose)
 
 
 def _interrupted(output: Output) -> str | None:
@@ -235,7 +239,7 @@ def _device(source: ModelSource, processes: Processes | None) -> str:
 
 def _windows(
     request: AnalysisRequest,
-    memory: InMemory,
+    memory: LoadedInputs,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase | None,
     documents: Iterator[Document],
@@ -254,7 +258,7 @@ def _windows(
     return input_ids, document_ids, packed
 
 
-def _described(run: Run, loaded: Loaded | None, packed: Packed | None, text: TextSource) -> Run:
+def _with_provenance(run: Run, loaded: Loaded | None, packed: Packed | None, text: TextSource) -> Run:
     """The run with what only loading and packing know."""
     info = dict(run.info)
     if loaded is not None:

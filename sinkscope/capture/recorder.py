@@ -125,7 +125,7 @@ class Recorder(Recorded):
         statistics = self.sites.setdefault(key, SiteStatistics(keeps_entries=key in self._keeps_entries))
         for _, piece in batch.pieces(rows(_times(x.detach(), factor))):
             statistics.update(piece.flatten(2))
-        self._tell_kinds_apart(key, batch, rows(x.detach()))
+        self._update_modalities(key, batch, rows(x.detach()))
 
         def sum_gradient(grad: Tensor) -> None:
             for _, piece in batch.pieces(rows(_times(grad, 1 / factor))):
@@ -244,7 +244,7 @@ class Recorder(Recorded):
         self.value_gradients.setdefault(layer, PositionMean()).update(measured[..., :early].square().transpose(1, 2))
         self.squared_masses.setdefault(layer, PositionMean()).update(mass.square().transpose(1, 2))
 
-    def _tell_kinds_apart(self, key: Key, batch: MicroBatch, x: Tensor) -> None:
+    def _update_modalities(self, key: Key, batch: MicroBatch, x: Tensor) -> None:
         """Reduces the residual stream by kind of token where a layer leaves it, in models that read images."""
         left = (at for at in (key[0] - 1, key[0]) if at >= 0 and key == self.canonical(at, Site.H_OUT))
         layer = next(left, None)

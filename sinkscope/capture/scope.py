@@ -159,10 +159,10 @@ class Scope:
 
 def _sink_tokens(frames: dict[str, Any]) -> list[dict[str, Any]]:
     """For each position with a sink its most frequent token, that token's share, and the number of sinks."""
-    found = []
+    positions = []
     for position, group in frames["sinks"].groupby("position"):
         counts = group["token"].value_counts()
-        found.append(
+        positions.append(
             {
                 "position": int(position),
                 "token": str(counts.index[0]),
@@ -170,4 +170,4 @@ def _sink_tokens(frames: dict[str, Any]) -> list[dict[str, Any]]:
                 "sinks": len(group),
             }
         )
-    return found
+    return positions

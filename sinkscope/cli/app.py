@@ -42,7 +42,10 @@ class _Verbs(Group):
 
 
 class _Verb(Command):
-    """Lists options by their help panels, in plain text: loading rich for it would double the time that help takes."""
+    """A verb whose `--help` lists its options in plain text, under the titles of their panels.
+
+    typer draws the panels with rich, and importing rich would double the time that `--help` takes.
+    """
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Writes one section per panel, in the order of the signature."""

@@ -69,14 +69,14 @@ def _free(plan: Plan) -> Table:
 def _time(plan: Plan) -> str:
     time = plan.duration
     computing = (
-        f"{spoken(time.computing)} for {time.flops:.2g} operations at {time.rate / 1e9:.3g} GFLOP/s "
+        f"{duration_text(time.computing)} for {time.flops:.2g} operations at {time.rate / 1e9:.3g} GFLOP/s "
         f"({str(plan.choice.dtype).removeprefix('torch.')}, measured)"
     )
-    reading = f", and {spoken(time.reading)} to read weights at 0.5 GB/s (assumed)" if time.reading else ""
+    reading = f", and {duration_text(time.reading)} to read weights at 0.5 GB/s (assumed)" if time.reading else ""
     return f"about {computing}{reading}"
 
 
-def spoken(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """A time with two significant digits, in the unit that one would name it in."""
     units = (("d", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0))
     unit, length = next((unit for unit in units if seconds >= unit[1]), units[-1])

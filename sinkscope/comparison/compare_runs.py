@@ -29,8 +29,8 @@ from sinkscope.provenance.begin import TABLE_LIBRARIES, begin, library_versions
 from sinkscope.quantities.quantity import Quantity
 from sinkscope.quantities.rows import compared
 from sinkscope.tables.applicability import sentences
+from sinkscope.tables.builder import Rows
 from sinkscope.tables.headline import number
-from sinkscope.tables.rows import Rows
 from sinkscope.tables.run_folder import Run
 
 CONVENTIONS = {

@@ -59,11 +59,11 @@ def _check_seeds(name: str, runs: Sequence[Run]) -> None:
 def mismatches(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
     """What differs between the data and settings of the runs and those of the first, one phrase each."""
     first, reference = runs[0], names[0]
-    found: dict[str, None] = {}
+    phrases: dict[str, None] = {}
     for run, name in zip(runs[1:], names[1:], strict=True):
         for phrase in _differences(first.info, run.info):
-            found[f"{phrase} of {reference} and {name}"] = None
-    return list(found)
+            phrases[f"{phrase} of {reference} and {name}"] = None
+    return list(phrases)
 
 
 def check_quantized(runs: Mapping[str, Run]) -> None:

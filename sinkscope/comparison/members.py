@@ -53,13 +53,13 @@ def members(arguments: Sequence[str]) -> list[Member]:
     taken = {name for name, _ in given if name}
     unnamed = [sources[0] for name, sources in given if not name]
     titles = _titles(unnamed, taken)
-    found = [Member(name or titles[sources[0]], source) for name, sources in given for source in sources]
-    places = Counter(str(Path(member.source).expanduser().resolve()) for member in found)
-    for member in found:
+    named = [Member(name or titles[sources[0]], source) for name, sources in given for source in sources]
+    places = Counter(str(Path(member.source).expanduser().resolve()) for member in named)
+    for member in named:
         if places[str(Path(member.source).expanduser().resolve())] > 1:
             raise RequestError(f"{member.source} is given twice")
         _check(member)
-    return found
+    return named
 
 
 def _parsed(argument: str) -> tuple[str, list[str]]:

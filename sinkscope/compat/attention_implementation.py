@@ -51,13 +51,13 @@ def switch_attention_(model: PreTrainedModel, to: str | dict[str, str]) -> bool:
         Whether the model calls it now: False, and nothing changed, where its attention does not use the interface.
     """
     wanted = to if isinstance(to, str) else to[""]
-    with _asked_without_source(model):
+    with _patched_check(model):
         model.set_attn_implementation(to)
     return implementation_of(model.config) == wanted
 
 
 @contextmanager
-def _asked_without_source(model: PreTrainedModel) -> Iterator[None]:
+def _patched_check(model: PreTrainedModel) -> Iterator[None]:
     """Answers transformers' question, whether attention can be switched, for classes that have no source file."""
     kinds = {type(part) for part in model.modules() if isinstance(part, PreTrainedModel)}
     with ExitStack() as stack:
@@ -79,8 +79,8 @@ def _has_source(kind: type) -> bool:
 
 def _uses_the_interface(model: PreTrainedModel) -> bool:
     """Whether every attention module that holds no other names the interface in its forward function."""
-    found = [module for module in model.modules() if _is_attention(module)]
-    innermost = [module for module in found if not any(_is_attention(part) for part in _below(module))]
+    attentions = [module for module in model.modules() if _is_attention(module)]
+    innermost = [module for module in attentions if not any(_is_attention(part) for part in _below(module))]
     return all(_INTERFACE in inspect.unwrap(type(module).forward).__code__.co_names for module in innermost)
 
 

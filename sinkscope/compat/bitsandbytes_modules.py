@@ -28,8 +28,8 @@ def repair_(model: PreTrainedModel) -> None:
     """Sets the 4-bit modules of a model right, in place; does nothing on a GPU."""
     from bitsandbytes.nn.modules import Linear4bit
 
-    for found in model.modules():
-        module: Any = found if isinstance(found, Linear4bit) else None
+    for part in model.modules():
+        module: Any = part if isinstance(part, Linear4bit) else None
         if module is not None and module.weight.device.type == "cpu":
             module.support_avx512bf16_for_cpu = False
             state = getattr(module.weight, "quant_state", None)  # only of weights that are quantized already

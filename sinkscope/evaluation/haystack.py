@@ -28,12 +28,12 @@ class Haystack:
 
 def read_haystack(documents: Iterable[Document], words: int) -> Haystack:
     """Reads at most `words` words of a source, no more of it than needed."""
-    found: list[str] = []
+    running: list[str] = []
     for document in documents:
-        found += document.text.split()
-        if len(found) >= words:
+        running += document.text.split()
+        if len(running) >= words:
             break
-    return Haystack(found[:words])
+    return Haystack(running[:words])
 
 
 def place(words: list[str], depth: float) -> int:

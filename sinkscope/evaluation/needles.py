@@ -130,7 +130,7 @@ def make_prompt(
     return Prompt([*prefix, *ids], needles[0], len(prefix) + _count(tokenizer, text[:at].rstrip()), answer)
 
 
-def found(value: str, generated: str) -> bool:
+def contains_value(value: str, generated: str) -> bool:
     """Whether an answer counts: it contains the value, whatever the case (RULER's string match)."""
     return value.lower() in generated.lower()
 
@@ -188,10 +188,10 @@ def largest_fitting(most: int, room: int, size: Callable[[int], int]) -> int:
     while high - low > 1:
         step = (high - low) // 2 if halve else int((room - taken) / rate)
         guess = min(max(low + step, low + 1), high - 1)
-        found = size(guess)
-        rate, halve = max(found / guess, 1e-9), not halve
-        if found <= room:
-            low, taken = guess, found
+        tokens = size(guess)
+        rate, halve = max(tokens / guess, 1e-9), not halve
+        if tokens <= room:
+            low, taken = guess, tokens
         else:
             high = guess
     return low

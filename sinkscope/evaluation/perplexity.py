@@ -80,11 +80,11 @@ def token_losses(
     _check(model, texts, window, stride, batch_size)
     plan = [(n, w) for n, text in enumerate(texts) for w in rolling_windows(len(text.ids), window, stride)]
     batches = [plan[i : i + batch_size] for i in range(0, len(plan), batch_size)]
-    found: list[Array] = []
+    parts: list[Array] = []
     with frozen(model), explained_memory_errors(batch_size), torch.no_grad():
         for batch in with_progress(batches, "perplexity", progress):
-            found += _score(model, [([prefix, *texts[n].ids], w) for n, w in batch])
-    losses = np.concatenate(found)
+            parts += _score(model, [([prefix, *texts[n].ids], w) for n, w in batch])
+    losses = np.concatenate(parts)
     document = np.repeat([n for n, _ in plan], [w.scored for _, w in plan])
     if not np.isfinite(losses).all():
         name = texts[int(document[~np.isfinite(losses)][0])].name

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from sinkscope.errors import RequestError
 from sinkscope.evaluation.generation import continue_greedily
 from sinkscope.evaluation.haystack import read_haystack
-from sinkscope.evaluation.needles import VARIANTS, Prompt, found, make_prompt
+from sinkscope.evaluation.needles import VARIANTS, Prompt, contains_value, make_prompt
 from sinkscope.evaluation.settings import EvaluationSettings
 from sinkscope.evaluation.texts import check_vocabulary
 from sinkscope.intervals.wilson import wilson
@@ -19,7 +19,7 @@ from sinkscope.models.shape import context_of
 from sinkscope.passes.memory import explained_memory_errors
 from sinkscope.passes.modes import frozen
 from sinkscope.passes.progress import with_progress
-from sinkscope.tables.rows import Rows
+from sinkscope.tables.builder import Rows
 from sinkscope.text.documents import Document
 from sinkscope.text.packing import adds_bos
 
@@ -111,7 +111,7 @@ def ask_needles(
     for cell, answer in zip(plan, answers, strict=True):
         needle = cell.prompt.needle
         rows.add(variant=cell.variant, length=cell.length, depth=cell.depth, seed=cell.seed,
-                 found=found(needle.value, answer), key=needle.key, expected=needle.value, generated=answer,
+                 found=contains_value(needle.value, answer), key=needle.key, expected=needle.value, generated=answer,
                  position=cell.prompt.position, prompt=len(cell.prompt.ids))  # fmt: skip
     needles = rows.frame()
     return {"needles": needles, "needle_scores": scores(needles)}

@@ -1,7 +1,7 @@
 """Tasks of lm-evaluation-harness (Gao et al.) on a model in memory; the library is an optional extra.
 
 The harness does everything: prompts, scoring, metrics, standard errors, with its own defaults, so that numbers compare
-with published ones. What is added here is that trouble is met before a model is loaded, and told in one line.
+with published ones. What is added here: a request that cannot work is refused before a model is loaded, in one line.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sinkscope.errors import RequestError, SinkscopeError
-from sinkscope.tables.rows import Rows
+from sinkscope.tables.builder import Rows
 
 # The tasks of arXiv:2603.17771. It does not say which LAMBADA; OpenAI's is the harness's usual one.
 PAPER = (
@@ -103,12 +103,12 @@ def run_tasks(
 
 
 def _matches(index: Any, name: str) -> list[str]:
-    found = list(index.match_tasks([name]))
-    if not found:
+    matches = list(index.match_tasks([name]))
+    if not matches:
         near = difflib.get_close_matches(name, [*SETS, *index.all_tasks], n=3)
         hint = f"nearest: {', '.join(near)}" if near else "`lm_eval ls tasks` lists them"
         raise RequestError(f"lm-evaluation-harness has no task {name}; {hint}")
-    return found
+    return matches
 
 
 def _load(index: Any, name: str) -> list[Any]:

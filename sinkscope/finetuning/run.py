@@ -33,7 +33,7 @@ from sinkscope.models.shape import context_of, default_tokens
 from sinkscope.training.checkpoint import check_checkpoint_room, load_state, take_up_
 from sinkscope.training.corpus import Corpus, prepare_corpus
 from sinkscope.training.engine import Engine, make_accelerator, prepare, shares
-from sinkscope.training.loop import say, train, validation_loss
+from sinkscope.training.loop import print_line, train, validation_loss
 from sinkscope.training.new_model import build_optimizer, recompute_activations_
 from sinkscope.training.save import base_of, finish, trained_saver, whole_saver
 from sinkscope.training.trackers import start_tracker
@@ -132,7 +132,7 @@ class _Losses:
         self.known[moment] = validation_loss(Engine(self._accelerator, model, None), valid, batch)
         if self._accelerator.is_main_process:
             write_json(self._path, self.known, indent=1)
-            say(f"held-out loss {_MOMENTS[moment]}: {self.known[moment]:.4f} nats per token")
+            print_line(f"held-out loss {_MOMENTS[moment]}: {self.known[moment]:.4f} nats per token")
 
 
 def _load(settings: Finetuning, accelerator: Accelerator) -> Loaded:
@@ -169,12 +169,12 @@ def _train(
         losses.measure("attached", base, corpus.valid, micro)
     optimizer = build_optimizer(model, settings.optimizer)
     saver = whole_saver(base, loaded.tokenizer) if settings.train == "all" else trained_saver(model)
-    found, rows = take_up_(out, model, saver, accelerator)
+    checkpoint, rows = take_up_(out, model, saver, accelerator)
     engine = prepare(accelerator, model, optimizer, settings.optimizer)
     if engine.sharded and settings.train != "all":
         raise SinkscopeError("FSDP trains all weights: train low-rank layers or theta on replicated processes")
-    if found is not None:
-        load_state(found, engine)
+    if checkpoint is not None:
+        load_state(checkpoint, engine)
     out.mkdir(parents=True, exist_ok=True)
     check_checkpoint_room(out, engine)
 

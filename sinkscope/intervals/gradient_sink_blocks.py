@@ -3,7 +3,7 @@
 The gradient of a draw is a weighted sum of block gradients, sum_k m_k g_k, so its squared norm at a position is m' D m
 with D[k, j] = <g_k, g_j>: no gradient vector is needed any more.
 
-One correction is. The multiplicities m_k have mean 1 and covariance [k = j] - 1/K, so over draws
+One correction is needed. The multiplicities m_k have mean 1 and covariance [k = j] - 1/K, so over draws
 
     E |sum_k m_k g_k|^2  =  (1 - 1/K) |sum_k g_k|^2  +  sum_k |g_k|^2,
 
@@ -42,8 +42,8 @@ def ratios(products: Array, weights: Array | None = None) -> Array:
         weights: multiplicities [b, blocks], whose norms are corrected for their excess; None takes every block once and
             corrects nothing: the measured ratio.
     """
-    found = [_ratio(layer, weights) for layer in products]  # a layer at a time, as norms are [b, positions] for each
-    return np.stack(found, axis=1)
+    by_layer = [_ratio(layer, weights) for layer in products]  # a layer at a time, as norms are [b, positions] for each
+    return np.stack(by_layer, axis=1)
 
 
 def squared_norms(products: Array, weights: Array) -> Array:

@@ -1,9 +1,12 @@
 """95 % intervals: percentiles of bootstrap draws for single runs, Student's t over runs that differ by seed.
 
-Three trainings are what people can afford, and resampling three numbers draws the same one thrice in every ninth draw:
-percentiles of such draws are about a third as wide as they should be. Over seeds the interval is therefore Student's t,
-on the logarithm for positive quantities, with the degrees of freedom of the smaller group. What sequences
-contribute is common to all seeds, which read the same text; its variance, known from the bootstrap, is added.
+A single run is resampled by its sequences, and its interval holds the middle 95 % of the draws. Several trainings that
+differ by seed are usually three, which is too few to be resampled: every ninth draw would hold one of them three times,
+and the percentiles would be about a third as wide as they should be. So their interval is Student's t: on the logarithm
+where a quantity is positive, and with the degrees of freedom of the smaller of the two groups that are compared.
+
+The spread over seeds leaves out what other text would change, because all seeds are measured on the same sequences. The
+bootstrap of the sequences gives that variance, and it is added.
 """
 
 import math

@@ -1,8 +1,10 @@
 """Processes that work on one thing together, launched by `accelerate launch` or `torch.distributed.run`.
 
-They exchange Python values over the CPU. A process that fails says so in the launcher's key-value store and waits until
-the first process has told the user. A thread of every other one looks there and ends its process, wherever the main
-thread is: in a pass that would last another hour, or in an exchange with the one that failed.
+The processes exchange Python values over the CPU. When one of them fails, all have to end, and the user should read one
+line about it. The process that fails writes its error into the launcher's key-value store. In every process a thread
+reads that store a few times a second. The first process prints the error and marks it as printed; the others wait for
+that mark, and then all of them exit. A thread does this because the main thread can be anywhere: in a pass that lasts
+another hour, or in an exchange that the failed process will never join.
 """
 
 import atexit
@@ -23,10 +25,10 @@ from sinkscope.launch.exit_codes import exit_code
 
 T = TypeVar("T")
 
-_PATIENCE = datetime.timedelta(hours=24)  # between the first process that is done with its share and the last
-_LAST_WORDS = datetime.timedelta(seconds=20)  # for the first process to tell the user
-_LOOK_EVERY, _GRACE = 0.2, 1.0  # seconds
-_FAILED, _TOLD = "sinkscope/failed", "sinkscope/told"
+_EXCHANGE_TIMEOUT = datetime.timedelta(hours=24)  # between the first process that is done with its share and the last
+_REPORT_TIMEOUT = datetime.timedelta(seconds=20)  # for the first process to print an error
+_POLL_INTERVAL, _GRACE_PERIOD = 0.2, 1.0  # seconds
+_FAILED, _REPORTED = "sinkscope/failed", "sinkscope/reported"
 
 
 class Processes:
@@ -77,7 +79,7 @@ class Processes:
     def exchange(self, value: T) -> list[T]:
         """Every process's value, by rank."""
         values: list[Any] = [None] * self.count
-        with _in_touch():
+        with _checked_exchange():
             dist.all_gather_object(values, value)
         return values
 
@@ -101,19 +103,19 @@ class Processes:
         """
         sizes = self.exchange(len(content))
         if not self.main:
-            with _in_touch():
+            with _checked_exchange():
                 dist.send(content, dst=0)
             return
         for rank in range(1, self.count):
             received = torch.empty(sizes[rank], dtype=torch.uint8)
-            with _in_touch():
+            with _checked_exchange():
                 dist.recv(received, src=rank)
             yield received
 
-    def of_main(self, make: Callable[[], T]) -> T:
-        """What the first process makes, in all of them."""
+    def from_first(self, make: Callable[[], T]) -> T:
+        """The value that the first process makes, handed to all of them."""
         made: list[Any] = [make() if self.main else None]
-        with _in_touch():
+        with _checked_exchange():
             dist.broadcast_object_list(made, src=0)
         result: T = made[0]
         return result
@@ -121,7 +123,7 @@ class Processes:
 
 @contextmanager
 def together() -> Iterator[Processes]:
-    """While entered, the launched processes work together; an error in one ends all, with one line of the first.
+    """While entered, the launched processes work together: an error in one ends all, and the first prints it.
 
     Yields:
         The processes.
@@ -131,7 +133,7 @@ def together() -> Iterator[Processes]:
     """
     try:
         store, rank, count = next(dist.rendezvous("env://"))  # type: ignore[attr-defined]
-        dist.init_process_group("gloo", store=store, rank=rank, world_size=count, timeout=_PATIENCE)
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=count, timeout=_EXCHANGE_TIMEOUT)
     except (RuntimeError, ValueError) as error:
         raise SinkscopeError(f"the processes cannot find each other: {str(error).partition(chr(10))[0]}") from error
     store = dist.PrefixStore("sinkscope", store)  # type: ignore[attr-defined]
@@ -141,46 +143,46 @@ def together() -> Iterator[Processes]:
         yield Processes(rank, count)
     except BaseException as error:
         done.set()
-        _tell(store, rank, error)
+        _report_failure(store, rank, error)
         raise
     done.set()
     dist.destroy_process_group()
 
 
 @contextmanager
-def _in_touch() -> Iterator[None]:
-    """Around what all processes do together."""
+def _checked_exchange() -> Iterator[None]:
+    """Turns the error of an exchange that another process has left into one line."""
     try:
         yield
     except RuntimeError as error:
         raise SinkscopeError("another process ended, and this one with it: its own messages say why") from error
 
 
-def _tell(store: Any, rank: int, error: BaseException) -> None:
-    """Makes an error known, and waits until the first process has told the user.
+def _report_failure(store: Any, rank: int, error: BaseException) -> None:
+    """Writes an error into the store, and waits until the first process has printed it.
 
     Raises:
-        SystemExit: in the others, where there is nothing more to say.
+        SystemExit: in the other processes if the error is an expected one, so that they print nothing themselves.
     """
     expected = isinstance(error, SinkscopeError | KeyboardInterrupt | SystemExit)
-    said = str(error) if isinstance(error, SinkscopeError) else "interrupted"
+    message = str(error) if isinstance(error, SinkscopeError) else "interrupted"
     if not expected:
-        said = f"{type(error).__name__}: {error}"
+        message = f"{type(error).__name__}: {error}"
     code = exit_code(error)
     with suppress(RuntimeError):  # the store may be gone, and with it those who would read
         if store.add(f"{_FAILED}/first", 1) == 1:
-            store.set(_FAILED, json.dumps({"rank": rank, "message": said, "code": code}))
+            store.set(_FAILED, json.dumps({"rank": rank, "message": message, "code": code}))
         if rank:
-            store.wait([_TOLD], _LAST_WORDS)
+            store.wait([_REPORTED], _REPORT_TIMEOUT)
     if rank == 0:
-        atexit.register(_told, store)  # at exit the line is on the screen
+        atexit.register(_mark_reported, store)  # at exit the line is on the screen
     elif expected:
         raise SystemExit(code) from error
 
 
 def _watch(store: Any, rank: int, done: threading.Event) -> None:
     """Ends the process once another one has failed."""
-    while not done.wait(_LOOK_EVERY):
+    while not done.wait(_POLL_INTERVAL):
         try:
             if not store.check([_FAILED]):
                 continue
@@ -190,17 +192,18 @@ def _watch(store: Any, rank: int, done: threading.Event) -> None:
         if done.is_set():
             return
         if rank == 0:
-            if done.wait(_GRACE):  # the first process failed for itself, and tells of that
+            if done.wait(_GRACE_PERIOD):  # the first process failed too, and prints its own error
                 return
             message = " ".join(f"sinkscope: {failed['message']} (process {failed['rank']})".split())
             os.write(2, f"{message}\n".encode())
-            _told(store)
+            _mark_reported(store)
         else:
             with suppress(RuntimeError):
-                store.wait([_TOLD], _LAST_WORDS)
+                store.wait([_REPORTED], _REPORT_TIMEOUT)
         os._exit(failed["code"])
 
 
-def _told(store: Any) -> None:
+def _mark_reported(store: Any) -> None:
+    """Lets the other processes exit: the error is printed."""
     with suppress(RuntimeError):
-        store.set(_TOLD, "")
+        store.set(_REPORTED, "")

@@ -1,7 +1,7 @@
 """What a model folder must hold before any of it is loaded.
 
-The libraries below report a missing shard, a cut file or a foreign architecture in many voices, some after minutes of
-reading. Everything that can be seen from names and headers is therefore checked here first, each with one line.
+transformers and safetensors report a missing shard, a cut file or a foreign architecture in different ways, some only
+after minutes of reading. So everything that names and headers show is checked here first, with an error of one line.
 """
 
 import hashlib

@@ -2,7 +2,7 @@
 
 A name is resolved once. Whoever plans, loads or reads a tokenizer is handed the result, so that all of them mean the
 same files at the same commit. No weights are read for it: their hash is taken where it is asked for. A new place or
-format of models is one more branch of `_found`.
+format of models is one more branch of `_located`.
 """
 
 from dataclasses import dataclass, replace
@@ -82,15 +82,15 @@ class Resolved(Located):
         Raises:
             SinkscopeError: if files are missing or cut short, or hold other weights than a V-scale adapter is for.
         """
-        found = weights_sha256(weight_files(self.folder, self.origin)) if self.revision is None else None
+        digest = weights_sha256(weight_files(self.folder, self.origin)) if self.revision is None else None
         base = self.vscale.info["base"] if self.vscale is not None else None
         expected = base.get("weights_sha256") if base is not None else None
-        if expected is not None and found != expected:
+        if expected is not None and digest != expected:
             raise SinkscopeError(
                 f"{self.name} is V-scale for other weights than those of {self.origin}: their SHA-256 is "
-                f"{str(found)[:12]}..., not {expected[:12]}..."
+                f"{str(digest)[:12]}..., not {expected[:12]}..."
             )
-        return found
+        return digest
 
 
 def resolve(name: str, revision: str | None = None) -> Resolved:
@@ -128,16 +128,16 @@ def locate(name: str, revision: str | None = None) -> Located:
     folder = _path(name)
     info = read_info(folder)
     if info is None:
-        return _found(name, revision)
+        return _located(name, revision)
     base, vscale = info["base"], StoredVScale(folder, info)
     if base is None:
-        return replace(_found(name, revision), vscale=vscale)
+        return replace(_located(name, revision), vscale=vscale)
     if revision is not None:
         raise RequestError(f"`revision` is that of the base, which {name} names itself: leave it out")
-    return replace(_found(base["name"], base.get("revision")), name=name, vscale=vscale)
+    return replace(_located(base["name"], base.get("revision")), name=name, vscale=vscale)
 
 
-def _found(name: str, revision: str | None) -> Located:
+def _located(name: str, revision: str | None) -> Located:
     """What a name stands for by itself, V-scale aside."""
     path = _path(name)
     if path.exists():

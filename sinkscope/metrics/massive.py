@@ -36,8 +36,8 @@ def largest_entries(x: Tensor, token_max: Tensor, count: int) -> Entries:
     _, T, D = x.shape
     rows = token_max.topk(min(count, T), dim=1).indices
     candidates = x.gather(1, rows[..., None].expand(-1, -1, D)).float().flatten(1)
-    found = candidates.abs().topk(min(count, T * D, candidates.shape[1]), dim=1).indices
-    return Entries(rows.gather(1, found // D), found % D, candidates.gather(1, found))
+    largest = candidates.abs().topk(min(count, T * D, candidates.shape[1]), dim=1).indices
+    return Entries(rows.gather(1, largest // D), largest % D, candidates.gather(1, largest))
 
 
 def is_massive(value: Tensor, median: Tensor) -> Tensor:

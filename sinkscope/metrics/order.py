@@ -29,9 +29,9 @@ def median_magnitude(x: Tensor) -> Tensor:
         A float32 0-d tensor.
     """
     if x.numel() > 4 * SAMPLE and x.device.type == "cpu":
-        found = _bracketed(x.flatten(), (x.numel() - 1) // 2)
-        if found is not None:
-            return torch.tensor(found)
+        median = _bracketed(x.flatten(), (x.numel() - 1) // 2)
+        if median is not None:
+            return torch.tensor(median)
     return x.abs().float().median()
 
 

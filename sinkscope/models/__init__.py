@@ -1,1 +1,1 @@
-"""Models: which architectures are known, how they are loaded, and where their attention is tapped."""
+"""Models: which architectures are known, where their parts are, and how their attention and experts are tapped."""

@@ -78,8 +78,8 @@ class Case:
 
     def holds(self, config: Any) -> bool:
         """Whether a configuration, an object or a parsed config.json, is such a case."""
-        found = [config.get(n) if isinstance(config, Mapping) else getattr(config, n, None) for n in self.when]
-        return found == list(self.when.values())
+        values = [config.get(n) if isinstance(config, Mapping) else getattr(config, n, None) for n in self.when]
+        return values == list(self.when.values())
 
 
 @dataclass(frozen=True)
@@ -184,8 +184,8 @@ class Family:
         """
         for case in self.cases:
             if case.refused and case.holds(config):
-                said = ", ".join(f"{name}={value!r}" for name, value in case.when.items())
-                raise RequestError(f"'{self.model_type}' with {said} is not supported: {case.refused}")
+                condition = ", ".join(f"{name}={value!r}" for name, value in case.when.items())
+                raise RequestError(f"'{self.model_type}' with {condition} is not supported: {case.refused}")
 
     @property
     def shares_norm(self) -> bool:
@@ -219,12 +219,12 @@ class Family:
 
     def behind_layers(self, model: "nn.Module") -> "list[nn.Module]":
         """The modules between the last layer and the output head, in order; a projection may be left out (None)."""
-        found = []
+        modules = []
         for path in (self.final_norm, self.projection):
             owner, _, name = (path or "").rpartition(".")
             module = getattr(model.get_submodule(owner), name) if path is not None else None
-            found += [module] if module is not None else []
-        return found
+            modules += [module] if module is not None else []
+        return modules
 
     def decoder(self, model: "nn.Module") -> "nn.Module":
         """What a model's head calls: the module that reads token ids and returns the last hidden states."""

@@ -35,11 +35,11 @@ def _entry(family: Family) -> dict[str, Any]:
 
 def _structures(family: Family) -> list[dict[str, Any]]:
     """The structure without any case, and those that a case changes it to."""
-    found = [{"structure": family.structure, "when": {}}]
+    structures = [{"structure": family.structure, "when": {}}]
     for case in family.cases:
         if case.refused:
             continue
         structure = family.resolved(case.when).structure
-        if structure not in [entry["structure"] for entry in found]:
-            found.append({"structure": structure, "when": dict(case.when)})
-    return found
+        if structure not in [entry["structure"] for entry in structures]:
+            structures.append({"structure": structure, "when": dict(case.when)})
+    return structures

@@ -31,7 +31,7 @@ from sinkscope.models.shape import default_tokens
 from sinkscope.monitoring.logged import logged
 from sinkscope.monitoring.unwrap import bare_model, refuse_sharded, undisturbed
 from sinkscope.passes.batches import check_windows
-from sinkscope.tables.rows import Rows
+from sinkscope.tables.builder import Rows
 from sinkscope.text.documents import Document
 from sinkscope.text.sources import open_documents
 from sinkscope.text.windows import pack_for
@@ -107,7 +107,7 @@ class Monitor:
         self._tokenizer = tokenizer
         self._settings = settings or Settings(positions=Settings.early + 1)
         self._batch_size = batch_size
-        self._tell = log
+        self._log = log
         self._steps = 0
         self._measured: int | None = None
         if input_ids is None:
@@ -158,8 +158,8 @@ class Monitor:
         self._measured = step
         values = {self.prefix + name: value for name, value in logged(run).items()}
         self.history.append({"step": step, **values})
-        if self._tell is not None:
-            self._tell(values, step=step)
+        if self._log is not None:
+            self._log(values, step=step)
         return values
 
     def callback(self, trainer: "Trainer") -> "TrainerCallback":

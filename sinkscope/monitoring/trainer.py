@@ -1,7 +1,8 @@
 """The monitor as a callback of transformers' Trainer.
 
-A callback is told of logs only after the trackers were, so adding numbers to them would come too late. This one holds
-the trainer and calls its `log`, as the trainer itself does: whatever tracker `report_to` names receives the numbers.
+The trainer calls its trackers before any callback sees what was logged, so a callback cannot add numbers to a log. This
+one therefore holds the trainer and calls its `log`, as the trainer does itself: every tracker in `report_to` then
+receives the numbers.
 """
 
 from typing import Any, Protocol

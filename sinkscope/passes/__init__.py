@@ -1,1 +1,1 @@
-"""What every verb shares that runs a model over windows of text: it cuts them into batches and takes the losses."""
+"""Running a model over windows of text, for all verbs: micro-batches of the windows, and the losses of their tokens."""

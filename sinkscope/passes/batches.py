@@ -1,7 +1,7 @@
-"""Micro-batches: windows of text in the portions that one forward pass reads, with their targets and positions.
+"""Micro-batches: the windows of text that one forward pass reads, with their targets and position ids.
 
-The target at a place is the token that stands there, predicted from those before it. Before the first token of a
-window, and of an isolated document, there is nothing: it is no target.
+A target is a token whose loss counts: the model predicts it from the tokens before it. The first token of a window has
+none before it, and neither has the first of an isolated document, so these are no targets.
 """
 
 from typing import NamedTuple

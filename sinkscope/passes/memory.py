@@ -1,4 +1,4 @@
-"""The memory of a pass: its peak, and what can be done where it runs out."""
+"""The memory that passes take: its peak, and one line of advice where it runs out."""
 
 import platform
 import resource

@@ -1,4 +1,4 @@
-"""A model is made ready for being measured, and is left as it was."""
+"""The mode in which a model is measured (no dropout, no parameter gradients), and where it reads its tokens."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,9 +1,12 @@
 """From the decoder's last hidden states to losses and their gradient, without all logits at once.
 
-A vocabulary of 128,000 makes the logits of one window many times larger than its hidden states. They are made for some
-tokens at a time, turned into losses and, where gradients are wanted, pulled back at once; what is kept is one hidden
-state per token. The head is the model's own: its class runs with its decoder replaced by the chunk of hidden states, so
-whatever it does to logits (scaling, soft capping) is done.
+With a vocabulary of 128,000 the logits of one window are many times larger than its hidden states. So the head runs on
+a chunk of tokens at a time: the chunk's logits become losses, the gradient of the losses at the hidden states is taken
+where it is wanted, and the logits are freed before the next chunk. What is kept is a loss per sequence and, with
+gradients, one vector per token.
+
+The head is the model's own code: the model runs with its decoder replaced by a module that returns the chunk of hidden
+states. Whatever the model does to its logits (scaling, soft capping) is therefore done here too.
 
 Shapes: B sequences of T tokens, D channels.
 """
@@ -68,10 +71,10 @@ def head_losses(model: PreTrainedModel, hidden: Tensor, batch: Batch, *, backwar
 
 @dataclass
 class _Output(ModelOutput):
-    """What causal LMs look for in their decoder's output.
+    """The output of a decoder as causal LMs read it: hidden states, and nothing else.
 
-    They also hand on its cache, attentions, router logits and so on, under names that differ between models and
-    releases; none of these is here.
+    Causal LMs also copy the decoder's cache, attentions, router logits and so on into their own output, under names
+    that differ between models and releases. All of these are None here.
     """
 
     last_hidden_state: Tensor | None = None

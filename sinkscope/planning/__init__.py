@@ -1,1 +1,1 @@
-"""What an analysis will need, told from a model's configuration alone: memory, time, and the driver to take."""
+"""What an analysis will need, computed from a model's configuration alone: memory, time, and the driver to take."""

@@ -11,7 +11,7 @@ from sinkscope.loading.resolve import Resolved
 from sinkscope.models.shape import default_tokens
 from sinkscope.names import LAYER_BY_LAYER, RESIDENT
 from sinkscope.planning.choose import choose_driver
-from sinkscope.planning.described import describe_model
+from sinkscope.planning.configured import read_configuration
 from sinkscope.planning.machine import this_machine
 
 _log = logging.getLogger(__name__)
@@ -46,12 +46,12 @@ def automatic_driver(
     wanted = LAYER_BY_LAYER if layer_by_layer else RESIDENT
     if resolved.unsupported is not None or resolved.quantization is not None:
         return wanted  # loading says what is wrong; weights that are stored quantized cannot be streamed
-    described = describe_model(resolved)
+    configured = read_configuration(resolved)
     machine = this_machine(spill)
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes that share this machine's memory
     choice = choose_driver(
-        described.config,
-        tokens=tokens or default_tokens(described.config),
+        configured.config,
+        tokens=tokens or default_tokens(configured.config),
         sequences=sequences,
         batch_size=batch_size,
         dtype=model.dtype,

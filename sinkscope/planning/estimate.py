@@ -179,5 +179,5 @@ def _statistics(model: PreTrainedModel, work: Work) -> tuple[int, int]:
 def dtype_of(name: str, config: Any) -> torch.dtype:
     """The dtype that a model runs in: the named one, or with `auto` that of its configuration, else float32."""
     wanted = (getattr(config.get_text_config(), "dtype", None) or config.dtype) if name == "auto" else name
-    found = wanted if isinstance(wanted, torch.dtype) else getattr(torch, str(wanted or "float32"))
-    return found if isinstance(found, torch.dtype) else torch.float32
+    dtype = wanted if isinstance(wanted, torch.dtype) else getattr(torch, str(wanted or "float32"))
+    return dtype if isinstance(dtype, torch.dtype) else torch.float32

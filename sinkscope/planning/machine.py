@@ -89,11 +89,11 @@ def _existing(folder: Path) -> Path:
 def _gpus() -> tuple[Gpu, ...]:
     import torch
 
-    def look(index: int) -> Gpu:
+    def gpu(index: int) -> Gpu:
         free, total = torch.cuda.mem_get_info(index)
         return Gpu(f"cuda:{index}", torch.cuda.get_device_name(index), free, total)
 
-    return tuple(look(index) for index in range(torch.cuda.device_count())) if torch.cuda.is_available() else ()
+    return tuple(gpu(index) for index in range(torch.cuda.device_count())) if torch.cuda.is_available() else ()
 
 
 def _limit_left(root: Path = _ROOT, membership: Path = Path("/proc/self/cgroup")) -> int | None:

@@ -14,7 +14,7 @@ from sinkscope.loading.resolve import Resolved, resolve
 from sinkscope.models.shape import context_of, default_tokens
 from sinkscope.names import QUANTIZATION_BITS
 from sinkscope.planning.choose import Choice, choose_driver, size
-from sinkscope.planning.described import Described, describe_model
+from sinkscope.planning.configured import ConfiguredModel, read_configuration
 from sinkscope.planning.estimate import Work
 from sinkscope.planning.machine import Machine, this_machine
 from sinkscope.planning.speed import Duration, duration, matmul_rate
@@ -37,7 +37,7 @@ class Plan:
         warnings: what to know.
     """
 
-    model: Described
+    model: ConfiguredModel
     work: Work
     quantize: str | None
     choice: Choice
@@ -120,16 +120,16 @@ def plan(
     name, quantize = source.name, source.quantize
     check_options(source.dtype, quantize, source.device_map)
     resolved = resolved or resolve(name, source.revision)
-    described = describe_model(resolved)
+    configured = read_configuration(resolved)
     if quantize and resolved.quantization:
         raise SinkscopeError(f"{name} is quantized already ({resolved.quantization}): leave out `quantize`")
-    context = context_of(described.config)
-    tokens = default_tokens(described.config) if tokens is None else tokens
+    context = context_of(configured.config)
+    tokens = default_tokens(configured.config) if tokens is None else tokens
     work = Work(sequences, tokens, batch_size, settings or Settings())
     folder = None if spill is None else Path(spill).expanduser()
     machine = this_machine(folder)
     choice = choose_driver(
-        described.config,
+        configured.config,
         tokens=tokens,
         sequences=sequences,
         batch_size=batch_size,
@@ -142,26 +142,26 @@ def plan(
     )
     rate = matmul_rate(choice.device, choice.dtype)
     return Plan(
-        described,
+        configured,
         work,
         quantize,
         choice,
         duration(choice, work, rate),
         machine,
-        _warnings(described, choice, work, context),
+        _warnings(configured, choice, work, context),
     )
 
 
-def _warnings(model: Described, choice: Choice, work: Work, context: int | None) -> tuple[str, ...]:
+def _warnings(model: ConfiguredModel, choice: Choice, work: Work, context: int | None) -> tuple[str, ...]:
     resolved = model.resolved
-    found = [str(resolved.unsupported)] if resolved.unsupported else []
+    warnings = [str(resolved.unsupported)] if resolved.unsupported else []
     if context is not None and work.tokens > context:
-        found.append(f"{work.tokens} tokens exceed the model's context of {context}: analyze will refuse them")
+        warnings.append(f"{work.tokens} tokens exceed the model's context of {context}: analyze will refuse them")
     if resolved.quantization and resolved.bits is None:
-        found.append(f"the checkpoint is quantized ({resolved.quantization}); its weights are counted unquantized")
+        warnings.append(f"the checkpoint is quantized ({resolved.quantization}); its weights are counted unquantized")
     if choice.spill:
-        found.append("the states between layers need `spill`, on a disk with room for them")
+        warnings.append("the states between layers need `spill`, on a disk with room for them")
     need = choice.needs[choice.driver]
     if need.statistics > max(need.weights, _NOTABLE):
-        found.append(f"statistics need {size(need.statistics)}: a smaller `positions`, as 64, helps")
-    return (*found, *choice.warnings)
+        warnings.append(f"statistics need {size(need.statistics)}: a smaller `positions`, as 64, helps")
+    return (*warnings, *choice.warnings)

@@ -90,10 +90,10 @@ def _train(recipe: Recipe, corpus: Corpus, out: Path, accelerator: Accelerator) 
         recompute_activations_(model)
     optimizer = build_optimizer(model, recipe.optimizer)
     saver = whole_saver(model, corpus.tokenizer)
-    found, rows = take_up_(out, model, saver, accelerator)
+    checkpoint, rows = take_up_(out, model, saver, accelerator)
     engine = prepare(accelerator, model, optimizer, recipe.optimizer)
-    if found is not None:
-        load_state(found, engine)
+    if checkpoint is not None:
+        load_state(checkpoint, engine)
     check_checkpoint_room(out, engine)
     train(recipe, engine, corpus, out, rows=rows, saver=saver)
     finish(engine, out, saver)

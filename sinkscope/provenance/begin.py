@@ -1,4 +1,4 @@
-"""The keys that every run.json has, written by one function; what only one kind of run has goes in beside them."""
+"""Beginning a run.json: one function writes the keys that every kind of run has, and adds those of the kind."""
 
 import datetime
 import platform

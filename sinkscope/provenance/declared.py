@@ -1,7 +1,7 @@
 """run.json by kind of run: every key that may be there, in order."""
 
-from sinkscope.provenance.key import Key, Kind, under, without
-from sinkscope.provenance.shared import CLOSING, DATA, HOW_READ, MEASURED, MEASURING, MODEL, OPENING
+from sinkscope.provenance.key import Key, RunKind, under, without
+from sinkscope.provenance.shared_keys import CLOSING, DATA, HOW_READ, MEASURED, MEASURING, MODEL, OPENING
 
 _HEADLINE = (
     Key("headline.*", "number or list of integer or null", "By name, as README.md explains them; null: not measured."),
@@ -146,14 +146,14 @@ _COMPARISON = (
 )
 
 
-def _kind(name: str, meaning: str, own: tuple[Key, ...], shared: tuple[Key, ...]) -> Kind:
+def _kind(name: str, meaning: str, own: tuple[Key, ...], shared: tuple[Key, ...]) -> RunKind:
     """All keys of a kind, each behind what it stands under."""
     keys: list[Key] = [key for key in own if not key.name.startswith(("settings", "headline"))]
     for key in shared:
         keys.append(key)
         if key.name in ("settings", "headline"):
             keys += [each for each in own if each.name.startswith(key.name)]
-    return Kind(name, meaning, (*OPENING, *keys), own)
+    return RunKind(name, meaning, (*OPENING, *keys), own)
 
 
 KINDS = {

@@ -32,7 +32,7 @@ class Key:
 
 
 @dataclass(frozen=True)
-class Kind:
+class RunKind:
     """One kind of run.
 
     Attributes:

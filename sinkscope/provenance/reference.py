@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from sinkscope.provenance.declared import KINDS
 from sinkscope.provenance.key import Key
-from sinkscope.provenance.shared import CLOSING, MEASURING, OPENING
+from sinkscope.provenance.shared_keys import CLOSING, MEASURING, OPENING
 
 _HEADER = """\
 # run.json

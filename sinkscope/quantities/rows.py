@@ -1,6 +1,7 @@
 """The quantities, a row each, in the order of run.json, and the lists that are made of them.
 
-A threshold that the literature fixes is the literature's. Where it fixes none the choice is made here, once, and said.
+A threshold that the literature fixes is the literature's. Where it fixes none, the choice is made here, once,
+and a comment marks it.
 """
 
 from sinkscope.quantities import over_tables

@@ -37,10 +37,10 @@ def calibrate(
     largest = dict.fromkeys((place.name for place in places), torch.zeros(()))
 
     def watch(name: str) -> "torch.utils.hooks.RemovableHandle":
-        def look(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        def record(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             largest[name] = torch.maximum(largest[name].to(inputs[0].device), inputs[0].abs().amax().float())
 
-        return by_name[name].register_forward_pre_hook(look)
+        return by_name[name].register_forward_pre_hook(record)
 
     by_name = {place.name: place.module for place in places}
     handles = [watch(name) for name in by_name]
@@ -51,8 +51,8 @@ def calibrate(
     finally:
         for handle in handles:
             handle.remove()
-    found = {name: float(value) for name, value in largest.items()}
-    for name, value in found.items():
+    ranges = {name: float(value) for name, value in largest.items()}
+    for name, value in ranges.items():
         if value == torch.inf or value != value:
             raise SinkscopeError(f"the input of {name} is not finite in the unquantized model: try float32 or bfloat16")
-    return found
+    return ranges

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from sinkscope.intervals.loss_bootstrap import ratio_interval
-from sinkscope.quantization.methods import Chosen, described
+from sinkscope.quantization.methods import Chosen, bits_and_granularity
 from sinkscope.quantization.ranking import mean_loss
 from sinkscope.quantization.settings import NONE
-from sinkscope.tables.rows import Rows
+from sinkscope.tables.builder import Rows
 
 _OVERFLOW = 700.0  # exp of more does not fit a float
 
@@ -28,7 +28,7 @@ def compare(losses: pd.DataFrame, chosen: Chosen, windows: dict[str, str], *, se
     for group, measured in losses.groupby(["model", "method"], sort=False):
         model, method = cast("tuple[str, str]", group)
         exact = losses[(losses["model"] == model) & (losses["method"] == NONE)]
-        weight_bits, activation_bits, granularity = described(chosen, method)
+        weight_bits, activation_bits, granularity = bits_and_granularity(chosen, method)
         loss = mean_loss(measured)
         low, high = ratio_interval(_sums(measured), _counts(measured), seed=seed)
         rows.add(

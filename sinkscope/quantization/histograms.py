@@ -15,7 +15,7 @@ from sinkscope.passes.batches import Batch
 from sinkscope.passes.losses import loss_sums
 from sinkscope.passes.modes import frozen
 from sinkscope.quantization.linear_modules import Place
-from sinkscope.tables.rows import Rows
+from sinkscope.tables.builder import Rows
 
 OCTAVES = 24
 PER_OCTAVE = 2
@@ -45,13 +45,13 @@ def histograms(
         calibration: largest |x| by module name, on these very windows or others; larger values count in the last bin.
         batches: windows of text.
     """
-    found = {place.name: torch.zeros(_BINS, dtype=torch.int64) for place in places if calibration[place.name] > 0}
+    counted = {place.name: torch.zeros(_BINS, dtype=torch.int64) for place in places if calibration[place.name] > 0}
     handles: list[RemovableHandle] = []
     try:
         handles += [
-            place.module.register_forward_pre_hook(_counter(place.name, calibration, found))
+            place.module.register_forward_pre_hook(_counter(place.name, calibration, counted))
             for place in places
-            if place.name in found
+            if place.name in counted
         ]
         with frozen(model):
             for batch in batches:
@@ -61,8 +61,8 @@ def histograms(
             handle.remove()
     rows = Rows("histograms")
     for place in places:
-        if place.name in found:
-            _add(rows, label, place, "activation", calibration[place.name], found[place.name])
+        if place.name in counted:
+            _add(rows, label, place, "activation", calibration[place.name], counted[place.name])
         weight = place.module.weight.detach()
         largest = float(weight.abs().max())
         if largest > 0:
@@ -70,9 +70,9 @@ def histograms(
     return rows
 
 
-def _counter(name: str, calibration: dict[str, float], found: dict[str, Tensor]) -> Any:
+def _counter(name: str, calibration: dict[str, float], counted: dict[str, Tensor]) -> Any:
     def count(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        found[name] += counts(inputs[0], calibration[name])
+        counted[name] += counts(inputs[0], calibration[name])
 
     return count
 

@@ -39,29 +39,29 @@ def linears(model: PreTrainedModel, pattern: str | None = None) -> list[Place]:
     method = quantization_of(model)
     if method is not None:
         raise SinkscopeError(f"the model is quantized already ({method}): the probes need full-precision weights")
-    found = []
+    places = []
     for number, layer in enumerate(family.decoder_layers(model)):
         for site, module in layer.named_modules():
             _check(module, site)
             if type(module) is nn.Linear:
-                found.append(Place(f"{family.layers}.{number}.{site}", number, site, module))
+                places.append(Place(f"{family.layers}.{number}.{site}", number, site, module))
     if pattern is None:
-        return found
+        return places
     patterns = [part.strip() for part in pattern.split(",") if part.strip()]
-    selected = [p for p in found if any(fnmatchcase(p.name, q) or fnmatchcase(p.site, q) for q in patterns)]
+    selected = [p for p in places if any(fnmatchcase(p.name, q) or fnmatchcase(p.site, q) for q in patterns)]
     if not selected:
-        some = ", ".join([found[0].name, *dict.fromkeys(p.site for p in found)])
+        some = ", ".join([places[0].name, *dict.fromkeys(p.site for p in places)])
         raise RequestError(f"the pattern {pattern} matches no linear module; there are, among others: {some}")
     return selected
 
 
 def quantization_of(model: PreTrainedModel) -> str | None:
     """The method by which a model is quantized, as its configuration names it; None in full precision."""
-    described = getattr(model.config, "quantization_config", None)
-    if described is None:
+    config = getattr(model.config, "quantization_config", None)
+    if config is None:
         return None
-    found = described.get("quant_method") if isinstance(described, dict) else described.quant_method
-    return str(getattr(found, "value", found))
+    method = config.get("quant_method") if isinstance(config, dict) else config.quant_method
+    return str(getattr(method, "value", method))
 
 
 def down_pattern(model: PreTrainedModel) -> str:

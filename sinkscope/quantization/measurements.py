@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 
 from sinkscope.passes.memory import peak_memory
-from sinkscope.tables.rows import Rows
+from sinkscope.tables.builder import Rows
 from sinkscope.tables.run_folder import Run
 
 

@@ -49,7 +49,7 @@ def choose(names: Sequence[str], *, allow_install: bool = False, environment: Pa
     return Chosen(probes, library, order)
 
 
-def described(chosen: Chosen, name: str) -> tuple[int | None, int | None, str]:
+def bits_and_granularity(chosen: Chosen, name: str) -> tuple[int | None, int | None, str]:
     """Weight bits, activation bits and granularity of a method."""
     if name == NONE:
         return None, None, ""

@@ -28,7 +28,7 @@ from sinkscope.passes.progress import with_progress
 from sinkscope.quantization.linear_modules import Place
 from sinkscope.quantization.probes import CalibratedProbe, Probe
 from sinkscope.quantization.rounding import channel_scale, codes, quantized, tensor_scale, token_scale
-from sinkscope.tables.rows import Rows
+from sinkscope.tables.builder import Rows
 
 
 def sqnr(signal: float, error: float) -> float:

@@ -18,7 +18,7 @@ from sinkscope.passes.modes import frozen
 from sinkscope.passes.progress import with_progress
 from sinkscope.quantization.linear_modules import Place
 from sinkscope.quantization.probes import CalibratedProbe
-from sinkscope.tables.rows import Rows
+from sinkscope.tables.builder import Rows
 
 
 @torch.no_grad()
@@ -75,16 +75,16 @@ def rank(
     exact = mean_loss(losses(model, batches))
     with calibrated.entered(model):
         whole = mean_loss(losses(model, batches))
-    found = []
+    costs = []
     for place in with_progress(ranked, f"ranking {len(ranked)} modules by {calibrated.name}", progress):
         with calibrated.entered(model, [place]):
             alone = mean_loss(losses(model, batches))
         with calibrated.entered(model, [other for other in calibrated.places if other.name != place.name]):
             without = mean_loss(losses(model, batches))
-        found.append((place, alone - exact, whole - without))
+        costs.append((place, alone - exact, whole - without))
     rows = Rows("ranking")
-    found.sort(key=lambda entry: -entry[1])
-    for number, (place, alone, spared) in enumerate(found, start=1):
+    costs.sort(key=lambda entry: -entry[1])
+    for number, (place, alone, spared) in enumerate(costs, start=1):
         rows.add(model=label, method=calibrated.name, rank=number, layer=place.layer, site=place.site,
                  module=place.name, delta_alone=alone, recovered=spared)  # fmt: skip
     return rows.frame()

@@ -23,7 +23,7 @@ from sinkscope.quantization.noise import measure_noise
 from sinkscope.quantization.probes import CalibratedProbe
 from sinkscope.quantization.ranking import losses, mean_loss, noisiest, rank
 from sinkscope.quantization.settings import NONE, QuantizationSettings
-from sinkscope.tables.rows import Rows
+from sinkscope.tables.builder import Rows
 
 WORST = 4  # modules whose histograms are kept
 

@@ -78,7 +78,7 @@ def positive(values: Any) -> Any:
     return np.where(array > 0, array, np.nan)
 
 
-def say(axes: Axes, sentence: str, points: float = 300.0) -> None:
+def write_sentence(axes: Axes, sentence: str, points: float = 300.0) -> None:
     """Puts a sentence where there is nothing to draw, no wider than `points`."""
     axes.set_axis_off()
     text = "\n".join(wrapped(sentence, points, style.BODY))

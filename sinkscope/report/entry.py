@@ -27,6 +27,6 @@ class Entry:
     needs_backward: bool = False
     applies: Callable[[Run], bool] = lambda _: True
 
-    def shown(self, run: Run) -> bool:
+    def applies_to(self, run: Run) -> bool:
         """Whether the report of `run` has this figure."""
         return (not self.needs_backward or run.backward) and self.applies(run)

@@ -104,7 +104,7 @@ def _table(name: str, table: pd.DataFrame) -> str:
     declared = TABLES.get(name)
     columns = {column.name: column for column in declared.columns} if declared is not None else {}
     meaning = f"A row: {declared.meaning}" if declared is not None else ""
-    shown = table.head(ROWS)
+    first = table.head(ROWS)
     if len(table) > ROWS:
         meaning += f" The first {number(ROWS)} of {number(len(table))} rows; all are in {name}.parquet."
     numeric = [pd.api.types.is_numeric_dtype(table[column]) and table[column].dtype != bool for column in table]
@@ -113,7 +113,7 @@ def _table(name: str, table: pd.DataFrame) -> str:
         for column, is_number in zip(table, numeric, strict=True)
     )
     cells = zip(
-        *(_cells(shown[column], is_number) for column, is_number in zip(table, numeric, strict=True)), strict=True
+        *(_cells(first[column], is_number) for column, is_number in zip(table, numeric, strict=True)), strict=True
     )
     body = "\n".join(f"<tr>{''.join(row)}</tr>" for row in cells)
     return (
@@ -131,8 +131,8 @@ def _header(name: str, column: Column | None, is_number: bool) -> str:
 
 
 def _cells(values: "pd.Series[Any]", is_number: bool) -> list[str]:
-    look = ' class="number"' if is_number else ""
-    return [f"<td{look}>{'' if pd.isna(value) else html.escape(_words(value))}</td>" for value in values]
+    attribute = ' class="number"' if is_number else ""
+    return [f"<td{attribute}>{'' if pd.isna(value) else html.escape(_words(value))}</td>" for value in values]
 
 
 def _words(value: Any) -> str:

@@ -27,7 +27,7 @@ from sinkscope.tables.run_folder import Run
 
 
 @dataclass(frozen=True)
-class Kind:
+class ReportKind:
     """How runs of one kind are shown.
 
     Attributes:
@@ -46,16 +46,16 @@ def _model_on_text(run: Run) -> str:
     return f"{name} on {printable(run.info['data']['source'], 50, keep_end=True)}"
 
 
-KINDS: dict[str, Kind] = {
-    "analysis": Kind(analysis.REGISTRY, _model_on_text, analysis_terminal.summary),
-    "comparison": Kind(comparison.REGISTRY, compared.subtitle, comparison_terminal.summary),
-    "evaluation": Kind(evaluation.REGISTRY, _model_on_text, evaluation_terminal.summary),
-    "track": Kind(tracking.REGISTRY, _model_on_text, tracking_terminal.Summary),
-    "quantization": Kind(quantization.REGISTRY, quantized.subtitle, quantization_terminal.summary),
+KINDS: dict[str, ReportKind] = {
+    "analysis": ReportKind(analysis.REGISTRY, _model_on_text, analysis_terminal.summary),
+    "comparison": ReportKind(comparison.REGISTRY, compared.subtitle, comparison_terminal.summary),
+    "evaluation": ReportKind(evaluation.REGISTRY, _model_on_text, evaluation_terminal.summary),
+    "track": ReportKind(tracking.REGISTRY, _model_on_text, tracking_terminal.Summary),
+    "quantization": ReportKind(quantization.REGISTRY, quantized.subtitle, quantization_terminal.summary),
 }
 
 
-def kind_of(run: Run) -> Kind:
+def kind_of(run: Run) -> ReportKind:
     """The row of a run.
 
     Raises:

@@ -70,9 +70,9 @@ class Page(Figure):
         write(self, LEFT, _FOOT, fitted(foot, room, style.SMALL), size=style.SMALL, color=style.GREY)
 
 
-def write(page: Figure, x: float, y: float, text: str, *, size: float, align: str = "left", **look: Any) -> None:
+def write(page: Figure, x: float, y: float, text: str, *, size: float, align: str = "left", **text_style: Any) -> None:
     """One line of text, its baseline at (x, y) in fractions of the page."""
-    page.text(x, y, literal(text), fontsize=size, ha=align, va="baseline", **look)
+    page.text(x, y, literal(text), fontsize=size, ha=align, va="baseline", **text_style)
 
 
 def paragraph(
@@ -84,7 +84,7 @@ def paragraph(
     left: float = LEFT,
     right: float = RIGHT,
     leading: float = _LINE,
-    **look: Any,
+    **text_style: Any,
 ) -> float:
     """Text broken into lines between `left` and `right`.
 
@@ -92,9 +92,9 @@ def paragraph(
         The top for whatever comes below, as a fraction of the page's height.
     """
     step = size * leading / style.POINTS[1]
-    for line in wrapped(text, (right - left) * style.POINTS[0], size, look.get("weight", "normal")):
+    for line in wrapped(text, (right - left) * style.POINTS[0], size, text_style.get("weight", "normal")):
         top -= step
-        write(page, left, top + 0.25 * step, line, size=size, **look)
+        write(page, left, top + 0.25 * step, line, size=size, **text_style)
     return top
 
 

@@ -25,7 +25,7 @@ FIGURES, REPORT, PAGE = "figures", "report.pdf", "report.html"
 
 def entries(run: Run) -> list[Entry]:
     """The figures that the report of `run` has, in order."""
-    return [entry for entry in kind_of(run).figures if entry.shown(run)]
+    return [entry for entry in kind_of(run).figures if entry.applies_to(run)]
 
 
 def figures(run: Run) -> dict[str, Figure]:
@@ -79,9 +79,9 @@ def _picture(page: Page) -> bytes:
 
 
 def _pages(run: Run) -> list[tuple[Entry, Page]]:
-    shown = entries(run)
+    chosen = entries(run)
     with style.drawing():
-        return [(entry, _page(entry, run, f"{number} / {len(shown)}")) for number, entry in enumerate(shown, start=1)]
+        return [(entry, _page(entry, run, f"{number} / {len(chosen)}")) for number, entry in enumerate(chosen, start=1)]
 
 
 def _page(entry: Entry, run: Run, number: str) -> Page:

@@ -1,12 +1,12 @@
-"""What does not apply to a model's architecture, and why: said where it would have been shown."""
+"""What does not apply to a model's architecture, and why; pages print the reason in the place of the numbers."""
 
 from sinkscope.tables.run_folder import Run
 
 
 def reason(run: Run, name: str) -> str | None:
     """Why a site, table or quantity does not apply to the model of a run; None where it does."""
-    found: str | None = run.info.get("not_applicable", {}).get(name)
-    return found
+    why: str | None = run.info.get("not_applicable", {}).get(name)
+    return why
 
 
 def sentences(run: Run) -> list[str]:

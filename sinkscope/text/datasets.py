@@ -11,8 +11,8 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineMod
 
 from sinkscope.compat.hub import TransportError
 from sinkscope.errors import SinkscopeError
+from sinkscope.text.document_files import text_of
 from sinkscope.text.documents import Document
-from sinkscope.text.files import text_of
 
 
 def load_rows(path: Path, source: str, config: str | None, split: str, *, streaming: bool) -> Iterable[dict[str, Any]]:

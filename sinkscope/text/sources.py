@@ -11,8 +11,8 @@ from pathlib import Path
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.inputs import TextSource
 from sinkscope.names import looks_like_a_path
+from sinkscope.text.document_files import READERS, find_files, read_files
 from sinkscope.text.documents import Document
-from sinkscope.text.files import READERS, find_files, read_files
 from sinkscope.text.stdlib import stdlib_documents
 
 STDLIB = "stdlib"

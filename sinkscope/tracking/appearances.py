@@ -28,7 +28,7 @@ class Phenomenon:
     threshold: float
     exceeds: bool = False
 
-    def seen(self, values: "pd.Series[float]") -> "pd.Series[bool]":
+    def present(self, values: "pd.Series[float]") -> "pd.Series[bool]":
         """Whether each value shows it; what was not measured does not."""
         return values > self.threshold if self.exceeds else values >= self.threshold
 
@@ -64,7 +64,7 @@ def appearances(track: pd.DataFrame, epsilon: float) -> pd.DataFrame:
         values = track[track["metric"] == phenomenon.metric].set_index("step")["value"].sort_index()
         if values.isna().all():
             continue
-        row = (phenomenon.name, phenomenon.metric, phenomenon.threshold, *_steps(phenomenon.seen(values)))
+        row = (phenomenon.name, phenomenon.metric, phenomenon.threshold, *_steps(phenomenon.present(values)))
         for name, value in zip(columns, row, strict=True):
             columns[name].append(value)
     first = pd.Series(columns["first_step"], dtype="Int64")

@@ -70,9 +70,9 @@ def find_checkpoints(source: str, revisions: str | None = None) -> list[Checkpoi
     Raises:
         SinkscopeError: if there are none, a name has no number, or two have the same.
     """
-    found = _in_folder(Path(source).expanduser(), source) if revisions is None else _on_hub(source, revisions)
+    checkpoints = _in_folder(Path(source).expanduser(), source) if revisions is None else _on_hub(source, revisions)
     by_step: dict[int, Checkpoint] = {}
-    for checkpoint in found:
+    for checkpoint in checkpoints:
         twin = by_step.setdefault(checkpoint.step, checkpoint)
         if twin is not checkpoint:
             raise SinkscopeError(f"{source} has two checkpoints of step {twin.step}: {twin.name}, {checkpoint.name}")
@@ -85,13 +85,13 @@ def step_of(name: str, source: str) -> int:
     Raises:
         SinkscopeError: if the name has no number.
     """
-    found = _NAMED_STEP.search(name) or _LAST_NUMBER.search(name)
-    if found is None:
+    number = _NAMED_STEP.search(name) or _LAST_NUMBER.search(name)
+    if number is None:
         raise SinkscopeError(
             f"the checkpoint {name} of {source} has no number in its name, so its step is unknown: rename it, or take "
             "it out of the selection"
         )
-    return int(found[1])
+    return int(number[1])
 
 
 def refuse_mixed(checkpoints: list[Checkpoint]) -> None:
@@ -131,19 +131,19 @@ def _in_folder(folder: Path, source: str) -> list[Checkpoint]:
     if not folder.is_dir():
         hint = "for revisions of a Hub model add `revisions='step*'`"
         raise SinkscopeError(f"there is no folder {source} with checkpoints: {hint}")
-    found = []
+    checkpoints = []
     if (folder / "checkpoints").is_dir():
-        found = _finished(folder)
+        checkpoints = _finished(folder)
         folder = folder / "checkpoints"
     for path in sorted(folder.iterdir()):
         if not path.is_dir() or path.name.startswith("."):
             continue
         location = path / _INSIDE if (path / _INSIDE).is_dir() else path
         if _holds_a_model(location) or _LIKE_A_CHECKPOINT.fullmatch(path.name):
-            found.append(Checkpoint(step_of(path.name, source), path.name, str(location)))
-    if not found:
+            checkpoints.append(Checkpoint(step_of(path.name, source), path.name, str(location)))
+    if not checkpoints:
         raise SinkscopeError(f"{source} holds no checkpoints: folders with a model, named as step-000500")
-    return found
+    return checkpoints
 
 
 def _finished(training: Path) -> list[Checkpoint]:

@@ -77,10 +77,10 @@ class Partial(Unfinished):
 
     def result(self, checkpoint: Checkpoint) -> dict[str, Any] | None:
         """What was kept of a checkpoint; None where it is missing, or its files have changed since."""
-        found = read_json(self._place(checkpoint))
-        if found is None or found["fingerprint"] != json.loads(json.dumps(checkpoint.fingerprint())):
+        stored = read_json(self._place(checkpoint))
+        if stored is None or stored["fingerprint"] != json.loads(json.dumps(checkpoint.fingerprint())):
             return None
-        result: dict[str, Any] = found["result"]
+        result: dict[str, Any] = stored["result"]
         return result
 
     def keep(self, checkpoint: Checkpoint, result: dict[str, Any]) -> None:

@@ -115,11 +115,11 @@ def take_up_(out: Path, model: nn.Module, saver: Saver, accelerator: Accelerator
     if accelerator.is_main_process:
         for folder in (out, out / CHECKPOINTS):
             remove_leftovers(folder)
-    found = checkpoints(out / CHECKPOINTS)
-    if not found:
+    complete = checkpoints(out / CHECKPOINTS)
+    if not complete:
         return None, []
-    saver.load_(model, found[-1] / "model")
-    return found[-1], load_rows(found[-1])
+    saver.load_(model, complete[-1] / "model")
+    return complete[-1], load_rows(complete[-1])
 
 
 def load_rows(checkpoint: Path) -> Rows:

@@ -27,7 +27,7 @@ from sinkscope.text.packing import adds_bos
 from sinkscope.text.sources import open_text
 from sinkscope.training.recipe import DataConfig, TokenizerConfig
 from sinkscope.training.tokenizer import train_tokenizer
-from sinkscope.training.tokens import Windows, read_windows, write_tokens
+from sinkscope.training.tokens import TokenFileWindows, read_windows, write_tokens
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Corpus:
     """Windows to train on, windows to validate on [N, T], and the tokenizer that made them."""
 
     tokenizer: PreTrainedTokenizerBase
-    train: Windows
+    train: TokenFileWindows
     valid: Tensor
 
 

@@ -25,7 +25,7 @@ from sinkscope.models.families import family_of
 from sinkscope.training.recipe import OptimizerConfig
 from sinkscope.training.trackers import check_tracker
 
-_PATIENCE = datetime.timedelta(hours=24)  # while the main process tokenizes, the others wait
+_WAIT_TIMEOUT = datetime.timedelta(hours=24)  # while the main process tokenizes, the others wait
 
 
 @dataclass
@@ -95,14 +95,14 @@ def make_accelerator(
     """
     check_tracker(log_to)
     on_cpu = device == "cpu" or not torch.cuda.is_available()
-    if on_cpu and _asked_for("DEEPSPEED"):
+    if on_cpu and _configured_for("DEEPSPEED"):
         raise SinkscopeError("DeepSpeed needs a GPU: on CPUs train replicated (ddp.yaml) or sharded (fsdp2.yaml)")
     return Accelerator(
         mixed_precision="bf16" if precision == "bfloat16" or (precision == "auto" and not on_cpu) else "no",
         cpu=on_cpu,
         log_with=log_to,
         project_dir=folder,
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=_WAIT_TIMEOUT)],
     )
 
 
@@ -122,7 +122,7 @@ def prepare(
             "gradient_accumulation_steps": share // micro,
             "gradient_clipping": config.clip,
         }
-    if not (_asked_for("FSDP") and accelerator.device.type == "cpu" and accelerator.num_processes > 1):
+    if not (_configured_for("FSDP") and accelerator.device.type == "cpu" and accelerator.num_processes > 1):
         prepared, wrapped = accelerator.prepare(model, optimizer)
         return Engine(accelerator, prepared, wrapped)
     if os.environ.get("FSDP_VERSION", "1") != "2":
@@ -163,6 +163,6 @@ def shares(optimizer: OptimizerConfig, processes: int) -> tuple[int, int]:
     return share, micro
 
 
-def _asked_for(engine: str) -> bool:
+def _configured_for(engine: str) -> bool:
     """Whether accelerate's launcher was configured for an engine; it says so in the environment."""
     return os.environ.get(f"ACCELERATE_USE_{engine}", "false").lower() == "true"

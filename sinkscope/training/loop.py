@@ -102,7 +102,7 @@ def train(
         Monitor(engine.bare, every=settings.monitor, input_ids=probe, batch_size=micro) if settings.monitor else None
     )
     if accelerator.is_main_process:
-        say(f"training on {engine.in_words()}" + (f", from step {len(rows)}" if rows else ""))
+        print_line(f"training on {engine.in_words()}" + (f", from step {len(rows)}" if rows else ""))
     losses = [float(row["loss"]) for row in rows]
     start, clock = len(rows), time.perf_counter()
 
@@ -114,7 +114,7 @@ def train(
         if accelerator.is_main_process and rows:
             write_metrics(rows, out / METRICS)
 
-    for step in _shown(start, settings.schedule.steps, accelerator.is_main_process):
+    for step in _steps_with_bar(start, settings.schedule.steps, accelerator.is_main_process):
         if before_step is not None:
             before_step(step)
         rate = settings.optimizer.lr * rate_factor(step, settings.schedule)
@@ -151,7 +151,7 @@ def train(
             row["valid_loss"] = validation_loss(engine, corpus.valid, micro)
             speed = (done - start) * ids.shape[1] * settings.optimizer.batch_sequences / (time.perf_counter() - clock)
             if accelerator.is_main_process:
-                say(f"step {done}: valid loss {row['valid_loss']:.4f}, {speed:.0f} tokens/s")
+                print_line(f"step {done}: valid loss {row['valid_loss']:.4f}, {speed:.0f} tokens/s")
         if monitor is not None:
             row |= monitor.step(done) or {}
         accelerator.log({key: number for key, number in row.items() if key != "step"}, step=step)
@@ -160,7 +160,7 @@ def train(
             keep(done)
     write_rows()
     if accelerator.is_main_process:
-        say(in_words(rows))
+        print_line(in_words(rows))
     return rows
 
 
@@ -195,12 +195,12 @@ def validation_loss(engine: Engine, windows: Tensor, batch: int) -> float:
     return float(summed[0] / summed[1])
 
 
-def _shown(start: int, steps: int, shown: bool) -> Iterator[int]:
+def _steps_with_bar(start: int, steps: int, visible: bool) -> Iterator[int]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
+    with Progress(*columns, console=Console(stderr=True), disable=not visible) as bar:
         yield from bar.track(range(start, steps), description="training", total=steps - start)
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     """A line about the course of a training, on stderr."""
     Console(stderr=True, highlight=False, soft_wrap=True).print(text)

@@ -28,7 +28,7 @@ _DOCUMENTS = 256  # per write
 
 
 @dataclass(frozen=True)
-class Windows:
+class TokenFileWindows:
     """Equal windows over a token file.
 
     Attributes:
@@ -89,7 +89,7 @@ def write_tokens(
 
 def read_windows(
     file: Path, tokenizer: PreTrainedTokenizerBase, *, tokens: int, bos: bool, most: int | None = None
-) -> Windows:
+) -> TokenFileWindows:
     """Maps a finished token file as windows.
 
     Args:
@@ -111,7 +111,7 @@ def read_windows(
     if not count:
         raise SinkscopeError(f"the text holds no window of {tokens} tokens: use fewer tokens or a longer text")
     flat = np.memmap(file, dtype=_dtype(len(tokenizer)), mode="r", shape=(count * size,))
-    return Windows(flat.reshape(count, size), tokenizer.bos_token_id if bos else None)
+    return TokenFileWindows(flat.reshape(count, size), tokenizer.bos_token_id if bos else None)
 
 
 def _state(file: Path) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""The folder of a training: whose it is, what settings it was begun with, and what of it is done.
+"""The folder of a training: which files it holds, and which training may write into it.
+
+A training that begins writes its settings into the folder, and the folder is then this training's. A training that is
+resumed must have the same settings; any other is refused, so that no folder mixes two trainings.
 
 OUT/settings.json    the settings, written first: what a resumed run must agree with
 OUT/model/           the finished model, there once it is whole
@@ -25,10 +28,11 @@ MODEL, CHECKPOINTS, METRICS, TOKENS = "model", "checkpoints", "metrics.parquet",
 
 @contextmanager
 def claimed(out: Path, settings: dict[str, Any], accelerator: Accelerator, *, resume: bool) -> Iterator[None]:
-    """Marks a folder as that of a training, by writing its settings there, or checks that it is that of this training.
+    """Writes the settings of a training into its folder or, where some are there, checks that they are the same.
 
-    The block is for the part of the work that can still refuse what the user asked for, as preparing the text can. If
-    it does, and the folder was marked just now, the mark is removed again: the corrected command finds it as it was.
+    Run inside the block what can still refuse the request, as preparing the text can. If it raises an error and the
+    settings were written by this call, they are removed again, so that the corrected command finds the folder as it was
+    before.
 
     Args:
         out: the folder.

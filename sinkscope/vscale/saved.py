@@ -144,7 +144,7 @@ def _read(folder: Path) -> tuple[list[Tensor], list[Tensor]]:
 
 
 def _by_layer(tensors: dict[str, Tensor], name: str) -> list[Tensor]:
-    found: list[Tensor] = []
-    while f"{len(found)}.{name}" in tensors:
-        found.append(tensors[f"{len(found)}.{name}"])
-    return found
+    layers: list[Tensor] = []
+    while f"{len(layers)}.{name}" in tensors:
+        layers.append(tensors[f"{len(layers)}.{name}"])
+    return layers

@@ -11,7 +11,7 @@ import torch
 
 from sinkscope.cli import main
 from sinkscope.quantization.changes import change
-from sinkscope.quantization.library import environment
+from sinkscope.quantization.library import virtual_environment
 from sinkscope.quantization.library.method import Method
 from sinkscope.quantization.methods import LIBRARY
 from sinkscope.tables.columns import BY_KIND
@@ -160,17 +160,19 @@ def test_no_permission_to_install(refused: Callable[..., str], tmp_path: Path, m
     place = tmp_path / "environment"
     message = refused("--methods", "gptq", "--environment", str(place), code=1)
     assert "add --allow-install" in message
-    assert f"python -m venv {place} && {environment.python_of(place)} -m pip install 'llmcompressor==" in message
-    monkeypatch.setenv(environment.VARIABLE, str(place))
+    assert (
+        f"python -m venv {place} && {virtual_environment.python_of(place)} -m pip install 'llmcompressor==" in message
+    )
+    monkeypatch.setenv(virtual_environment.VARIABLE, str(place))
     assert str(place) in refused("--methods", "awq", code=1)
 
 
 def test_an_install_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = tmp_path / "environment"
-    monkeypatch.setattr(environment, "REQUIREMENT", "llmcompressor==0.0.no-such-version")
-    monkeypatch.setattr(environment.sys, "executable", "/bin/false")
+    monkeypatch.setattr(virtual_environment, "REQUIREMENT", "llmcompressor==0.0.no-such-version")
+    monkeypatch.setattr(virtual_environment.sys, "executable", "/bin/false")
     with pytest.raises(
-        environment.SinkscopeError, match=r"could not be installed.*with network access, run: python -m venv"
+        virtual_environment.SinkscopeError, match=r"could not be installed.*with network access, run: python -m venv"
     ):
-        environment.prepare(place)
+        virtual_environment.prepare(place)
     assert not place.exists()

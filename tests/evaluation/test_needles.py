@@ -15,7 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrai
 from sinkscope.errors import SinkscopeError
 from sinkscope.evaluation.haystack import Haystack
 from sinkscope.evaluation.needle_words import ADJECTIVES, NOUNS
-from sinkscope.evaluation.needles import VARIANTS, Prompt, found, largest_fitting, make_prompt
+from sinkscope.evaluation.needles import VARIANTS, Prompt, contains_value, largest_fitting, make_prompt
 from sinkscope.evaluation.retrieval import ask_needles, grid, plan_needles
 from sinkscope.evaluation.settings import VARIANTS as NAMES
 from sinkscope.evaluation.settings import EvaluationSettings
@@ -150,8 +150,8 @@ def test_answers_do_not_depend_on_the_batch_size() -> None:
 
 
 def test_an_answer_counts_whatever_its_case() -> None:
-    assert found("3f2a", "so: 3F2A.")
-    assert not found("1234567", "123 4567")
+    assert contains_value("3f2a", "so: 3F2A.")
+    assert not contains_value("1234567", "123 4567")
 
 
 @pytest.mark.parametrize(("changes", "complaint"), [

@@ -12,7 +12,7 @@ from transformers import AutoConfig
 
 from sinkscope.capture.settings import Settings
 from sinkscope.cli import main
-from sinkscope.cli.plan_table import spoken
+from sinkscope.cli.plan_table import duration_text
 from sinkscope.errors import SinkscopeError
 from sinkscope.planning import estimate
 from sinkscope.planning.choose import Choice, choose_driver, size
@@ -224,7 +224,7 @@ def test_time_grows_with_work_and_has_a_class() -> None:
     assert streamed.computing == pytest.approx(1.5 * time.computing)
     assert streamed.reading == pytest.approx(2 * choice.parameters.total.bytes / 5e8)
     assert [time_class(s) for s in (1, 61, 3601, 90000)] == ["seconds", "minutes", "hours", "days"]
-    assert [spoken(s) for s in (0.123, 5.0, 90, 7200, 200000)] == ["0.12 s", "5 s", "1.5 min", "2 h", "2.3 d"]
+    assert [duration_text(s) for s in (0.123, 5.0, 90, 7200, 200000)] == ["0.12 s", "5 s", "1.5 min", "2 h", "2.3 d"]
 
 
 def test_free_memory_is_below_a_control_groups_limit(tmp_path: Path) -> None:

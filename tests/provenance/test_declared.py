@@ -18,7 +18,7 @@ from sinkscope.inputs import TextSource
 from sinkscope.provenance.begin import begin, ordered
 from sinkscope.provenance.declared import KINDS
 from sinkscope.provenance.key import CONTAINERS, SCALARS, Key
-from sinkscope.provenance.shared import HOW_READ
+from sinkscope.provenance.shared_keys import HOW_READ
 from sinkscope.report.kinds import KINDS as DRAWN
 from sinkscope.tables.run_folder import write_run
 

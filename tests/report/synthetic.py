@@ -9,9 +9,9 @@ import pandas as pd
 
 from sinkscope.capture.settings import Settings
 from sinkscope.sites import Site
+from sinkscope.tables.builder import Rows
 from sinkscope.tables.columns import BY_KIND, frame
 from sinkscope.tables.headline import headline
-from sinkscope.tables.rows import Rows
 from sinkscope.tables.run_folder import Run
 
 WORDS = (

@@ -11,7 +11,7 @@ from test_figures import AWKWARD
 
 from sinkscope.report.quantization import front_page
 from sinkscope.report.quantization.terminal import summary
-from sinkscope.tables.rows import Rows
+from sinkscope.tables.builder import Rows
 from sinkscope.tables.run_folder import Run
 
 SITES = ("self_attn.q_proj", "self_attn.o_proj", "mlp.down_proj")

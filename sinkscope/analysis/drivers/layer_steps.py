@@ -70,7 +70,7 @@ class LayerSteps:
             for number, batch in enumerate(micro):
                 output = self.run(layer, number)
                 if not bool(output.isfinite().all()):
-                    self._tell_non_finite(layer, number, batch)
+                    self._report_non_finite(layer, number, batch)
                 self.kept.put((STATE, layer + 1, number), output)
         give_back()
 
@@ -141,7 +141,7 @@ class LayerSteps:
     def _state(self, layer: int, number: int) -> Tensor:
         return self.kept.get((STATE, layer, number)).to(self.weights.device).detach()
 
-    def _tell_non_finite(self, layer: int, number: int, batch: MicroBatch) -> None:
+    def _report_non_finite(self, layer: int, number: int, batch: MicroBatch) -> None:
         """Runs the layer once more under the hooks, which know where it happened."""
         with self.scope as scope, torch.no_grad():
             scope.hooks.at(batch)

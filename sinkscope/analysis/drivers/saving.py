@@ -1,4 +1,4 @@
-"""Between the layers of a layer-by-layer analysis: its state is saved, and Ctrl-C takes effect."""
+"""What happens between two layers of a layer-by-layer analysis: its state is saved, and Ctrl-C takes effect."""
 
 from torch import Tensor
 

@@ -129,8 +129,8 @@ class Hooks:
         input_ids = kwargs.get("input_ids", args[0] if args else None)
         if input_ids is None and self.family.images:
             raise SinkscopeError("image tokens are told apart by their ids: call the model with input_ids")
-        shown = input_ids if input_ids is not None else kwargs["inputs_embeds"]
-        self._batch = self.recorder.begin(shown.shape[0], input_ids, attended_spans(kwargs.get("attention_mask")))
+        inputs = input_ids if input_ids is not None else kwargs["inputs_embeds"]
+        self._batch = self.recorder.begin(inputs.shape[0], input_ids, attended_spans(kwargs.get("attention_mask")))
 
     def _end(self, _module: nn.Module, _args: tuple[Any, ...], _output: Any) -> None:
         self.check_finite()
@@ -141,9 +141,9 @@ class Hooks:
         Raises:
             SinkscopeError: if some are not finite, naming the first layer and site.
         """
-        found = self.recorder.finite()
-        if found is not None:
-            layer, site = found
+        place = self.recorder.finite()
+        if place is not None:
+            layer, site = place
             there = [(name, weight) for name, weight in self.model.named_parameters() if not weight.is_meta]
             bad = [name for name, weight in there if not bool(weight.isfinite().all())]
             why = f"the weights {', '.join(bad[:3])} are not finite" if bad else "try `dtype=float32` or bfloat16"

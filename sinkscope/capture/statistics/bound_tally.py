@@ -54,8 +54,8 @@ class BoundTally(Statistic):
         """
         ratio = measured_over_bound(measured, bound)
         known = ~ratio.isnan()
-        found = (known.sum(), ratio.nansum(), ratio.nan_to_num(0.0).max(), (ratio > 1 + self.tolerance).sum())
-        checked, total, largest, violations = torch.stack([x.double() for x in found]).tolist()  # one wait for a GPU
+        sums = (known.sum(), ratio.nansum(), ratio.nan_to_num(0.0).max(), (ratio > 1 + self.tolerance).sum())
+        checked, total, largest, violations = torch.stack([x.double() for x in sums]).tolist()  # one wait for a GPU
         self.checked += int(checked)
         self.total += total
         self.largest = max(self.largest, largest)
@@ -76,7 +76,7 @@ class BoundTally(Statistic):
         keep = (bound > 0) & sparse
         keep[SAMPLED_SEQUENCES - first :] = False
         where = torch.nonzero(keep)
-        found = (where.tolist(), positions[where[:, -1]].tolist(), bound[keep].tolist(), measured[keep].tolist())
-        for index, position, limit, value in zip(*found, strict=True):
+        pairs = (where.tolist(), positions[where[:, -1]].tolist(), bound[keep].tolist(), measured[keep].tolist())
+        for index, position, limit, value in zip(*pairs, strict=True):
             head = index[1] if len(index) == 3 else None
             self.sampled.append(Pair(head, first + index[0], position, limit, value))

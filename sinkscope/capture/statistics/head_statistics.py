@@ -75,9 +75,9 @@ class HeadStatistics(Statistic):
     def update(self, first: int, calls: list[AttentionCall]) -> list[Covered]:
         """Adds a forward pass: calls without padding, the first of them on sequence `first` and the ones after it."""
         numbers = [first + sum(call.q.shape[0] for call in calls[:index]) for index in range(len(calls))]
-        found = [self._find(number, call) for number, call in zip(numbers, calls, strict=True)]
-        anywhere = torch.cat([torch.nonzero(sinks.any(0)).flatten() for sinks in found]).unique()
-        return [self._cover(call, sinks, anywhere) for call, sinks in zip(calls, found, strict=True)]
+        sinks_of_calls = [self._find(number, call) for number, call in zip(numbers, calls, strict=True)]
+        anywhere = torch.cat([torch.nonzero(sinks.any(0)).flatten() for sinks in sinks_of_calls]).unique()
+        return [self._cover(call, sinks, anywhere) for call, sinks in zip(calls, sinks_of_calls, strict=True)]
 
     def sweep(self, call: AttentionCall, columns: Tensor) -> None:
         """Adds the column sums of a forward pass at `columns` only, in a sweep that completes them."""

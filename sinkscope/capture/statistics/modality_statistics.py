@@ -17,9 +17,9 @@ KINDS = ("first", "text", "image")
 
 def kinds(input_ids: Tensor, image_ids: tuple[int, ...]) -> Tensor:
     """Index into `KINDS` of each token of sequences without padding: [N, T] -> int64 [N, T]."""
-    found = torch.isin(input_ids, torch.tensor(image_ids, device=input_ids.device)).long() + 1
-    found[:, 0] = 0
-    return found
+    numbers = torch.isin(input_ids, torch.tensor(image_ids, device=input_ids.device)).long() + 1
+    numbers[:, 0] = 0
+    return numbers
 
 
 @dataclass

@@ -14,8 +14,9 @@ from sinkscope.capture.statistics.statistic import Statistic, total
 from sinkscope.metrics.massive import Entries, largest_entries
 from sinkscope.metrics.moments import token_moments
 from sinkscope.metrics.order import median_magnitude
+from sinkscope.quantities.measured import NEIGHBOURS
 
-EARLY = slice(1, 16)  # the positions that token 0 is compared with, equation (3)
+_EARLY = slice(NEIGHBOURS[0], NEIGHBOURS[1] + 1)
 LARGEST = 32
 
 
@@ -72,7 +73,7 @@ class ValueStatistics(Statistic):
         """Adds norms [N, T, K]."""
         self.norms.update(norms)
         self.token_zero.append(norms[:, 0].mean(1))
-        self.early.append(norms[:, EARLY].mean((1, 2)))
+        self.early.append(norms[:, _EARLY].mean((1, 2)))
 
     def merge(self, other: "ValueStatistics") -> None:
         """Adds the other's sequences."""
@@ -89,12 +90,12 @@ class LargestEntries(Statistic):
     channel: Stack = field(default_factory=Stack)
     value: Stack = field(default_factory=Stack)
 
-    def append(self, found: Entries) -> None:
+    def append(self, entries: Entries) -> None:
         """Adds the entries of some sequences, padded with nulls where these have fewer than `LARGEST` values."""
-        missing = (0, LARGEST - found.value.shape[1])
-        self.position.append(functional.pad(found.position, missing))
-        self.channel.append(functional.pad(found.channel, missing))
-        self.value.append(functional.pad(found.value, missing, value=torch.nan))
+        missing = (0, LARGEST - entries.value.shape[1])
+        self.position.append(functional.pad(entries.position, missing))
+        self.channel.append(functional.pad(entries.channel, missing))
+        self.value.append(functional.pad(entries.value, missing, value=torch.nan))
 
     def merge(self, other: "LargestEntries") -> None:
         """Adds the other's sequences."""
@@ -117,7 +118,7 @@ class SiteStatistics(Statistic):
         maxima: largest |x| per sequence.
         token_zero: norm at position 0 per sequence.
         early: mean norm over positions 1..15 per sequence (NaN for sequences of one token).
-        found: the largest entries per sequence, where they are kept.
+        largest: the largest entries per sequence, where they are kept.
     """
 
     keeps_entries: bool = False
@@ -129,7 +130,7 @@ class SiteStatistics(Statistic):
     maxima: Stack = field(default_factory=Stack)
     token_zero: Stack = field(default_factory=Stack)
     early: Stack = field(default_factory=Stack)
-    found: LargestEntries = field(default_factory=LargestEntries)
+    largest: LargestEntries = field(default_factory=LargestEntries)
 
     def update(self, x: Tensor) -> None:
         """Adds activations x [N, T, D] of the run's next N sequences."""
@@ -144,9 +145,9 @@ class SiteStatistics(Statistic):
         self.medians.append(torch.stack([median_magnitude(sequence) for sequence in x]))
         self.maxima.append(moments.abs_max.amax(1))
         self.token_zero.append(norms[:, 0])
-        self.early.append(norms[:, EARLY].mean(1))
+        self.early.append(norms[:, _EARLY].mean(1))
         if self.keeps_entries:
-            self.found.append(largest_entries(x, moments.abs_max, LARGEST))
+            self.largest.append(largest_entries(x, moments.abs_max, LARGEST))
 
     def merge(self, other: "SiteStatistics") -> None:
         """Adds the other's sequences."""
@@ -163,4 +164,4 @@ class SiteStatistics(Statistic):
             (self.early, other.early),
         ):
             mine.merge(others)
-        self.found.merge(other.found)
+        self.largest.merge(other.largest)

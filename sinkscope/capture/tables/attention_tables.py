@@ -11,7 +11,7 @@ from sinkscope.capture.tables.collected import Collected
 from sinkscope.metrics.gradients import gradient_sink_ratio
 from sinkscope.metrics.order import spearman
 from sinkscope.sites import Site
-from sinkscope.tables.rows import Rows
+from sinkscope.tables.builder import Rows
 
 
 def heads(run: Collected) -> pd.DataFrame:

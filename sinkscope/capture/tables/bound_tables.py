@@ -11,7 +11,7 @@ from torch import Tensor
 from sinkscope.capture.statistics.site_statistics import SiteStatistics, ValueStatistics
 from sinkscope.capture.tables.collected import Collected
 from sinkscope.sites import Site
-from sinkscope.tables.rows import Rows
+from sinkscope.tables.builder import Rows
 
 _SEQUENCE_SITES = (Site.H_OUT, Site.R_MLP, Site.R_ATTN)
 

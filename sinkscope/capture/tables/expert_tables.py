@@ -10,7 +10,7 @@ from sinkscope.capture.recorder import Recorder
 from sinkscope.capture.statistics.expert_statistics import GROUPS, ExpertStatistics
 from sinkscope.metrics.moments import kurtosis
 from sinkscope.metrics.super_experts import super_experts
-from sinkscope.tables.rows import Rows
+from sinkscope.tables.builder import Rows
 
 TokenAt = Callable[[int, int], str]
 
@@ -36,9 +36,9 @@ def _experts(recorder: Recorder, massive: pd.DataFrame, token_at: TokenAt) -> pd
     layers = sorted(recorder.experts)
     peaks = np.stack([recorder.experts[layer].output_max.numpy() for layer in layers]).astype(float)
     used = np.stack([recorder.experts[layer].tokens.numpy() > 0 for layer in layers])
-    found = super_experts(np.where(used, peaks, np.nan), np.isin(layers, list(forming_layers(massive))))
+    are_super = super_experts(np.where(used, peaks, np.nan), np.isin(layers, list(forming_layers(massive))))
     rows = Rows("experts")
-    for layer, flags in zip(layers, found, strict=True):
+    for layer, flags in zip(layers, are_super, strict=True):
         _add(rows, layer, "routed", recorder.experts[layer], flags, token_at)
     for layer, shared in sorted(recorder.shared_experts.items()):
         _add(rows, layer, "shared", shared, np.zeros(1, dtype=bool), token_at)
@@ -123,8 +123,8 @@ def forming_layers(massive: pd.DataFrame) -> set[int]:
     Args:
         massive: the table `massive`; a place is a sequence, a position and a channel.
     """
-    found = massive[massive["is_massive"] & (massive["site"] == "h_out")]
+    entries = massive[massive["is_massive"] & (massive["site"] == "h_out")]
     places: dict[int, set[tuple[int, ...]]] = {}
-    for layer, *place in found[["layer", "sequence", "position", "channel"]].to_numpy().tolist():
+    for layer, *place in entries[["layer", "sequence", "position", "channel"]].to_numpy().tolist():
         places.setdefault(layer, set()).add(tuple(place))
     return {layer for layer, here in places.items() if here - places.get(layer - 1, set())}

@@ -7,7 +7,7 @@ import torch
 from sinkscope.capture.recorder import Recorder
 from sinkscope.capture.statistics.modality_statistics import KINDS, kinds
 from sinkscope.metrics.sinks import defined_positions
-from sinkscope.tables.rows import Rows
+from sinkscope.tables.builder import Rows
 
 
 def modalities_tables(recorder: Recorder, tokens: list[list[int]]) -> dict[str, pd.DataFrame]:
@@ -41,7 +41,7 @@ def _modalities(recorder: Recorder, of_sequences: list[np.ndarray]) -> pd.DataFr
         judged += np.bincount(of_sequence[: defined_positions(len(of_sequence), window)], minlength=len(KINDS))
     for layer, statistics in sorted(recorder.modalities.items()):
         sinks = recorder.heads[layer].sinks.rows()[:, [0, 2]].unique(dim=0).cpu().numpy()
-        found = np.bincount([of_sequences[s][p] for s, p in sinks], minlength=len(KINDS)).astype(int)
+        sink_counts = np.bincount([of_sequences[s][p] for s, p in sinks], minlength=len(KINDS)).astype(int)
         for index, kind in enumerate(KINDS):
             tokens = int(statistics.tokens[index])
             if not tokens:
@@ -51,8 +51,8 @@ def _modalities(recorder: Recorder, of_sequences: list[np.ndarray]) -> pd.DataFr
                 kind=kind,
                 tokens=tokens,
                 judged=judged[index],
-                sinks=found[index],
-                sink_share=found[index] / judged[index] if judged[index] else np.nan,
+                sinks=sink_counts[index],
+                sink_share=sink_counts[index] / judged[index] if judged[index] else np.nan,
                 norm=float(statistics.norms[index]) / tokens,
                 norm_max=float(statistics.norm_max[index]),
                 abs_max=float(statistics.abs_max[index]),

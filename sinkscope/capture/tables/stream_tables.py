@@ -15,7 +15,7 @@ from sinkscope.metrics.massive import is_massive, ratio_to_median
 from sinkscope.metrics.moments import kurtosis
 from sinkscope.metrics.reshaping import ratio
 from sinkscope.sites import Site
-from sinkscope.tables.rows import Rows
+from sinkscope.tables.builder import Rows
 
 LISTED_ENTRIES = 8  # the largest entries of each sequence, layer and site that are listed whatever their size
 
@@ -80,18 +80,18 @@ def massive(run: Collected) -> pd.DataFrame:
             if site in run.recorder.layout.absent or not _measured(run, layer, site):
                 continue
             statistics = run.recorder.sites[run.recorder.canonical(layer, site)]
-            value, median = statistics.found.value.rows().cpu(), statistics.medians.rows().cpu()[:, None]
+            value, median = statistics.largest.value.rows().cpu(), statistics.medians.rows().cpu()[:, None]
             massive = is_massive(value, median)
             kept = (massive | (torch.arange(value.shape[1]) < LISTED_ENTRIES)) & ~value.isnan()
             sequence = torch.nonzero(kept)[:, 0].numpy()
-            position = statistics.found.position.rows().cpu()[kept].numpy()
+            position = statistics.largest.position.rows().cpu()[kept].numpy()
             rows.add(
                 layer=layer,
                 site=str(site),
                 sequence=sequence,
                 position=position,
                 token=[run.token(tokens[s][p]) for s, p in zip(sequence, position, strict=True)],
-                channel=statistics.found.channel.rows().cpu()[kept].numpy(),
+                channel=statistics.largest.channel.rows().cpu()[kept].numpy(),
                 value=value[kept].numpy(),
                 ratio_to_median=ratio_to_median(value, median)[kept].numpy(),
                 is_massive=massive[kept].numpy(),

@@ -88,8 +88,8 @@ def computed_alike(model: PreTrainedModel) -> Iterator[None]:
     if where is None or where.rerun is not None:
         yield
         return
-    found = [find(layer, where.module) for layer in family.decoder_layers(model)]
-    with tapped_experts({module: None for module in found if module is not None}):
+    experts = [find(layer, where.module) for layer in family.decoder_layers(model)]
+    with tapped_experts({module: None for module in experts if module is not None}):
         yield
 
 

@@ -75,9 +75,10 @@ class Redirect:
     ) -> Tensor:
         """Calls the function in the place of `F.scaled_dot_product_attention`, whose parameters these are.
 
-        torch takes a mask or `is_causal`, and with a mask the flag is False. Our function is told that attention is
-        causal in both cases; whether a mask really hides later tokens is checked where it is read (`masks.as_mask`).
-        `enable_gqa` is dropped: our function gets one key per key/value head, and needs no leave for that.
+        The caller passes either a mask or `is_causal=True`. Our function gets `is_causal=True` in both cases, since all
+        attention that is measured here is causal; `masks.as_mask`, which reads the mask, checks that it hides later
+        tokens. `enable_gqa` is not passed on: it allows torch to have fewer key/value heads than query heads, which our
+        function always has.
 
         Returns:
             The attention's output, laid out as torch's is: [B, H, T, e].

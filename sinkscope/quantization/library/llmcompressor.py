@@ -23,7 +23,7 @@ from sinkscope.errors import SinkscopeError
 from sinkscope.loading.load import load_model
 from sinkscope.models.families import Family, Feature, family_of
 from sinkscope.passes.batches import batches_of
-from sinkscope.quantization.library import environment
+from sinkscope.quantization.library import virtual_environment
 from sinkscope.quantization.library.method import LoadRequest, Method
 from sinkscope.quantization.ranking import losses
 from sinkscope.vscale.saved import INFO_FILE, WEIGHTS_FILE
@@ -38,7 +38,7 @@ def quantized(request: LoadRequest, method: str) -> PreTrainedModel:
     Raises:
         SinkscopeError: if the environment cannot be made, or the method fails in it.
     """
-    folder = environment.prepare(request.environment)
+    folder = virtual_environment.prepare(request.environment)
     with tempfile.TemporaryDirectory(prefix="sinkscope-") as scratch:
         base, out = Path(scratch) / "base", Path(scratch) / method
         has_vscale = _save_base(request, base, method)
@@ -46,7 +46,7 @@ def quantized(request: LoadRequest, method: str) -> PreTrainedModel:
         save_file({"input_ids": request.calibration_ids.contiguous()}, windows)
         job = {"base": str(base), "method": method, "vscale": has_vscale, "windows": str(windows), "out": str(out),
                "sinkscope": str(Path(__file__).parents[3])}  # fmt: skip
-        _run(environment.python_of(folder), job, Path(scratch) / "job.json")
+        _run(virtual_environment.python_of(folder), job, Path(scratch) / "job.json")
         for name in (WEIGHTS_FILE, INFO_FILE) if has_vscale else ():
             shutil.copy(base / name, out)
         for file in base.glob("*token*"):
@@ -103,7 +103,7 @@ def _run(python: Path, job: dict[str, Any], file: Path) -> None:
 
 
 def _versions(chosen: Path | None) -> dict[str, str]:
-    return {"llmcompressor": environment.installed(environment.location(chosen)) or "unknown"}
+    return {"llmcompressor": virtual_environment.installed(virtual_environment.location(chosen)) or "unknown"}
 
 
 def _method(name: str, bits: tuple[int, int | None], granularity: str, vscale: str) -> Method:
@@ -114,7 +114,7 @@ def _method(name: str, bits: tuple[int, int | None], granularity: str, vscale: s
         partial(quantized, method=name),
         "compressed_tensors",
         "llmcompressor",
-        check=environment.check,
+        check=virtual_environment.check,
         versions=_versions,
         vscale_note=vscale,
     )

@@ -7,7 +7,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.image import AxesImage
 
 from sinkscope.report import style
-from sinkscope.report.axes import colour_map, count_axis, say
+from sinkscope.report.axes import colour_map, count_axis, write_sentence
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
 from sinkscope.report.text import number
@@ -21,7 +21,7 @@ def draw(run: Run) -> Page:
     page = Page()
     chosen = _chosen(run)
     if not chosen:
-        say(page.subplots(), "No attention map was recorded.")
+        write_sentence(page.subplots(), "No attention map was recorded.")
         return page
     grid = page.subplots(2, max(len(chosen), 2), squeeze=False)
     for column, (layer, head, alpha) in enumerate(chosen):

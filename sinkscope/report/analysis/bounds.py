@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from sinkscope.report import style
-from sinkscope.report.axes import layer_axis, log_axis, marker, positive, say
+from sinkscope.report.axes import layer_axis, log_axis, marker, positive, write_sentence
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
 from sinkscope.report.text import number
@@ -49,7 +49,7 @@ def _against(axes: Axes, run: Run, bound: str) -> None:
         axes.set_title(title)
         why = reason(run, bound)
         none = "No pair was sampled: every bound is zero, or no gradient arrives."
-        say(axes, none if why is None else f"Not applicable: {why}.", 180)
+        write_sentence(axes, none if why is None else f"Not applicable: {why}.", 180)
         return
     axes.set_title(
         f"{title}\n{number(int(rows['violations'].sum()))} violations of {number(int(rows['checked'].sum()))}"
@@ -66,7 +66,7 @@ def _against(axes: Axes, run: Run, bound: str) -> None:
 def _largest(axes: Axes, run: Run) -> None:
     axes.set_title("Largest measured / bound by layer")
     if not (run["bounds"]["max_ratio"] > 0).any():
-        say(axes, "No bound was checked.", 180)
+        write_sentence(axes, "No bound was checked.", 180)
         return
     layers = run.info["model"]["layers"]
     for bound, (_, colour, _) in _BOUNDS.items():
@@ -82,7 +82,7 @@ def _slope(axes: Axes, run: Run) -> None:
     head, pairs = run.info["headline"], _pairs(run, "mass_slope")
     if pairs.empty or head["mass_slope"] is None:
         axes.set_title("Gradient on mass (11)")
-        say(axes, "The slope is not defined: too few columns carry mass and gradient.", 180)
+        write_sentence(axes, "The slope is not defined: too few columns carry mass and gradient.", 180)
         return
     slope, low, high = (head[name] for name in ("mass_slope", "mass_slope_low", "mass_slope_high"))
     axes.set_title(f"Gradient on mass (11)\nslope {number(slope)} ({number(low)} to {number(high)})")

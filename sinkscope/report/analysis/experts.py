@@ -24,8 +24,15 @@ def draw(run: Run) -> Page:
     ranges.set_title("Input of each expert's down projection (down_in)")
     _range(outputs, run, routed, "output_abs_max", "largest |x| (model units)")
     outputs.set_title("Output of each expert")
-    found = routed[routed["is_super"]]
-    outputs.plot(found["layer"], found["expert"], linestyle="", marker="o", color="white", markeredgecolor="black")
+    supers = routed[routed["is_super"]]
+    outputs.plot(
+        supers["layer"],
+        supers["expert"],
+        linestyle="",
+        marker="o",
+        color="white",
+        markeredgecolor="black",
+    )
     _difference(routing, run)
     _overlap(overlap, run)
     page.key(overlap.get_legend_handles_labels()[0], "Below right")

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from sinkscope.report import style
-from sinkscope.report.axes import layer_axis, log_axis, marker, positive, say
+from sinkscope.report.axes import layer_axis, log_axis, marker, positive, write_sentence
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
 from sinkscope.report.text import number
@@ -26,7 +26,7 @@ def draw(run: Run) -> Page:
     if relative["ratio"].notna().any():
         _violins(left, relative)
     else:
-        say(left, "No gradient reaches the early tokens at this site.")
+        write_sentence(left, "No gradient reaches the early tokens at this site.")
     _ratios(right, run)
     return page
 
@@ -70,7 +70,7 @@ def _ratios(axes: Axes, run: Run) -> None:
     layers, head = run.info["model"]["layers"], run.info["headline"]
     ratio = run["layers"]["gradient_sink_ratio"]
     if not (ratio > 0).any() or head["gradient_sink_median"] is None:
-        say(axes, "The gradient-sink ratio is not defined in any layer.")
+        write_sentence(axes, "The gradient-sink ratio is not defined in any layer.")
         return
     low, middle, high = (head[f"gradient_sink_{name}"] for name in ("q25", "median", "q75"))
     axes.axhspan(low, high, color=style.PALE, label=f"quartiles {number(low)} to {number(high)}")

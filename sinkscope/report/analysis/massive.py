@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 
 from sinkscope.report import style
-from sinkscope.report.axes import colour_bar, colour_map, say
+from sinkscope.report.axes import colour_bar, colour_map, write_sentence
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import RIGHT, Page, paragraph, table
 from sinkscope.report.text import literal, number, quoted
@@ -28,7 +28,7 @@ def draw(run: Run) -> Page:
     if residual["size"].gt(0).any():
         _picture(axes, residual)
     else:
-        say(axes, "No entry of the residual stream was recorded.")
+        write_sentence(axes, "No entry of the residual stream was recorded.")
     _largest(page, entries)
     return page
 
@@ -61,11 +61,11 @@ def _mark(axes: Axes, massive: pd.DataFrame, tokens: list[Any], channels: list[A
 
 
 def _largest(page: Page, entries: pd.DataFrame) -> None:
-    found = int(entries["is_massive"].sum())
+    massive = int(entries["is_massive"].sum())
     residual = int((entries["is_massive"] & (entries["site"] == "h_out")).sum())
     sentence = (
-        f"{number(found)} entries pass the binary test, {number(residual)} of them in h_out."
-        if found
+        f"{number(massive)} entries pass the binary test, {number(residual)} of them in h_out."
+        if massive
         else "No entry passes the binary test; the largest ones are listed all the same."
     )
     top = paragraph(page, sentence, top=0.895, left=_TABLE_LEFT, size=style.BODY, weight="bold")

@@ -6,7 +6,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from sinkscope.report import style
-from sinkscope.report.axes import layer_axis, log_axis, marker, positive, say
+from sinkscope.report.axes import layer_axis, log_axis, marker, positive, write_sentence
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
 from sinkscope.tables.run_folder import Run
@@ -19,8 +19,8 @@ def draw(run: Run) -> Page:
     rows = run["positions"]
     rows = rows[rows["site"].isin(list(style.PATHWAY))]
     if not (rows["grad_norm"] > 0).any():
-        say(upper, "No gradient was measured at q, k or v.")
-        say(lower, "")
+        write_sentence(upper, "No gradient was measured at q, k or v.")
+        write_sentence(lower, "")
         return page
     _profiles(upper, rows)
     page.key([Line2D([], [], color=colour, label=site) for site, colour in style.PATHWAY.items()], "gradient at")

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from sinkscope.report import style
-from sinkscope.report.axes import positive, say
+from sinkscope.report.axes import positive, write_sentence
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
 from sinkscope.tables.applicability import reason
@@ -48,7 +48,7 @@ def stream_before(run: Run, branch: str) -> str:
 def _scatter(axes: Axes, points: pd.DataFrame, branch: str, ratio: str, source: str) -> None:
     axes.set_title(f"{_BRANCHES[branch]}: {ratio}")
     if not (points[ratio] > 0).any():
-        say(axes, "not defined: no gradient arrives here", 180)
+        write_sentence(axes, "not defined: no gradient arrives here", 180)
         return
     for first, last, colour, shape in GROUPS:
         group = points[points["position"].between(first, last)]

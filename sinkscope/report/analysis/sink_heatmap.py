@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.colors import Normalize
 
 from sinkscope.report import style
-from sinkscope.report.axes import heatmap, say
+from sinkscope.report.axes import heatmap, write_sentence
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import RIGHT, Page, paragraph, table
 from sinkscope.report.text import number, quoted
@@ -33,7 +33,7 @@ def draw(run: Run) -> Page:
                 rows="query head")  # fmt: skip
         lower.set_title("Sinks at other positions: sequences in which a head has one")
     else:
-        say(lower, "No head of any layer and sequence has a sink at a position other than 0.")
+        write_sentence(lower, "No head of any layer and sequence has a sink at a position other than 0.")
     _tokens(page, run["sinks"])
     return page
 

@@ -37,9 +37,9 @@ def summary(run: Run) -> Summary:
 
 def _headline(run: Run) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    looks = ("", "bold", "", "", "dim")
-    for name, look, side in zip(HEADER, looks, _SIDES, strict=True):
-        table.add_column(name, style=look, justify=side)
+    styles = ("", "bold", "", "", "dim")
+    for name, style, side in zip(HEADER, styles, _SIDES, strict=True):
+        table.add_column(name, style=style, justify=side)
     for row in rows(run):
         table.add_row(*(Text(cell) for cell in (row.quantity, row.measured, row.baseline, row.vscale, row.remark)))
     return table

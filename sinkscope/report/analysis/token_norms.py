@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 
 from sinkscope.quantities.measured import zero_and_neighbours
 from sinkscope.report import style
-from sinkscope.report.axes import layer_axis, log_axis, marker, positive, say
+from sinkscope.report.axes import layer_axis, log_axis, marker, positive, write_sentence
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
 from sinkscope.sites import Site
@@ -38,7 +38,7 @@ def _panel(axes: Axes, run: Run, site: Site) -> None:
     norms = zero_and_neighbours(run["positions"], site)
     axes.set_title(site, family="DejaVu Sans Mono")
     if not (norms > 0).any(axis=None):
-        say(axes, "not measured" if reason(run, site) is None else "not applicable", 120)
+        write_sentence(axes, "not measured" if reason(run, site) is None else "not applicable", 120)
         return
     shape = marker(layers)
     axes.plot(norms.index, positive(norms["t0"]), color=style.TOKEN_ZERO, label="token 0", marker=shape, markersize=3)

@@ -7,7 +7,7 @@ from matplotlib.colors import LogNorm, Normalize
 
 from sinkscope.quantities.measured import NEIGHBOURS
 from sinkscope.report import style
-from sinkscope.report.axes import heatmap, layer_axis, log_axis, marker, positive, say
+from sinkscope.report.axes import heatmap, layer_axis, log_axis, marker, positive, write_sentence
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
 from sinkscope.tables.run_folder import Run
@@ -57,7 +57,7 @@ def _ratios(axes: Axes, values: pd.DataFrame, layers: int, heads: int) -> None:
     ratio = _grid(norms["t0"] / norms["early"], layers, heads)
     known = ratio[np.isfinite(ratio) & (ratio > 0)]
     if not len(known):
-        say(axes, "The ratio is not defined: there is no early token, or its values are zero.")
+        write_sentence(axes, "The ratio is not defined: there is no early token, or its values are zero.")
         return
     reach = max(float(np.exp(np.abs(np.log(known)).max())), 1.5)
     heatmap(axes, np.where(ratio > 0, ratio, np.nan), "ratio", norm=LogNorm(1 / reach, reach), colours=style.DIVERGING,

@@ -2,7 +2,7 @@
 
 from matplotlib.axes import Axes
 
-from sinkscope.report.axes import log_axis, say
+from sinkscope.report.axes import log_axis, write_sentence
 from sinkscope.report.comparison.runs import curves, depth_axis, page_with_key
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
@@ -28,13 +28,13 @@ def draw(run: Run) -> Page:
         log_axis(below)
         depth_axis(below, run)
     else:
-        say(below, "not measured", 120)
+        write_sentence(below, "not measured", 120)
     for column, (site, title) in enumerate(_SITES.items(), start=1):
         for row, (end, words) in enumerate((("t0", "token 0"), ("early", "positions 1-15"))):
             axes = grid[row, column]
             axes.set_title(f"{title},\n{words}")
             if not curves(axes, run, rows[f"{site}_{end}"], logarithmic=True):
-                say(axes, "not measured", 120)
+                write_sentence(axes, "not measured", 120)
                 continue
             depth_axis(axes, run)
         _same_scale(grid[0, column], grid[1, column])

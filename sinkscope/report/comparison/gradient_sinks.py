@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from sinkscope.report import style
-from sinkscope.report.axes import positive, say
+from sinkscope.report.axes import positive, write_sentence
 from sinkscope.report.comparison.runs import Side, members, sides_of
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import LEFT, RIGHT, Page
@@ -28,7 +28,7 @@ def draw(run: Run) -> Page:
         drawn |= len(ratios) > 0
         ticks.append("\n".join([side.label(room), *_quartiles(axes, place, side, ratios)]))
     if not drawn:
-        say(axes, "The gradient-sink ratio is not defined in any layer of any run.")
+        write_sentence(axes, "The gradient-sink ratio is not defined in any layer of any run.")
         return page
     axes.axhline(0, color=style.BLACK, linewidth=0.8)
     axes.set_xticks(range(len(sides)), ticks)

@@ -20,12 +20,12 @@ _STEP = style.SMALL * 1.4 / style.POINTS[1]
 
 def _measured(run: Run) -> list[tuple[str, dict[str, Any]]]:
     """Every measured run with its number, name and seed."""
-    found = []
+    measured = []
     for number, entry in enumerate(run.info["runs"], start=1):
         for seed, info in enumerate(entry["measured"]):
             words = f"{number} {printable(entry['name'])}" + (f", seed {seed}" if entry["seeds"] > 1 else "")
-            found.append((words, info))
-    return found
+            measured.append((words, info))
+    return measured
 
 
 def _draw(sheet: int) -> Callable[[Run], Page]:

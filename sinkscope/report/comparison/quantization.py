@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from sinkscope.report import style
-from sinkscope.report.axes import say
+from sinkscope.report.axes import write_sentence
 from sinkscope.report.comparison.matrix import Words, matrix
 from sinkscope.report.comparison.runs import SHOWN, Side, sides_of, styles
 from sinkscope.report.entry import Entry
@@ -40,7 +40,7 @@ def draw(run: Run) -> Page:
         _changes(axes, table, models, changes, _styles(run, models))
         page.key(_key(run, models))
     else:
-        say(axes, "No change of the loss has an interval.")
+        write_sentence(axes, "No change of the loss has an interval.")
     cells = [
         (printable(method), [_cell(table, model, method) for model in models]) for method in methods
     ]  # fmt: skip

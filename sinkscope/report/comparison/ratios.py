@@ -7,7 +7,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from sinkscope.quantities.quantity import Quantity
 from sinkscope.quantities.rows import compared, quantity
 from sinkscope.report import style
-from sinkscope.report.axes import say
+from sinkscope.report.axes import write_sentence
 from sinkscope.report.comparison.runs import Side, page_with_key, rows_of, sides_of
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
@@ -41,7 +41,7 @@ def draw(run: Run) -> Page:
     if not any(np.isfinite(rows[metric.name, side.name]["ratio"]) for metric in metrics for side in others):
         for axes in (left, right):
             axes.clear()
-            say(axes, "No ratio could be formed.")
+            write_sentence(axes, "No ratio could be formed.")
     return page
 
 

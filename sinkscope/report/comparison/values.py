@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.axes import Axes
 
-from sinkscope.report.axes import log_axis, say
+from sinkscope.report.axes import log_axis, write_sentence
 from sinkscope.report.comparison.runs import curves, depth_axis, page_with_key
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
@@ -30,7 +30,7 @@ def draw(run: Run) -> Page:
 def _panel(axes: Axes, run: Run, values: "pd.Series[float]", title: str, unit: str) -> None:
     axes.set_title(title)
     if not curves(axes, run, values, logarithmic=True):
-        say(axes, "not defined", 120)
+        write_sentence(axes, "not defined", 120)
         return
     axes.set_ylabel(unit)
     log_axis(axes)

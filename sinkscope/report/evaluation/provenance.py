@@ -9,11 +9,11 @@ from sinkscope.tables.run_folder import Run
 
 def draw(run: Run) -> Page:
     """The page that every kind of run has, with settings in few lines."""
-    settings = {name: _said(value) for name, value in run.info["settings"].items() if value not in (None, (), [])}
+    settings = {name: _one_line(value) for name, value in run.info["settings"].items() if value not in (None, (), [])}
     return provenance.draw(replace(run, info={**run.info, "settings": settings}))
 
 
-def _said(value: object) -> object:
+def _one_line(value: object) -> object:
     return ", ".join(str(item) for item in value) if isinstance(value, list | tuple) else value
 
 

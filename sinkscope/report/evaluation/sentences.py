@@ -86,15 +86,15 @@ def _needles(scores: pd.DataFrame) -> list[Row]:
 
 
 def _tasks(tasks: pd.DataFrame) -> list[Row]:
-    found = []
+    cells = []
     for row in tasks.to_dict("records"):
         error = row["stderr"]
         ends = "-" if math.isnan(error) else interval(row["value"] - 1.96 * error, row["value"] + 1.96 * error, 3)
         kept = "" if row["filter"] == "none" else f" ({row['filter']})"
         samples = "" if pd.isna(row["samples"]) else counted(int(row["samples"]), "sample")
         name = f"{printable(row['task'], 40)}: {printable(row['metric'], 24)}{printable(kept, 24)}"
-        found.append((name, number(row["value"], 4), ends, samples))
-    return found
+        cells.append((name, number(row["value"], 4), ends, samples))
+    return cells
 
 
 def interval(low: float, high: float, digits: int = 4) -> str:

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from sinkscope.report import style
-from sinkscope.report.axes import say
+from sinkscope.report.axes import write_sentence
 from sinkscope.report.entry import Entry
 from sinkscope.report.evaluation.sentences import interval
 from sinkscope.report.page import RIGHT, Page, paragraph, table
@@ -32,21 +32,19 @@ def draw(run: Run) -> Page:
 
 def _bars(axes: Axes, tasks: pd.DataFrame) -> None:
     if tasks.empty:
-        say(axes, "No task has an accuracy.")
+        write_sentence(axes, "No task has an accuracy.")
         return
-    shown = tasks.iloc[:_MOST]
-    places = np.arange(len(shown))
-    axes.barh(places, shown["value"], color=[style.BLUE if m == "acc" else style.SKY for m in shown["metric"]])
-    axes.errorbar(
-        shown["value"], places, xerr=1.96 * shown["stderr"].fillna(0), fmt="none", color=style.BLACK, capsize=2
-    )
-    labels = [f"{printable(task, 24)}: {metric}" for task, metric in shown[["task", "metric"]].to_numpy()]
+    rows = tasks.iloc[:_MOST]
+    places = np.arange(len(rows))
+    axes.barh(places, rows["value"], color=[style.BLUE if m == "acc" else style.SKY for m in rows["metric"]])
+    axes.errorbar(rows["value"], places, xerr=1.96 * rows["stderr"].fillna(0), fmt="none", color=style.BLACK, capsize=2)
+    labels = [f"{printable(task, 24)}: {metric}" for task, metric in rows[["task", "metric"]].to_numpy()]
     axes.set_yticks(places, [literal(label) for label in labels])
-    axes.set_ylim(max(len(shown), _FEWEST) - 0.5, -0.5)
+    axes.set_ylim(max(len(rows), _FEWEST) - 0.5, -0.5)
     axes.set_xlim(0, 1)
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("share (1: all right)")
-    axes.set_title("Accuracies" if len(shown) == len(tasks) else f"Accuracies, the first {_MOST} of {len(tasks)}")
+    axes.set_title("Accuracies" if len(rows) == len(tasks) else f"Accuracies, the first {_MOST} of {len(tasks)}")
 
 
 def _table(page: Page, tasks: pd.DataFrame) -> None:

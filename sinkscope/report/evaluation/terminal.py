@@ -21,8 +21,8 @@ class Summary(Plain):
         yield Text(model_line(self.run), style="bold")
         yield Text(data_line(self.run), style="dim")
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for name, look in zip(HEADER, ("", "bold", "", "dim"), strict=True):
-            table.add_column(name, style=look, justify="left" if name in ("Quantity", "Remark") else "right")
+        for name, style in zip(HEADER, ("", "bold", "", "dim"), strict=True):
+            table.add_column(name, style=style, justify="left" if name in ("Quantity", "Remark") else "right")
         for cells in rows(self.run):
             table.add_row(*(Text(cell) for cell in cells))
         yield table

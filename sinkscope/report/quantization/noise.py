@@ -21,15 +21,15 @@ def draw(run: Run) -> Page:
     """Heatmaps sites x layers of the output's SQNR: a column per model, a row per probe."""
     page = Page()
     table = run["noise"]
-    shown = models(run)[:SIDE_BY_SIDE]
+    labels = models(run)[:SIDE_BY_SIDE]
     sizes = table.groupby("method", sort=False)["module"].nunique()
     broad = sizes[sizes == sizes.max()].index.tolist()
     names = broad[:_ROWS]  # the first two, in the order in which they were asked for
-    panels = page.subplots(len(names), len(shown), squeeze=False)
-    values = table[table["method"].isin(names) & table["model"].isin(shown)]["sqnr_output"]
+    panels = page.subplots(len(names), len(labels), squeeze=False)
+    values = table[table["method"].isin(names) & table["model"].isin(labels)]["sqnr_output"]
     norm = Normalize(*((values.min(), max(values.max(), values.min() + 1)) if values.notna().any() else (0, 1)))
     for row, name in zip(panels, names, strict=True):
-        for axes, model in zip(row, shown, strict=True):
+        for axes, model in zip(row, labels, strict=True):
             rows = table[(table["method"] == name) & (table["model"] == model)]
             sites = list(dict.fromkeys(rows["site"]))[::-1]
             grid = site_grid(rows, "sqnr_output", sites, int(rows["layer"].max()) + 1)

@@ -29,9 +29,9 @@ def draw(run: Run) -> Page:
     panels = page.subplots(1, len(names), sharey=True, squeeze=False)[0]
     ticks = np.arange(len(_PARTS))
     for axes, name in zip(panels, names, strict=True):
-        shown = table[table["method"] == name]
+        of_method = table[table["method"] == name]
         for (model, colour), mark, offset in zip(colours.items(), MARKERS, offsets(len(colours), 0.5), strict=False):
-            rows = shown[shown["model"] == model].set_index("part").loc[list(_PARTS)]
+            rows = of_method[of_method["model"] == model].set_index("part").loc[list(_PARTS)]
             intervals(axes, ticks + offset, rows, colour, mark)
         axes.set_title(name)
         axes.set_xlabel("what is rounded")

@@ -63,10 +63,10 @@ def _rows(table: pd.DataFrame) -> Any:
 def findings(run: Run) -> list[str]:
     """Sentences chosen by the numbers, which they quote."""
     table = run["quantization"]
-    said = [_of_model(model, table[table["model"] == model]) for model in models(run)]
+    sentences = [_of_model(model, table[table["model"] == model]) for model in models(run)]
     if len(models(run)) > 1:
-        said.append(COMPARABLE if run.info["data"]["comparable"] else NOT_COMPARABLE)
-    return [*said, *run.info.get("notes", [])]
+        sentences.append(COMPARABLE if run.info["data"]["comparable"] else NOT_COMPARABLE)
+    return [*sentences, *run.info.get("notes", [])]
 
 
 def text_line(run: Run) -> str:
@@ -85,18 +85,18 @@ def _of_model(model: str, rows: pd.DataFrame) -> str:
     others = others[others["loss"].map(math.isfinite)]
     if others.empty and broken.empty:
         return f"{opening} was not quantized."
-    said = []
+    clauses = []
     if len(others):
         worst, best = others.iloc[int(others["delta"].argmax())], others.iloc[int(others["delta"].argmin())]
-        said.append(f"{worst['method']} costs most, {_cost(worst)}")
+        clauses.append(f"{worst['method']} costs most, {_cost(worst)}")
         if len(others) > 1:
-            said.append(f"{best['method']} least, {_cost(best)}")
+            clauses.append(f"{best['method']} least, {_cost(best)}")
         unclear = others[(others["delta_low"] <= 0) & (others["delta_high"] >= 0)]["method"].tolist()
         if unclear:
-            said.append(f"no change can be told from zero for {', '.join(unclear)}")
+            clauses.append(f"no change can be told from zero for {', '.join(unclear)}")
     if len(broken):
-        said.append(f"{', '.join(broken['method'])} gave no finite loss")
-    return f"{opening}: {'; '.join(said)}."
+        clauses.append(f"{', '.join(broken['method'])} gave no finite loss")
+    return f"{opening}: {'; '.join(clauses)}."
 
 
 def _cost(row: "pd.Series[float]") -> str:

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 
 from sinkscope.quantities.rows import quantity
 from sinkscope.report import style
-from sinkscope.report.axes import log_axis, positive, say
+from sinkscope.report.axes import log_axis, positive, write_sentence
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
 from sinkscope.report.tracking.sentences import series, steps_of
@@ -88,7 +88,7 @@ def _panel(axes: Axes, panel: Panel, run: Run) -> None:
     known = [(series(run, metric), label or quantity(metric).short, colour) for metric, label, colour in panel.curves]
     known = [curve for curve in known if len(curve[0])]
     if not known:
-        say(axes, f"{panel.title}: not measured.", 180)
+        write_sentence(axes, f"{panel.title}: not measured.", 180)
         return
     prepared = positive if panel.log else lambda values: values
     steps = steps_of(run)

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 
 from sinkscope.report import style
-from sinkscope.report.axes import colour_bar, colour_map, count_axis, positive, say
+from sinkscope.report.axes import colour_bar, colour_map, count_axis, positive, write_sentence
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
 from sinkscope.report.tracking.sentences import steps_of
@@ -28,7 +28,7 @@ def draw(run: Run) -> Page:
     for axes, (metric, title, label, log) in zip(page.subplots(2, 2).flat, _PANELS, strict=True):
         grid = layer_grid(run, metric)
         if not np.isfinite(positive(grid) if log else grid).any():
-            say(axes, f"{title}: not measured.")
+            write_sentence(axes, f"{title}: not measured.")
             continue
         evolution_map(axes, grid, steps_of(run), label, norm=_norm(grid, log))
         axes.set_title(title)
@@ -48,8 +48,8 @@ def evolution_map(
     axes: Axes, grid: Any, steps: list[int], label: str, *, norm: Normalize, colours: str = style.SEQUENTIAL
 ) -> None:
     """A picture of a quantity per checkpoint (to the right) and layer (upwards), with a colour bar."""
-    shown = positive(grid) if isinstance(norm, LogNorm) else grid
-    image = axes.imshow(shown, cmap=colour_map(colours), norm=norm, aspect="auto", origin="lower")
+    values = positive(grid) if isinstance(norm, LogNorm) else grid
+    image = axes.imshow(values, cmap=colour_map(colours), norm=norm, aspect="auto", origin="lower")
     axes.grid(visible=False)
     count_axis(axes, grid.shape[0], "layer", "y")
     checkpoint_axis(axes, steps, 9)

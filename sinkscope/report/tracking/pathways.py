@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from sinkscope.report import style
-from sinkscope.report.axes import log_axis, positive, say
+from sinkscope.report.axes import log_axis, positive, write_sentence
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
 from sinkscope.report.text import number
@@ -23,7 +23,7 @@ def draw(run: Run) -> Page:
     page = Page()
     rows = run["track_pathways"]
     if not (rows["grad_norm"] > 0).any():
-        say(page.subplots(), "No gradient was measured at q, k or v.")
+        write_sentence(page.subplots(), "No gradient was measured at q, k or v.")
         return page
     steps = chosen(steps_of(run), _MOST)
     columns = min(3, len(steps))

@@ -1,4 +1,4 @@
-"""Building a declared table block by block."""
+"""Building a declared table from blocks of rows."""
 
 from typing import Any
 

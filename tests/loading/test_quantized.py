@@ -1,4 +1,4 @@
-"""4-bit weights on a CPU stand for the values that NF4 defines, whatever the width of the matrix."""
+"""Models with 4-bit weights: on a CPU they stand for the values that NF4 defines, and a checkpoint keeps them."""
 
 from pathlib import Path
 

@@ -78,7 +78,7 @@ def prepare(chosen: Path | None) -> Path:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         _call([sys.executable, "-m", "venv", str(folder)], folder)
-        _see_this_environment(folder)
+        _link_this_environment(folder)
         torch = f"torch=={metadata.version('torch').split('+')[0]}"
         _call([str(python_of(folder)), "-m", "pip", "install", "-q", "--no-input", REQUIREMENT, torch], folder)
     except BaseException:
@@ -87,7 +87,7 @@ def prepare(chosen: Path | None) -> Path:
     return folder
 
 
-def _see_this_environment(folder: Path) -> None:
+def _link_this_environment(folder: Path) -> None:
     """Puts this environment's packages behind the new one's own."""
     own = Path(sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)}))
     here = dict.fromkeys(sysconfig.get_path(key) for key in ("purelib", "platlib"))

@@ -18,12 +18,12 @@ from sinkscope.text.documents import Document
 
 def find_files(folder: Path) -> list[Path]:
     """Readable text files below a folder, sorted by relative path; hidden ones are left out."""
-    found = {
+    files = {
         path.relative_to(folder).as_posix(): path
         for path in folder.rglob("*")
         if path.suffix in READERS and path.is_file()
     }
-    return [found[name] for name in sorted(found) if not any(part.startswith(".") for part in name.split("/"))]
+    return [files[name] for name in sorted(files) if not any(part.startswith(".") for part in name.split("/"))]
 
 
 def read_files(files: list[Path], root: Path, column: str) -> Iterator[Document]:

@@ -1,4 +1,4 @@
-"""A model's configuration as transformers builds a model from it, and nothing else of the model."""
+"""A model that is known by its configuration alone, read as transformers would build the model from it."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from sinkscope.loading.resolve import Resolved
 
 
 @dataclass(frozen=True)
-class Described:
+class ConfiguredModel:
     """A model that is known by its configuration.
 
     Attributes:
@@ -29,7 +29,7 @@ class Described:
         return self.resolved.name
 
 
-def describe_model(resolved: Resolved) -> Described:
+def read_configuration(resolved: Resolved) -> ConfiguredModel:
     """Has transformers read a model's configuration.
 
     Args:
@@ -47,4 +47,4 @@ def describe_model(resolved: Resolved) -> Described:
         ) from error
     if resolved.quantization is not None:
         del config.quantization_config
-    return Described(resolved, config)
+    return ConfiguredModel(resolved, config)
