@@ -1,6 +1,7 @@
 # The commands people need. They use the virtual environment in .venv, which `make install` creates.
 PYTHON ?= python3
 BIN := .venv/bin
+WORKERS := -n logical --maxprocesses 4 --dist worksteal
 
 .PHONY: install format check test quick docs wheel
 
@@ -18,15 +19,15 @@ check:  ## style and types
 	$(BIN)/mypy
 
 quick:  ## tests without the slow ones
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest $(WORKERS) -m "not slow"
 
 test: check  ## all checks and all tests, as CI runs them
-	$(BIN)/pytest
+	$(BIN)/pytest $(WORKERS)
 
 docs:  ## rewrite the generated parts of the documentation
 	$(BIN)/python -m sinkscope.tables.reference > docs/tables.md
 	$(BIN)/python -m sinkscope.provenance.reference > docs/run-json.md
-	$(BIN)/python -m sinkscope.quantities.reference README.md docs/comparison.md docs/tracking.md
+	$(BIN)/python -m sinkscope.quantities.reference README.md docs/quantities.md docs/comparison.md docs/tracking.md
 
 wheel:  ## build and check a distribution
 	$(BIN)/python -m build

@@ -4,14 +4,14 @@ A verb is a function of a few request objects. `command` turns it into a functio
 typer then reads; what a person types comes back as the objects. What of a request a verb offers, and where its sentence
 or default differs from the field's own, stands in the verb's signature:
 
-    def track(model: Annotated[ModelSource, Offered("dtype", "device")], text: TextSource, ...) -> None:
+    def track(model: Annotated[ModelSource, Offered(but=["name"])], text: TextSource, ...) -> None:
 """
 
 import dataclasses
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,11 +30,13 @@ class Offered:
 
     Args:
         *names: which, in the order of their listing; all in their own order where there are none.
+        but: those that are not offered, where there are no names.
         **changes: by field, what its description says differently, and `default`.
     """
 
-    def __init__(self, *names: str, **changes: Mapping[str, Any]) -> None:
+    def __init__(self, *names: str, but: Sequence[str] = (), **changes: Mapping[str, Any]) -> None:
         self.names = names
+        self.but = but
         self.changes = changes
 
 
@@ -94,7 +96,7 @@ def _options(request: str, kind: type, offered: Offered) -> list[_Option]:
     fields = {field.name: field for field in dataclasses.fields(kind)}
     known = descriptions(kind)
     made = []
-    for name in offered.names or known:
+    for name in offered.names or [name for name in known if name not in offered.but]:
         changes = dict(offered.changes.get(name, {}))
         default = changes.pop("default", fields[name].default)
         description = dataclasses.replace(known[name], **changes)

@@ -10,7 +10,7 @@ import dataclasses
 import tomllib
 import types
 import typing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -88,14 +88,8 @@ class DataConfig:
             text: the text.
             **more: the fields that a text has not.
         """
-        return cls(
-            source=text.data,
-            config=text.config,
-            split=text.split,
-            streaming=text.streaming,
-            column=text.column,
-            **more,
-        )
+        values = text.as_json()
+        return cls(source=values.pop("data"), **values, **more)
 
     def text(self, split: str | None = None) -> TextSource:
         """The text behind it.
@@ -103,7 +97,8 @@ class DataConfig:
         Args:
             split: another split of the same data set.
         """
-        return TextSource(self.source, self.config, split or self.split, self.streaming, self.column)
+        values = {**asdict(self), "data": self.source, "split": split or self.split}
+        return TextSource.from_json(values)
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,10 @@ def test_a_verb_may_offer_less_and_say_it_otherwise() -> None:
     assert called(offered=offered) == Cake("spelt")
     with pytest.raises(Exception, match="No such option"):
         called("--iced", offered=offered)
+    all_but_one = Offered(but=["iced"])
+    assert called("--flour", "rye", offered=all_but_one) == Cake("rye")
+    with pytest.raises(Exception, match="No such option"):
+        called("--iced", offered=all_but_one)
 
 
 def test_listing_order_and_text() -> None:

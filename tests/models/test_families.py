@@ -7,6 +7,7 @@ from pathlib import Path
 import families
 import pytest
 import torch
+from reference.blocks import Block, block_of, granite, layers_of, pre_norm
 from transformers import AutoConfig, AutoModelForCausalLM, FalconConfig, PreTrainedModel
 
 import sinkscope
@@ -231,19 +232,39 @@ def test_listing_names_every_row(capsys: pytest.CaptureFixture[str]) -> None:
     assert max(len(line) for line in table.splitlines()) <= 140
 
 
+_MOVED = {
+    *("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"),
+    *("input_layernorm", "post_attention_layernorm"),
+}
+
+
+def built_as_llama(model: PreTrainedModel) -> bool:
+    """Whether the reference computes its layers as Llama's, from modules of the same names, with plain RMS norms."""
+    for layer in layers_of(model):
+        kinds = {path: type(part).__name__ for path, part in layer.named_modules()}
+        if block_of(layer) not in (Block(pre_norm), Block(granite)) or not kinds.keys() >= _MOVED:
+            return False
+        if not kinds["input_layernorm"].endswith("RMSNorm") or kinds["input_layernorm"].startswith("Gemma"):
+            return False
+    return True
+
+
 @pytest.mark.parametrize("name", families.TINY)
 def test_awq_with_vscale_moves_factors_only_where_it_knows_the_way(name: str) -> None:
     """The modules that `oneshot.py` names are there, apart from each other, and mean what Llama's mean."""
     model = families.tiny(name)
-    known = {"llama_mha", "llama_gqa", "mistral_window", "ministral", "ministral3", "qwen2", "qwen3", "granite",
-             "smollm3", "seed_oss"}  # fmt: skip
-    if name not in known:
-        with pytest.raises(SinkscopeError, match="awq with V-scale"):
-            check_awq(family_of(model))
+    if built_as_llama(model):
+        check_awq(family_of(model))
         return
-    check_awq(family_of(model))
-    ends = {module.rpartition(".")[2] for module, _ in model.named_modules()}
-    assert {"input_layernorm", "q_proj", "k_proj", "v_proj", "gate_proj", "up_proj", "down_proj"} <= ends
+    with pytest.raises(SinkscopeError, match="awq with V-scale"):
+        check_awq(family_of(model))
+
+
+def test_some_families_are_built_as_llama_and_some_are_not() -> None:
+    alike = {
+        name: built_as_llama(families.tiny(name)) for name in ("llama_gqa", "qwen3", "gemma", "glm", "mixtral", "phi")
+    }
+    assert alike == {"llama_gqa": True, "qwen3": True, "gemma": False, "glm": False, "mixtral": False, "phi": False}
 
 
 def test_layout_of_a_plain_row_has_every_site() -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from sinkscope.errors import SinkscopeError
-from sinkscope.training.recipe import load_recipe
+from sinkscope.inputs import TextSource
+from sinkscope.training.recipe import DataConfig, load_recipe
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
 
@@ -62,3 +63,13 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text('name = "r"\n[model]\nhidden_size = 8\n')
     with pytest.raises(SinkscopeError, match=r"'model\.intermediate_size' is missing"):
         load_recipe(tmp_path / "r.toml")
+
+
+def test_a_training_reads_all_that_is_said_of_its_text() -> None:
+    plain = TextSource().as_json()
+    other = {name: value + 1 if type(value) is int else not value if value is False else f"not {value}"
+             for name, value in plain.items()}  # fmt: skip
+    text = TextSource(**other)
+    data = DataConfig.of(text, tokens=16, bos="never")
+    assert data.text() == text
+    assert data.text("test") == replace(text, split="test")

@@ -7,7 +7,7 @@ import pytest
 from sinkscope.quantities.reference import BLOCKS, renewed
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/comparison.md", "docs/tracking.md")
+PAGES = ("README.md", "docs/quantities.md", "docs/comparison.md", "docs/tracking.md")
 COMMAND = f"python -m sinkscope.quantities.reference {' '.join(PAGES)}"
 
 

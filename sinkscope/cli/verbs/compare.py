@@ -15,8 +15,8 @@ USUAL = Path("runs/comparison")
 def compare(
     runs: options.Runs,
     settings: ComparisonSettings,
-    model: Annotated[ModelSource, Offered("dtype", "device", "device_map", "quantize", "trust_remote_code")],
-    text: Annotated[TextSource, Offered("config", "split", "streaming", "column")],
+    model: Annotated[ModelSource, Offered(but=["name", "revision"])],
+    text: Annotated[TextSource, Offered(but=["data"])],
     like: LikeFirst,
     output: Annotated[Output, Offered("out", "force", out={"text": "Folder for the comparison.", "default": USUAL})],
     json: options.Json = False,

@@ -15,7 +15,7 @@ def quantize(
     models: options.Models,
     output: Annotated[Output, Offered("out", "force", out={"text": "Folder for the run.", "default": MISSING})],
     settings: QuantizationSettings,
-    model: Annotated[ModelSource, Offered("revision", "dtype", "device", "device_map", "trust_remote_code")],
+    model: Annotated[ModelSource, Offered(but=["name", "quantize"])],
     text: TextSource,
     windows: Windows,
     json: options.Json = False,
