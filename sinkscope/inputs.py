@@ -29,6 +29,13 @@ class _Json:
         return cls(**{name: values[name] for name in names if name in values})
 
 
+def name_as_text(given: object, *fields: str) -> None:
+    """Turns a path in fields that hold names into text, inside `__post_init__` of a frozen dataclass."""
+    for field in fields:
+        if isinstance(getattr(given, field), Path):
+            object.__setattr__(given, field, str(getattr(given, field)))
+
+
 @dataclass(frozen=True)
 class ModelSource(_Json):
     """A model by name, and how it is loaded.
@@ -64,6 +71,9 @@ class ModelSource(_Json):
     quantize: str | None = described(None, "Quantize the weights with bitsandbytes.", Section.MODEL, values="nf4|int8")
     trust_remote_code: bool = described(False, "Let Python code that comes with the model run.", Section.MODEL)
 
+    def __post_init__(self) -> None:
+        name_as_text(self, "name")
+
 
 @dataclass(frozen=True)
 class TextSource(_Json):
@@ -85,6 +95,9 @@ class TextSource(_Json):
     split: str = described("train", "Split of a dataset.", Section.DATA, option="data_split")
     streaming: bool = described(False, "Read a dataset while it downloads.", Section.DATA, option="data_streaming")
     column: str = described("text", "Field that holds a row's text.", Section.DATA, option="data_column")
+
+    def __post_init__(self) -> None:
+        name_as_text(self, "data")
 
     def provenance(self) -> dict[str, Any]:
         """What run.json says of the text: its `source`, and how it was read where that is no default."""

@@ -4,7 +4,8 @@
 dictionaries here type such arguments; a test holds that they are the fields of the objects.
 """
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar, get_args, get_type_hints
@@ -13,6 +14,7 @@ from sinkscope.errors import RequestError
 from sinkscope.inputs import TextSource
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class ModelFields(TypedDict, total=False):
@@ -61,6 +63,26 @@ def text_source(data: str | Path | TextSource, options: Mapping[str, Any] | None
     return TextSource(str(data), **(options or {}))
 
 
+def listing(*requests: type[Any]) -> Callable[[F], F]:
+    """Decorates a verb, so that `help` lists the fields of these objects as its keywords, with their defaults."""
+
+    def decorated(verb: F) -> F:
+        own = inspect.signature(verb)
+        keywords = next(p for p in own.parameters.values() if p.kind is inspect.Parameter.VAR_KEYWORD)
+        taken = get_type_hints(get_args(keywords.annotation)[0])
+        shown = [p for p in own.parameters.values() if p is not keywords]
+        shown += [
+            inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=taken[one.name])
+            for request in requests
+            for one in fields(request)
+            if one.name in taken
+        ]
+        verb.__signature__ = own.replace(parameters=shown)  # type: ignore[attr-defined]
+        return verb
+
+    return decorated
+
+
 def made_of(request: type[T], values: Mapping[str, Any], **more: Any) -> T:
     """An object from those of the values that are its fields; a path given as text becomes a path.
 
@@ -71,8 +93,10 @@ def made_of(request: type[T], values: Mapping[str, Any], **more: Any) -> T:
     """
     hints = get_type_hints(request)
     mine = {name: value for name, value in values.items() if name in hints} | more
-    paths = {name for name in mine if Path in get_args(hints[name]) and isinstance(mine[name], str)}
-    return request(**{name: Path(value).expanduser() if name in paths else value for name, value in mine.items()})
+    for name, value in mine.items():
+        if Path in get_args(hints[name]) and isinstance(value, str | Path):
+            mine[name] = Path(value).expanduser()
+    return request(**mine)
 
 
 def refuse_unknown(values: Mapping[str, Any], keywords: type[Any]) -> None:

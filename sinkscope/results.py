@@ -1,6 +1,6 @@
 """What a verb returns: a run, the figures that are drawn from it, and one way to write both down."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,14 @@ class Result:
     def __getitem__(self, name: str) -> pd.DataFrame:
         """The table `name`."""
         return self.run.tables[name]
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a table `name`."""
+        return name in self.run.tables
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of the tables."""
+        return iter(self.run.tables)
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self.run.tables]

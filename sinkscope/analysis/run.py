@@ -27,7 +27,7 @@ from sinkscope.analysis.settings import AnalysisRequest, DriverChoice, DriverFie
 from sinkscope.capture.settings import Settings
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.inputs import ModelSource, Output, TextSource, Windows
-from sinkscope.keywords import ModelFields, OutputFields, WindowFields, made_of, refuse_unknown, text_source
+from sinkscope.keywords import ModelFields, OutputFields, WindowFields, listing, made_of, refuse_unknown, text_source
 from sinkscope.launch.group import Processes
 from sinkscope.loading.load import Loaded, check_options, load_named
 from sinkscope.loading.named import model_source
@@ -68,6 +68,7 @@ class LoadedInputs:
     document_ids: Tensor | None = None
 
 
+@listing(ModelSource, Windows, DriverChoice, Output)
 def analyze(
     model: str | Path | ModelSource | PreTrainedModel = "demo",
     tokenizer: PreTrainedTokenizerBase | None = None,

@@ -72,7 +72,8 @@ def command(verb: Callable[..., None]) -> Callable[..., None]:
     listed = _in_order(listed, options)
 
     def run(**values: Any) -> None:
-        arguments = {parameter.name: values[parameter.name] for parameter in plain}
+        own = {parameter.name: values[parameter.name] for parameter in plain}
+        arguments = {name: value.expanduser() if isinstance(value, Path) else value for name, value in own.items()}
         for name, kind in requests.items():
             mine = [option for option in options if option.request == name]
             arguments[name] = kind(**{option.field: _value(option, values[option.parameter.name]) for option in mine})

@@ -14,8 +14,9 @@ from sinkscope.comparison.compare_runs import compare_runs
 from sinkscope.comparison.conditions import QUANTIZATION
 from sinkscope.comparison.members import gather, members
 from sinkscope.comparison.settings import ComparisonRequest, ComparisonSettings, LikeFirst
+from sinkscope.errors import RequestError
 from sinkscope.inputs import ModelSource, TextSource
-from sinkscope.keywords import ModelFields, made_of, refuse_unknown, text_source
+from sinkscope.keywords import ModelFields, listing, made_of, refuse_unknown, text_source
 from sinkscope.results import Result
 
 
@@ -23,11 +24,12 @@ class Comparison(Result):
     """A finished comparison: `run`, `info`, `headline`, its tables as attributes, `figures()` and `save(folder)`."""
 
 
+@listing(ModelSource)
 def compare(
     runs: Sequence[str | Path],
     *,
     settings: ComparisonSettings | None = None,
-    data: str | None = None,
+    data: str | Path | TextSource | None = None,
     data_options: dict[str, Any] | None = None,
     sequences: int | None = None,
     tokens: int | None = None,
@@ -41,7 +43,7 @@ def compare(
         runs: run folders of `analyze`, or models, which are analyzed like the first run that is known. `NAME=RUN` names
             a run, `NAME=RUN,RUN,RUN` makes one of several seeds. Folders of `quantize` are shown side by side too.
         settings: how they are compared.
-        data: text for models; by default that of the first run, else `stdlib`.
+        data: text for models, also as a `TextSource`; by default that of the first run, else `stdlib`.
         data_options: the other fields of `TextSource` (config, split, streaming, column).
         sequences: windows for models; by default as in the first run, else 32.
         tokens: their length; by default as in the first run.
@@ -53,12 +55,16 @@ def compare(
         SinkscopeError: for bad input, in one line.
     """
     refuse_unknown(loading, ModelFields)
+    given = [runs] if isinstance(runs, str | Path) else list(runs)
+    if not all(isinstance(run, str | Path) for run in given):
+        raise RequestError("runs are named by their folders, and models by name: save a run that is in memory first")
+    text = text_source(TextSource.data if data is None else data, data_options)
     request = ComparisonRequest(
-        runs=tuple(map(str, runs)),
+        runs=tuple(map(str, given)),
         settings=settings or ComparisonSettings(),
         model=made_of(ModelSource, loading),
-        text=text_source(TextSource.data, data_options),
-        like=LikeFirst(data, sequences, tokens, batch_size),
+        text=text,
+        like=LikeFirst(None if data is None else text.data, sequences, tokens, batch_size),
     )
     return run_comparison(request, progress=progress)
 

@@ -65,7 +65,7 @@ class ComparisonRequest:
     Attributes:
         runs: `RUN`, `NAME=RUN`, or `NAME=RUN,RUN,...` each, a RUN being a run folder or a model; the reference first.
         settings: how they are compared.
-        model: how models among them are loaded; its name and revision are not used.
+        model: how models among them are loaded; its name is not used.
         text: how the text of models is read; its `data` is not used.
         like: what models read.
         output: where the comparison is going to be saved.

@@ -21,7 +21,7 @@ from sinkscope.evaluation.tasks import load_tasks, run_tasks
 from sinkscope.evaluation.texts import Text, prefix_token, read_texts
 from sinkscope.evaluation.yarn import extend_
 from sinkscope.inputs import ModelSource, TextSource, Windows
-from sinkscope.keywords import ModelFields, refuse_unknown, text_source
+from sinkscope.keywords import ModelFields, listing, refuse_unknown, text_source
 from sinkscope.loading.describe import describe
 from sinkscope.loading.load import load_named
 from sinkscope.loading.named import model_source
@@ -46,6 +46,7 @@ class Evaluation(Result):
     """A finished evaluation: `run`, `info`, `headline`, its tables as attributes, `figures()` and `save(folder)`."""
 
 
+@listing(ModelSource)
 def evaluate(
     model: str | Path | ModelSource | PreTrainedModel = "demo",
     tokenizer: PreTrainedTokenizerBase | None = None,

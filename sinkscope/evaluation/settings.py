@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from sinkscope.errors import RequestError
 from sinkscope.fields import Section, described
-from sinkscope.inputs import ModelSource, Output, TextSource, Windows
+from sinkscope.inputs import ModelSource, Output, TextSource, Windows, name_as_text
 
 VARIANTS = ("single_2", "single_3", "multikey_1")
 
@@ -112,3 +112,6 @@ class EvaluationRequest:
     haystack: str = "stdlib"
     settings: EvaluationSettings = field(default_factory=EvaluationSettings)
     output: Output = field(default_factory=Output)
+
+    def __post_init__(self) -> None:
+        name_as_text(self, "haystack")

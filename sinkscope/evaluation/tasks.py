@@ -106,7 +106,7 @@ def _matches(index: Any, name: str) -> list[str]:
     matches = list(index.match_tasks([name]))
     if not matches:
         near = difflib.get_close_matches(name, [*SETS, *index.all_tasks], n=3)
-        hint = f"nearest: {', '.join(near)}" if near else "`lm_eval ls tasks` lists them"
+        hint = f"nearest: {', '.join(near)}" if near else "'lm_eval ls tasks' lists them"
         raise RequestError(f"lm-evaluation-harness has no task {name}; {hint}")
     return matches
 

@@ -8,7 +8,7 @@ are not mapped is refused before a single weight is read.
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
@@ -16,6 +16,8 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from sinkscope.compat.bitsandbytes_modules import repair_
 from sinkscope.errors import RequestError, SinkscopeError, first_line
 from sinkscope.inputs import ModelSource
+from sinkscope.keywords import ModelFields, listing, refuse_unknown
+from sinkscope.loading.named import model_source
 from sinkscope.loading.quantizer import quantizer, stored_dtype
 from sinkscope.loading.quiet import quiet
 from sinkscope.loading.resolve import Located, Resolved, locate, resolve
@@ -181,17 +183,20 @@ def check_options(dtype: str, quantize: str | None, device_map: str | None) -> N
     _one_of("`device_map`", device_map, (None, *DEVICE_MAPS))
 
 
-def load(name: str | Path, **loading: Any) -> PreTrainedModel:
+@listing(ModelSource)
+def load(model: str | Path | ModelSource, **loading: Unpack[ModelFields]) -> PreTrainedModel:
     """Loads a model, with its V-scale where it has one.
 
     Args:
-        name: `demo`, `demo-vscale`, a local folder (with base weights, or an adapter), or a Hub id.
-        **loading: options of `load_model`.
+        model: `demo`, `demo-vscale`, a local folder (with base weights, or an adapter), a Hub id, or a `ModelSource`.
+        **loading: the other fields of `ModelSource` (revision, dtype, device, ...).
 
     Returns:
         The transformers model in eval mode.
     """
-    return load_model(str(name), **loading).model
+    refuse_unknown(loading, ModelFields)
+    source, _ = model_source(model, loading)
+    return load_named(source).model
 
 
 def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
@@ -210,9 +215,7 @@ def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedT
 
 
 def _read_tokenizer(located: Located, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:
-    missing = (
-        f"{located.name} has no usable tokenizer: it needs a tokenizer.json, as `tokenizer.save_pretrained` writes"
-    )
+    missing = f"{located.name} has no usable tokenizer: it needs a tokenizer.json, as tokenizer.save_pretrained writes"
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             located.location, trust_remote_code=trust_remote_code, **located.pinning

@@ -16,6 +16,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -26,6 +27,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from sinkscope.analysis.measure import measure
 from sinkscope.capture.settings import Settings
 from sinkscope.errors import RequestError, SinkscopeError
+from sinkscope.inputs import TextSource
+from sinkscope.keywords import text_source
 from sinkscope.models.families import family_of
 from sinkscope.models.shape import default_tokens
 from sinkscope.monitoring.logged import logged
@@ -33,7 +36,7 @@ from sinkscope.monitoring.unwrap import bare_model, refuse_sharded, undisturbed
 from sinkscope.passes.batches import check_windows
 from sinkscope.tables.builder import Rows
 from sinkscope.text.documents import Document
-from sinkscope.text.sources import open_documents
+from sinkscope.text.sources import open_text
 from sinkscope.text.windows import pack_for
 
 if TYPE_CHECKING:
@@ -87,7 +90,7 @@ class Monitor:
         *,
         every: int = EVERY,
         input_ids: Tensor | None = None,
-        data: str | Sequence[str] = "stdlib",
+        data: str | Path | TextSource | Sequence[str] = "stdlib",
         sequences: int = PROBE_SEQUENCES,
         tokens: int | None = None,
         bos: str = "auto",
@@ -210,13 +213,15 @@ class Monitor:
 def _probe(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase | None,
-    data: str | Sequence[str],
+    data: str | Path | TextSource | Sequence[str],
     sequences: int,
     tokens: int | None,
     bos: str,
 ) -> Tensor:
-    texts = None if isinstance(data, str) else [Document(str(number), text) for number, text in enumerate(data)]
-    documents = open_documents(data) if isinstance(data, str) else iter(texts or ())
+    if isinstance(data, str | Path | TextSource):
+        documents = open_text(text_source(data))
+    else:
+        documents = iter([Document(str(number), text) for number, text in enumerate(data)])
     if tokens is None:
         tokens = default_tokens(model.config, PROBE_TOKENS)
     return pack_for(model, tokenizer, documents, sequences, tokens, bos).input_ids

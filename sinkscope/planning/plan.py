@@ -7,7 +7,7 @@ from typing import Any, Unpack
 from sinkscope.capture.settings import Settings
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.inputs import ModelSource
-from sinkscope.keywords import ModelFields, refuse_unknown
+from sinkscope.keywords import ModelFields, listing, refuse_unknown
 from sinkscope.loading.load import check_options
 from sinkscope.loading.named import model_source
 from sinkscope.loading.resolve import Resolved, resolve
@@ -87,6 +87,7 @@ class Plan:
         }
 
 
+@listing(ModelSource)
 def plan(
     model: str | Path | ModelSource = "demo",
     *,

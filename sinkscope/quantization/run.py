@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from sinkscope.errors import RequestError
 from sinkscope.inputs import ModelSource, TextSource, Windows
-from sinkscope.keywords import ModelFields, WindowFields, made_of, refuse_unknown, text_source
+from sinkscope.keywords import ModelFields, WindowFields, listing, made_of, refuse_unknown, text_source
 from sinkscope.quantization.measurements import Measurements
 from sinkscope.quantization.methods import Chosen, choose
 from sinkscope.quantization.one_model import measure_model
@@ -35,6 +35,7 @@ class QuantizationFields(ModelFields, WindowFields, SettingsFields, total=False)
     """The fields of `ModelSource`, `Windows` and `QuantizationSettings`, as keyword arguments."""
 
 
+@listing(QuantizationSettings, ModelSource, Windows)
 def quantize(
     models: str | Path | ModelSource | Sequence[str | Path | ModelSource],
     methods: Sequence[str] = DEFAULT,

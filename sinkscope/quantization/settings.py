@@ -6,7 +6,7 @@ from typing import TypedDict
 
 from sinkscope.errors import RequestError
 from sinkscope.fields import Section, described
-from sinkscope.inputs import ModelSource, TextSource, Windows
+from sinkscope.inputs import ModelSource, TextSource, Windows, name_as_text
 
 NONE = "none"  # the model as it is loaded
 DEFAULT = (NONE, "w8a8-dynamic", "w8a8-static", "w8a8-static-down", "nf4", "int8")
@@ -67,6 +67,7 @@ class QuantizationSettings:
     )
 
     def __post_init__(self) -> None:
+        name_as_text(self, "calibration_data")
         given = self.calibration_sequences
         checks = {
             "`rank_sequences` must be at least 0": self.rank_sequences >= 0,

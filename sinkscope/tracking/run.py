@@ -17,7 +17,7 @@ from sinkscope.analysis.measure import measure
 from sinkscope.capture.settings import Settings
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.inputs import ModelSource, Output, TextSource, Windows
-from sinkscope.keywords import ModelFields, WindowFields, made_of, refuse_unknown, text_source
+from sinkscope.keywords import ModelFields, WindowFields, listing, made_of, refuse_unknown, text_source
 from sinkscope.loading.load import load_named, load_tokenizer
 from sinkscope.passes.progress import with_progress
 from sinkscope.provenance.begin import begin
@@ -48,19 +48,22 @@ class Track(Result):
 
 
 class TrackFields(ModelFields, WindowFields, total=False):
-    """The fields of `ModelSource` but its name, and of `Windows`, as keyword arguments."""
+    """The fields of `ModelSource` but its name, of `Windows`, and of `Output` but its place, as keyword arguments."""
+
+    force: bool
+    resume: bool
 
 
+@listing(ModelSource, Windows, Output)
 def track(
     checkpoints: str | Path,
     out: str | Path,
     *,
     revisions: str | None = None,
-    tokenizer: str | None = None,
+    tokenizer: str | Path | None = None,
     data: str | Path | TextSource = "stdlib",
+    data_options: dict[str, Any] | None = None,
     settings: Settings | None = None,
-    resume: bool = False,
-    force: bool = False,
     progress: bool = False,
     **fields: Unpack[TrackFields],
 ) -> Track:
@@ -72,23 +75,25 @@ def track(
         revisions: the checkpoints are the Hub model's branches and tags that match this pattern.
         tokenizer: folder or Hub id of the tokenizer; by default the first checkpoint's.
         data: a source of text, as in `sinkscope.analyze`, or a `TextSource`.
+        data_options: the other fields of `TextSource` (config, split, streaming, column).
         settings: what is measured.
-        resume: use the results of an interrupted track.
-        force: throw them away.
         progress: show a progress bar on stderr.
-        **fields: those of `ModelSource` (dtype, device, ...) and `Windows` (sequences, tokens, bos, ...).
+        **fields: those of `ModelSource` (dtype, device, ...) and `Windows` (sequences, tokens, bos, ...); `resume` uses
+            the results of an interrupted track, `force` throws them away.
 
     Raises:
         SinkscopeError: for bad input, in one line.
     """
     refuse_unknown(fields, TrackFields)
+    if "revision" in fields:
+        raise RequestError("`revision` is that of one model: the checkpoints of a Hub model are named by `revisions`")
     request = TrackRequest(
-        checkpoints=CheckpointSource(str(checkpoints), revisions, tokenizer),
+        checkpoints=CheckpointSource(str(checkpoints), revisions, None if tokenizer is None else str(tokenizer)),
         model=made_of(ModelSource, fields),
-        text=text_source(data),
+        text=text_source(data, data_options),
         windows=made_of(Windows, fields),
         settings=settings or Settings(),
-        output=Output(Path(out).expanduser(), force=force, resume=resume),
+        output=made_of(Output, fields, out=out),
     )
     return run_track(request, progress=progress)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from sinkscope.capture.settings import Settings
 from sinkscope.fields import Section, described
-from sinkscope.inputs import ModelSource, Output, TextSource, Windows
+from sinkscope.inputs import ModelSource, Output, TextSource, Windows, name_as_text
 from sinkscope.version import __version__
 
 
@@ -35,6 +35,9 @@ class CheckpointSource:
     tokenizer: str | None = described(
         None, "Folder or Hub id of the tokenizer; by default the first checkpoint's.", Section.MODEL
     )
+
+    def __post_init__(self) -> None:
+        name_as_text(self, "source", "tokenizer")
 
 
 @dataclass(frozen=True)

@@ -234,7 +234,7 @@ def _check(recipe: Recipe, source: str) -> None:
     """What no single key can say."""
     chosen = recipe.tokenizer
     if (chosen.name is None) == (chosen.vocab_size is None):
-        complaint = "names a tokenizer by `name`, or gives the `vocab_size` of one to train, and not both"
+        complaint = "names a tokenizer by 'name', or gives the 'vocab_size' of one to train, and not both"
         raise RequestError(f"recipe {source}: [tokenizer] {complaint}")
     smallest = {
         "data.tokens": (recipe.data.tokens, 2),

@@ -88,4 +88,15 @@ def test_no_verb_has_many_parameters_of_its_own(verb: Any) -> None:
 
 @pytest.mark.parametrize("verb", ["analyze", "compare", "evaluate", "plan", "quantize", "track"])
 def test_nor_has_the_library_s(verb: str) -> None:
-    assert len(inspect.signature(getattr(sinkscope, verb)).parameters) <= MOST
+    code = getattr(sinkscope, verb).__code__
+    keywords = bool(code.co_flags & inspect.CO_VARKEYWORDS)
+    assert code.co_argcount + code.co_kwonlyargcount + keywords <= MOST
+
+
+@pytest.mark.parametrize("verb", ["analyze", "compare", "evaluate", "load", "plan", "quantize", "track"])
+def test_help_lists_keywords_with_their_defaults(verb: str) -> None:
+    parameters = inspect.signature(getattr(sinkscope, verb)).parameters
+    assert parameters["dtype"].default == "auto"
+    assert all(parameter.kind is not inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    if verb in ("analyze", "quantize", "track"):
+        assert (parameters["sequences"].default, parameters["bos"].default) == (32, "auto")

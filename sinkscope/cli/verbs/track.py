@@ -43,5 +43,5 @@ def track(
         others = f" (and {', '.join(list(tracked.failed)[1:])})" if len(tracked.failed) > 1 else ""
         raise SinkscopeError(
             f"{len(tracked.failed)} of {len(tracked.failed) + len(tracked.info['checkpoints'])} checkpoints could not "
-            f"be measured: {name}{others}; {reason}; put right, `resume` and `force` measure what is missing"
+            f"be measured: {name}{others}; {reason}; once put right, `resume` with `force` measures what is missing"
         )
