@@ -1,4 +1,4 @@
-"""What the documentation names exists: modules, public names, files and options."""
+"""What the documentation names exists: modules, public names, files and options; what others parse is whole."""
 
 import importlib
 import re
@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 import typer
+import yaml
+from test_rooms import ROOMS
 
+import sinkscope
 from sinkscope.cli.app import app
 
 ROOT = Path(__file__).parents[1]
@@ -25,10 +28,10 @@ _PATH = re.compile(r"(?<![\w./-])(?:sinkscope|tests|recipes|reports|docs)/[\w./-
 _FLAG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 _LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
 
-# Options of other programs that the pages show: ruff, pytest with xdist, torchrun and accelerate.
+# Options of other programs that the pages show: ruff, pytest with xdist, git, torchrun and accelerate.
 FOREIGN = {
     *("--check", "--dist", "--maxprocesses"),
-    *("--nproc-per-node", "--multi_gpu", "--num_processes", "--config_file"),
+    *("--detach", "--nproc-per-node", "--multi_gpu", "--num_processes", "--config_file"),
 }
 
 
@@ -102,6 +105,26 @@ def test_options_that_are_named_exist(page: Path, flags: set[str]) -> None:
 )
 def test_former_places_of_documented_names_still_lead_there(former: str, now: str) -> None:
     assert found(former) is found(now)
+
+
+def test_the_map_of_the_code_has_every_room_in_its_order() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    lines = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| `")]
+    rooms = [name.rstrip("/") for line in lines for name in re.findall(r"`([^`]+)`", line)]
+    assert rooms == [room for room in ROOMS if room not in ("version", "__main__")]
+
+
+def test_the_citation_is_complete_and_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation.keys() >= {"cff-version", "message", "title", "authors"}
+    assert (citation["cff-version"], citation["version"]) == ("1.2.0", sinkscope.__version__)
+    assert all(reference.keys() >= {"type", "title", "authors"} for reference in citation["references"])
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob(".github/ISSUE_TEMPLATE/*.md")), ids=identified)
+def test_issue_templates_have_what_github_lists(path: Path) -> None:
+    head = yaml.safe_load(path.read_text(encoding="utf-8").split("---\n")[1])
+    assert head.keys() >= {"name", "about"}
 
 
 def test_what_is_missing_is_seen() -> None:
