@@ -76,6 +76,7 @@ def test_the_library_speaks_no_command_line() -> None:
 
 
 # Rooms whose strings are documentation or pages, where backticks mark code.
+METRIC = "`acc`"  # of lm-evaluation-harness, in a convention that run.json holds
 WRITTEN = ("tables", "provenance", "quantities", "report", "models/layout.py", "capture", "packaged")
 
 
@@ -104,9 +105,8 @@ def test_every_field_that_is_mentioned_has_an_option() -> None:
             if id(node) in skipped:
                 continue
             names = re.findall(r"`[a-z_]+(?:=[^`]*)?`", node.value)
-            wrong += [
-                f"{place}:{node.lineno}: {name}" for name in names if not with_flags(name, flags).startswith("--")
-            ]
+            unknown = [name for name in names if not with_flags(name, flags).startswith("--") and name != METRIC]
+            wrong += [f"{place}:{node.lineno}: {name}" for name in unknown]
     assert not wrong
 
 
