@@ -13,7 +13,7 @@ from sinkscope.analysis.settings import AnalysisRequest
 from sinkscope.capture.settings import Settings
 from sinkscope.comparison.settings import ComparisonRequest
 from sinkscope.errors import RequestError, SinkscopeError
-from sinkscope.inputs import Windows
+from sinkscope.inputs import TextSource, Windows
 from sinkscope.names import PACKAGED, looks_like_a_path
 from sinkscope.tables.run_folder import Run, read_run
 
@@ -131,16 +131,17 @@ def gather(chosen: Sequence[Member], request: ComparisonRequest, *, progress: bo
 def _analysis(model: str, like: Run | None, request: ComparisonRequest) -> AnalysisRequest:
     """The analysis of a model: under the conditions of a known run, but for what was asked for."""
     settings = Settings()
-    data, sequences, tokens, bos, isolated = "stdlib", Windows.sequences, None, Windows.bos, False
+    text, sequences, tokens, bos, isolated = TextSource(), Windows.sequences, None, Windows.bos, False
     if like is not None:
         known = like.info["data"]
-        data, sequences, tokens = known["source"], known["sequences"], known["tokens"]
+        text = TextSource.from_json({**known, "data": known["source"]})
+        sequences, tokens = known["sequences"], known["tokens"]
         bos, isolated = _BOS[known.get("bos")], known.get("isolated_documents", False)
         settings = Settings(**{key: like.info["settings"][key] for key in Settings.__dataclass_fields__})
     asked = request.like
     return AnalysisRequest(
         model=replace(request.model, name=model),
-        text=replace(request.text, data=data if asked.data is None else asked.data),
+        text=_text(text, request),
         windows=Windows(
             bos=bos,
             sequences=sequences if asked.sequences is None else asked.sequences,
@@ -150,3 +151,11 @@ def _analysis(model: str, like: Run | None, request: ComparisonRequest) -> Analy
         ),
         settings=settings,
     )
+
+
+def _text(known: TextSource, request: ComparisonRequest) -> TextSource:
+    """The text of a known run, read as it was, but for what was asked for; another text is read as asked for."""
+    if request.like.data is not None:
+        return replace(request.text, data=request.like.data)
+    asked = {name: value for name, value in request.text.provenance().items() if name != "source"}
+    return replace(known, **asked)

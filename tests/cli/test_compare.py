@@ -3,7 +3,7 @@
 import inspect
 import json
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,14 @@ import pandas as pd
 import pytest
 from report.synthetic import Shape, synthetic
 
+from sinkscope.analysis.run import analyze
+from sinkscope.capture.settings import Settings
 from sinkscope.cli import main
 from sinkscope.comparison.compare_runs import compare_runs
-from sinkscope.comparison.members import Member, members
-from sinkscope.comparison.settings import ComparisonSettings
+from sinkscope.comparison.members import Member, _analysis, members
+from sinkscope.comparison.settings import ComparisonRequest, ComparisonSettings, LikeFirst
 from sinkscope.errors import SinkscopeError
+from sinkscope.inputs import TextSource
 from sinkscope.tables.run_folder import Run, read_run, write_run
 
 QUICK = ["--draws", "100"]
@@ -111,6 +114,18 @@ def test_models_are_analyzed_like_the_first_run(tiny_folders: dict[str, Path], t
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_models_read_a_text_as_the_first_run_did(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+    text = tmp_path / "text.jsonl"
+    text.write_text("\n".join(json.dumps({"body": f"document {n} and some more words"}) for n in range(20)))
+    options = {"sequences": 2, "tokens": 32, "settings": Settings(sink_window=8, early=7, positions=16)}
+    first = analyze(tiny_folders["llama_gqa"], data=TextSource(str(text), column="body"), **options)
+    asked = ComparisonRequest(("first", "second"))
+    request = _analysis("second", first.run, asked)
+    assert request.text == TextSource(str(text), column="body")
+    other = _analysis("second", first.run, replace(asked, like=LikeFirst(data="stdlib")))
+    assert other.text == TextSource()
+
+
 def test_models_alone_are_analyzed_alike(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
     out = tmp_path / "comparison"
     models = [str(tiny_folders[name]) for name in ("llama_gqa", "qwen2_gqa") if name in tiny_folders]
