@@ -15,7 +15,9 @@ USUAL = Path("runs/comparison")
 def compare(
     runs: options.Runs,
     settings: ComparisonSettings,
-    model: Annotated[ModelSource, Offered("dtype", "device", "device_map", "quantize", "trust_remote_code")],
+    model: Annotated[
+        ModelSource, Offered("gguf_file", "dtype", "device", "device_map", "quantize", "trust_remote_code")
+    ],
     text: Annotated[TextSource, Offered("config", "split", "streaming", "column")],
     like: LikeFirst,
     output: Annotated[Output, Offered("out", "force", out={"text": "Folder for the comparison.", "default": USUAL})],

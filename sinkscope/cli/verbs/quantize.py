@@ -15,7 +15,9 @@ def quantize(
     models: options.Models,
     output: Annotated[Output, Offered("out", "force", out={"text": "Folder for the run.", "default": MISSING})],
     settings: QuantizationSettings,
-    model: Annotated[ModelSource, Offered("revision", "dtype", "device", "device_map", "trust_remote_code")],
+    model: Annotated[
+        ModelSource, Offered("revision", "gguf_file", "dtype", "device", "device_map", "trust_remote_code")
+    ],
     text: TextSource,
     windows: Windows,
     json: options.Json = False,

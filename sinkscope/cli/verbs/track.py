@@ -13,7 +13,7 @@ from sinkscope.tracking.settings import CheckpointSource, TrackRequest
 
 def track(
     checkpoints: CheckpointSource,
-    model: Annotated[ModelSource, Offered("dtype", "device", "device_map", "trust_remote_code")],
+    model: Annotated[ModelSource, Offered("gguf_file", "dtype", "device", "device_map", "trust_remote_code")],
     text: TextSource,
     windows: Windows,
     settings: Annotated[Settings, Offered("sink_epsilon", "sink_window", "early", "positions", "backward")],
