@@ -66,7 +66,8 @@ def test_holds_the_model_that_was_written(file: Path) -> None:
     assert load_tokenizer(str(file))("é")["input_ids"] == tiny.tokenizer()("é")["input_ids"]
 
 
-def test_run_json_says_what_the_file_was(file: Path, tmp_path: Path, one_page: None) -> None:
+@pytest.mark.usefixtures("one_page")
+def test_run_json_says_what_the_file_was(file: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert main(["analyze", str(file), "--sequences", "2", "--tokens", "32", "--device", "cpu", "--out", str(out)]) == 0
     model = json.loads((out / "run.json").read_text())["model"]
