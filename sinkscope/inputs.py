@@ -41,8 +41,10 @@ class ModelSource(_Json):
     """A model by name, and how it is loaded.
 
     Attributes:
-        name: `demo` or `demo-vscale`, a local folder (`./demo` is one too), or an id of the Hugging Face Hub.
+        name: `demo` or `demo-vscale`, a local folder (`./demo` is one too), a GGUF file, or an id of the Hugging Face
+            Hub.
         revision: branch, tag or commit of a Hub model.
+        gguf_file: name of a GGUF file in the folder or the Hub's repository, which holds the model.
         dtype: `auto` keeps the checkpoint's; else `float32`, `bfloat16` or `float16`.
         device: `auto` is the first GPU, else the CPU; or a torch device.
         device_map: spreads the model over several devices, instead of `device`.
@@ -58,6 +60,9 @@ class ModelSource(_Json):
         positional=True,
     )
     revision: str | None = described(None, "Branch, tag or commit of a Hub model.", Section.MODEL)
+    gguf_file: str | None = described(
+        None, "The GGUF file, of a folder or a Hub repository, that the model is in.", Section.MODEL, values="NAME"
+    )
     dtype: str = described(
         "auto",
         "Dtype to load in; auto keeps the checkpoint's.",

@@ -21,6 +21,7 @@ class ModelFields(TypedDict, total=False):
     """The fields of `ModelSource` but its name, as keyword arguments."""
 
     revision: str | None
+    gguf_file: str | None
     dtype: str
     device: str
     device_map: str | None

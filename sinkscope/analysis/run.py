@@ -145,7 +145,7 @@ def run_analysis(
     resolved = None
     if memory.model is None:
         check_options(request.model.dtype, request.model.quantize, request.model.device_map)
-        resolved = resolve(request.model.name, request.model.revision)
+        resolved = resolve(request.model.name, request.model.revision, request.model.gguf_file)
     choice = _driver_choice(request, memory, processes, resolved)
     if choice.spill is not None and not (choice.stream or choice.gradient_checkpointing):
         raise RequestError("`spill` goes with `stream` or `gradient_checkpointing`")

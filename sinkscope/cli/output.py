@@ -27,14 +27,15 @@ def progress() -> bool:
 
 
 def default_folder(name: str, suffix: str = "") -> Path:
-    """`runs/<name>`: a folder's own name, or a Hub id with its owner.
+    """`runs/<name>`: a folder's own name, that of a file without its suffix, or a Hub id with its owner.
 
     Args:
         name: of the model.
         suffix: put behind it, as `-evaluation`.
     """
     path = Path(name).expanduser()
-    folder = Path("runs") / (path.resolve().name if path.is_dir() else "--".join(path.parts[-2:]))
+    found = path.resolve().name if path.is_dir() else path.stem if path.is_file() else "--".join(path.parts[-2:])
+    folder = Path("runs") / found
     return folder.with_name(folder.name + suffix)
 
 

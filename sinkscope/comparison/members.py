@@ -17,7 +17,7 @@ from sinkscope.inputs import TextSource, Windows
 from sinkscope.names import PACKAGED, looks_like_a_path
 from sinkscope.tables.run_folder import Run, read_run
 
-_RUN, _MODEL = "run.json", "config.json"
+_RUN, _MODEL, _GGUF = "run.json", "config.json", "*.gguf"
 _BOS = {True: "always", False: "never", None: "auto"}
 
 
@@ -92,11 +92,11 @@ def _check(member: Member) -> None:
     path = Path(member.source).expanduser()
     if member.source in PACKAGED:
         return
-    if path.is_dir() and not member.is_run and not (path / _MODEL).is_file():
+    if path.is_dir() and not member.is_run and not (path / _MODEL).is_file() and not any(path.glob(_GGUF)):
         raise RequestError(
             f"{member.source} is neither a run folder (it has no {_RUN}) nor a model (it has no {_MODEL})"
         )
-    if path.is_file():
+    if path.is_file() and not path.match(_GGUF):
         raise RequestError(f"{member.source} is a file: name a run folder or a model")
     if not path.exists() and looks_like_a_path(member.source):
         raise SinkscopeError(f"there is no folder {member.source}")

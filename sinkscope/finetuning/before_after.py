@@ -68,7 +68,12 @@ def _analysis(model: str, done: Finetuned, folder: Path, *, command: str, progre
     settings = done.settings
     source = ModelSource(model, quantize=settings.quantize)
     if model == settings.model:
-        source = replace(source, revision=settings.revision, trust_remote_code=settings.trust_remote_code)
+        source = replace(
+            source,
+            revision=settings.revision,
+            gguf_file=settings.gguf_file,
+            trust_remote_code=settings.trust_remote_code,
+        )
     analysis = analyze(source, input_ids=done.valid[:SEQUENCES], progress=progress)
     analysis.info["data"]["source"] = f"{settings.data.source}, held out"
     analysis.info["command"] = command

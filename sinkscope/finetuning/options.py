@@ -87,6 +87,7 @@ class FinetuneOptions:
         return Finetuning(
             model=model.name,
             revision=model.revision,
+            gguf_file=model.gguf_file,
             trust_remote_code=model.trust_remote_code,
             train=self.trained,
             lora=LoraSettings(rank=self.lora_rank, alpha=2 * self.lora_rank) if self.trained == "lora" else None,

@@ -139,6 +139,7 @@ def _load(settings: Finetuning, accelerator: Accelerator) -> Loaded:
     return load_model(
         settings.model,
         revision=settings.revision,
+        gguf_file=settings.gguf_file,
         dtype="float32" if settings.train == "all" else "auto",
         device=str(accelerator.device),
         quantize=settings.quantize,
@@ -220,7 +221,11 @@ def _merge(settings: Finetuning, loaded: Loaded, model: Any, out: Path) -> None:
     with building_folder(out / ADAPTER) as building:
         model.save_pretrained(building)
     fresh = load_model(
-        settings.model, revision=loaded.revision, device="cpu", trust_remote_code=settings.trust_remote_code
+        settings.model,
+        revision=loaded.revision,
+        gguf_file=settings.gguf_file,
+        device="cpu",
+        trust_remote_code=settings.trust_remote_code,
     )
     valves = attached(loaded.model)
     if attached(fresh.model):

@@ -85,6 +85,7 @@ class Finetuning:
     compile: bool = False
     gradient_checkpointing: bool = False
     monitor: int = 0
+    gguf_file: str | None = None
 
     def __post_init__(self) -> None:
         for option, value, choices in (

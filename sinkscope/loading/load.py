@@ -14,9 +14,12 @@ import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from sinkscope.compat.bitsandbytes_modules import repair_
+from sinkscope.compat.gguf_reading import unpacked
 from sinkscope.errors import RequestError, SinkscopeError, first_line
 from sinkscope.inputs import ModelSource
 from sinkscope.keywords import ModelFields, listing, refuse_unknown
+from sinkscope.loading.gguf_file import Gguf
+from sinkscope.loading.gguf_tokenizer import gguf_tokenizer
 from sinkscope.loading.named import model_source
 from sinkscope.loading.quantizer import quantizer, stored_dtype
 from sinkscope.loading.quiet import quiet
@@ -37,12 +40,12 @@ class Loaded:
         tokenizer: its tokenizer.
         name: as the user gave it.
         revision: commit hash on the Hub; None for a folder.
-        weights_sha256: hash of the safetensors files (`loading.model_folder.weights_sha256`); None for a Hub model,
-            whose commit pins them.
+        weights_sha256: as of `loading.resolve.Resolved`.
         quantization: `nf4`, `int8`, the method of an already quantized checkpoint, or None.
         vscale: variant of the V-scale that was attached, or None.
         checkpoint_dtype: dtype of the stored weights, by the name of torch, whatever they were loaded as.
         weights: brings the weights into memory part by part, where the model is a skeleton without them; else None.
+        gguf: the GGUF file that the model was in, or None.
     """
 
     model: PreTrainedModel
@@ -54,18 +57,26 @@ class Loaded:
     vscale: str | None = None
     checkpoint_dtype: str = "float32"
     weights: StreamedWeights | None = None
+    gguf: Gguf | None = None
 
     @property
-    def description(self) -> dict[str, str | None]:
+    def description(self) -> dict[str, Any]:
         """What loading knows about the model, as run.json records it."""
         known = ("name", "revision", "weights_sha256", "quantization")  # V-scale is seen on the model itself
-        return {key: getattr(self, key) for key in known}
+        found = {key: getattr(self, key) for key in known}
+        if self.gguf is None:
+            return found
+        return {
+            **found,
+            "gguf": {"file": self.gguf.file, "sha256": self.weights_sha256, "tensors": self.gguf.header.types},
+        }
 
 
 def load_model(
     name: str,
     *,
     revision: str | None = None,
+    gguf_file: str | None = None,
     dtype: str = "auto",
     device: str = "auto",
     device_map: str | None = None,
@@ -78,10 +89,11 @@ def load_model(
     """Loads a causal language model and its tokenizer.
 
     Args:
-        name: one of `names.PACKAGED`, a local folder (`./demo` is one too), or a model id of the Hugging Face Hub. A
-            folder with a vscale.json yields its model with V-scale attached.
+        name: one of `names.PACKAGED`, a local folder (`./demo` is one too), a GGUF file, or a model id of the Hugging
+            Face Hub. A folder with a vscale.json yields its model with V-scale attached.
         revision: branch, tag or commit of a Hub model.
-        dtype: one of `names.DTYPES`; `auto` keeps the checkpoint's.
+        gguf_file: name of the GGUF file, in the folder or the Hub's repository, that the model is in.
+        dtype: one of `names.DTYPES`; `auto` keeps the checkpoint's, and is float32 for a GGUF file, which is unpacked.
         device: `auto` (the first CUDA device, else the CPU) or a torch device.
         device_map: one of `names.DEVICE_MAPS`, to spread the model over several devices; instead of `device`.
         quantize: one of `names.QUANTIZATIONS`, weights quantized by bitsandbytes while loading.
@@ -99,9 +111,11 @@ def load_model(
     if device_map is not None and stream:
         raise RequestError("`stream` works on one device: leave out `device_map`")
     placement: Any = device_map or {"": _device(device)}
-    resolved = resolved or resolve(name, revision)
+    resolved = resolved or resolve(name, revision, gguf_file)
     if resolved.unsupported is not None:
         raise resolved.unsupported
+    if resolved.gguf is not None:
+        _check_gguf(name, stream=stream, quantize=quantize)
     sha256 = resolved.weights_sha256
     stored = resolved.quantization
     if quantize and stored:
@@ -115,6 +129,8 @@ def load_model(
     with quiet(bars=resolved.revision is not None and sys.stderr.isatty()):
         tokenizer = tokenizer or _read_tokenizer(resolved, trust_remote_code=trust_remote_code)
         arguments |= {"dtype": dtype, "device_map": placement}
+        if resolved.gguf is not None:
+            arguments |= {"dtype": "float32" if dtype == "auto" else dtype, **unpacked()}
         if quantize:  # the argument, even if None, would replace the configuration of a quantized checkpoint
             compute_dtype = stored_dtype(resolved.config) if dtype == "auto" else dtype
             arguments["quantization_config"] = quantizer(quantize, compute_dtype)
@@ -138,6 +154,7 @@ def load_model(
         vscale.info["variant"] if vscale is not None else None,
         stored_dtype(resolved.config),
         weights,
+        resolved.gguf,
     )
 
 
@@ -161,6 +178,7 @@ def load_named(
     return load_model(
         source.name,
         revision=source.revision,
+        gguf_file=source.gguf_file,
         dtype=source.dtype,
         device=source.device if device is None else device,
         device_map=source.device_map,
@@ -188,7 +206,8 @@ def load(model: str | Path | ModelSource, **loading: Unpack[ModelFields]) -> Pre
     """Loads a model, with its V-scale where it has one.
 
     Args:
-        model: `demo`, `demo-vscale`, a local folder (with base weights, or an adapter), a Hub id, or a `ModelSource`.
+        model: `demo`, `demo-vscale`, a local folder (with base weights, or an adapter), a GGUF file, a Hub id,
+            or a `ModelSource`.
         **loading: the other fields of `ModelSource` (revision, dtype, device, ...).
 
     Returns:
@@ -203,7 +222,7 @@ def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedT
     """Loads a tokenizer alone.
 
     Args:
-        name: one of `names.PACKAGED`, a local folder, or a model id of the Hugging Face Hub.
+        name: one of `names.PACKAGED`, a local folder, a GGUF file, or a model id of the Hugging Face Hub.
         trust_remote_code: allow code that comes with it to run.
 
     Raises:
@@ -214,7 +233,23 @@ def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedT
         return _read_tokenizer(located, trust_remote_code=trust_remote_code)
 
 
+def _check_gguf(name: str, *, stream: bool, quantize: str | None) -> None:
+    """Refuses ways of loading that read safetensors.
+
+    Raises:
+        RequestError: naming the option.
+    """
+    option = "stream" if stream else "quantize" if quantize else None
+    if option is not None:
+        raise RequestError(
+            f"{name} is a GGUF file, and `{option}` reads safetensors: leave it out, or save the model as a folder "
+            "first (docs/gguf.md)"
+        )
+
+
 def _read_tokenizer(located: Located, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:
+    if located.gguf_path is not None:
+        return gguf_tokenizer(located.gguf_path, located.origin)
     missing = f"{located.name} has no usable tokenizer: it needs a tokenizer.json, as tokenizer.save_pretrained writes"
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(

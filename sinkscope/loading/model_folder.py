@@ -12,11 +12,12 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError, SinkscopeError
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+GGUF = ".gguf"
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 
 
@@ -65,18 +66,38 @@ def refuse_without_safetensors(names: Iterable[str], model: str) -> None:
         model: the model as the user named it.
 
     Raises:
-        SinkscopeError: if there are no weights at all, or only pickled ones, which could run code while being read.
+        SinkscopeError: if there are no weights at all, only GGUF files, of which none was named, or only pickled ones,
+            which could run code while being read.
     """
     names = sorted(names)
     if any(name.endswith(".safetensors") for name in names):
         return
     pickled = [name for name in names if name.endswith(_PICKLED)]
+    packed = [name for name in names if name.endswith(GGUF)]
+    if packed:
+        raise RequestError(which_gguf(model, packed))
     if pickled:
         raise SinkscopeError(
             f"{model} has its weights only as pickle files ({pickled[0]}), which can run code and are never loaded: "
             "convert them to safetensors"
         )
     raise SinkscopeError(f"{model} holds no weights: {WEIGHTS} (or {INDEX} and its shards) is missing")
+
+
+def which_gguf(model: str, there: list[str]) -> str:
+    """That a model has GGUF files, one of which must be named.
+
+    Args:
+        model: the model as the user named it.
+        there: the files.
+    """
+    return f"{model} holds its weights as GGUF: name a file with `gguf_file`; there {listed(there)}"
+
+
+def listed(names: list[str]) -> str:
+    """The first of some files, in words."""
+    found = ", ".join(f"'{name}'" for name in names[:4]) + (", ..." if len(names) > 4 else "")
+    return f"{'is' if len(names) == 1 else 'are'} {found}"
 
 
 def weights_sha256(files: list[Path]) -> str:

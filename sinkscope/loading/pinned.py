@@ -21,8 +21,9 @@ from huggingface_hub.errors import (
 )
 
 from sinkscope.compat.hub import TransportError
-from sinkscope.errors import SinkscopeError
-from sinkscope.loading.model_folder import CONFIG, refuse_without_safetensors
+from sinkscope.errors import RequestError, SinkscopeError
+from sinkscope.loading.gguf_file import no_such_gguf
+from sinkscope.loading.model_folder import CONFIG, GGUF, refuse_without_safetensors
 
 
 @dataclass(frozen=True)
@@ -31,27 +32,30 @@ class Pinned:
 
     Attributes:
         commit: the commit's full hash.
-        config: local path of its config.json.
+        folder: of its files in the local cache.
         cached_only: whether the Hub could not be reached, so that only the local cache may be used.
     """
 
     commit: str
-    config: Path
+    folder: Path
     cached_only: bool
 
 
-def pin(name: str, revision: str | None) -> Pinned:
+def pin(name: str, revision: str | None, gguf_file: str | None = None) -> Pinned:
     """Resolves a model id.
 
     Args:
         name: `model` or `owner/model`.
         revision: branch, tag or commit; None is the default branch.
+        gguf_file: name of the GGUF file that the model is in.
 
     Raises:
-        SinkscopeError: if it is no id, does not exist, is gated, has no safetensors weights, or can neither be reached
-            nor found in the cache.
+        SinkscopeError: if it is no id, does not exist, is gated, has no safetensors weights or no such file, or can
+            neither be reached nor found in the cache.
     """
     missing = f"there is no folder '{name}', and"
+    file = gguf_file or CONFIG
+    said = name if gguf_file is None else f"'{gguf_file}' of {name}"
     try:
         info = HfApi().model_info(name, revision=revision)
     except HFValidationError as error:
@@ -63,30 +67,46 @@ def pin(name: str, revision: str | None) -> Pinned:
     except RevisionNotFoundError as error:
         raise SinkscopeError(f"{name} has no revision '{revision}' on the Hugging Face Hub") from error
     except OfflineModeIsEnabled:
-        return _from_cache(name, revision, f"{missing} HF_HUB_OFFLINE is set and {name} is not in the local cache")
+        return _from_cache(
+            name, revision, file, f"{missing} HF_HUB_OFFLINE is set and {said} is not in the local cache"
+        )
     except HfHubHTTPError as error:
         raise SinkscopeError(f"the Hugging Face Hub refused {name}: {error}") from error
     except TransportError:
         return _from_cache(
-            name, revision, f"{missing} the Hugging Face Hub cannot be reached and {name} is not in the local cache"
+            name,
+            revision,
+            file,
+            f"{missing} the Hugging Face Hub cannot be reached and {said} is not in the local cache",
         )
-    refuse_without_safetensors((file.rfilename for file in info.siblings or ()), name)
+    there = [sibling.rfilename for sibling in info.siblings or ()]
+    if gguf_file is None:
+        refuse_without_safetensors(there, name)
+    elif gguf_file not in there:
+        raise RequestError(no_such_gguf(name, gguf_file, [each for each in there if each.endswith(GGUF)]))
     if info.sha is None:
         raise SinkscopeError(f"the Hugging Face Hub names no commit for {name}")
     try:
-        return Pinned(info.sha, Path(hf_hub_download(name, CONFIG, revision=info.sha)), cached_only=False)
+        path = Path(hf_hub_download(name, file, revision=info.sha))
+        return Pinned(info.sha, _folder(path, file), cached_only=False)
     except LocalEntryNotFoundError as error:
         raise SinkscopeError(f"the connection to the Hugging Face Hub broke while reading {name}") from error
     except EntryNotFoundError as error:
-        raise SinkscopeError(f"{name} has no {CONFIG} on the Hugging Face Hub") from error
+        raise SinkscopeError(f"{name} has no {file} on the Hugging Face Hub") from error
     except HfHubHTTPError as error:
         raise SinkscopeError(f"the Hugging Face Hub refused {name}: {error}") from error
 
 
-def _from_cache(name: str, revision: str | None, complaint: str) -> Pinned:
+def _from_cache(name: str, revision: str | None, file: str, complaint: str) -> Pinned:
     try:
-        config = Path(hf_hub_download(name, CONFIG, revision=revision, local_files_only=True))
+        path = Path(hf_hub_download(name, file, revision=revision, local_files_only=True))
     except LocalEntryNotFoundError as error:
         raise SinkscopeError(complaint) from error
     # The cache keeps each commit's files in snapshots/<commit>/.
-    return Pinned(config.parent.name, config, cached_only=True)
+    folder = _folder(path, file)
+    return Pinned(folder.name, folder, cached_only=True)
+
+
+def _folder(path: Path, file: str) -> Path:
+    """The folder that a commit's files lie in, from the place of one of them, which may be in a folder below."""
+    return path.parents[file.count("/")]

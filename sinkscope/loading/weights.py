@@ -1,6 +1,8 @@
 """Weights from safetensors files into a model, strictly: all of the architecture's weights, and each in its shape."""
 
+import io
 import logging
+from contextlib import AbstractContextManager, nullcontext, redirect_stderr
 from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
@@ -8,12 +10,14 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
 
 from sinkscope.errors import SinkscopeError, first_line
+from sinkscope.loading.gguf_file import Gguf
 from sinkscope.loading.model_folder import CONFIG
 from sinkscope.loading.resolve import Resolved
 from sinkscope.models.families import FAMILIES
 from sinkscope.vscale.attach import CHILD
 from sinkscope.vscale.saved import INFO_FILE
 
+_FAILURES = (OSError, ValueError, LookupError, RuntimeError, ImportError, SafetensorError, StrictDataclassError)
 _log = logging.getLogger(__name__)
 
 
@@ -30,14 +34,15 @@ def load_weights(resolved: Resolved, arguments: dict[str, Any]) -> PreTrainedMod
     name = resolved.name
     reads_images = FAMILIES[resolved.config["model_type"]].images
     try:
-        loaded: Any = (AutoModelForImageTextToText if reads_images else AutoModelForCausalLM).from_pretrained(
-            resolved.location,
-            use_safetensors=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # so that mismatches are reported by name, and refused below
-            **arguments,
-        )
-    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError, StrictDataclassError) as error:
+        with _without_bar(resolved):
+            loaded: Any = (AutoModelForImageTextToText if reads_images else AutoModelForCausalLM).from_pretrained(
+                resolved.location,
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # so that mismatches are reported by name, and refused below
+                **arguments,
+            )
+    except _FAILURES as error:
         raise SinkscopeError(f"cannot load {name}: {first_line(error)}") from error
     model, report = loaded
     if report["mismatched_keys"]:
@@ -55,4 +60,24 @@ def load_weights(resolved: Resolved, arguments: dict[str, Any]) -> PreTrainedMod
         extra = report["unexpected_keys"]
         _log.warning("%s: %d stored weight(s) have no place in the model, as %s", name, len(extra), min(extra))
     assert isinstance(model, PreTrainedModel)  # noqa: S101  (narrows the auto class's return type)
+    if resolved.gguf is not None:
+        _check_unpacked(model, resolved.gguf, name)
     return model
+
+
+def _without_bar(resolved: Resolved) -> AbstractContextManager[Any]:
+    """Keeps the bar off stderr that transformers draws over a GGUF file, whatever its own settings of bars."""
+    return nullcontext() if resolved.gguf is None else redirect_stderr(io.StringIO())
+
+
+def _check_unpacked(model: PreTrainedModel, gguf: Gguf, name: str) -> None:
+    """Refuses weights that are still packed, and says where the reader passed over some."""
+    if getattr(model.config, "quantization_config", None) is not None or not all(
+        parameter.is_floating_point() for parameter in model.parameters()
+    ):
+        raise SinkscopeError(
+            f"transformers left the weights of {name} packed: save them as a folder with another release"
+        )
+    left = gguf.header.numbers - model.num_parameters()
+    if left > 0:
+        _log.warning("%s: %d stored numbers have no place in the model that transformers makes of it", name, left)

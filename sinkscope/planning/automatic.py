@@ -9,7 +9,7 @@ from sinkscope.capture.settings import Settings
 from sinkscope.inputs import ModelSource
 from sinkscope.loading.resolve import Resolved
 from sinkscope.models.shape import default_tokens
-from sinkscope.names import LAYER_BY_LAYER, RESIDENT
+from sinkscope.names import LAYER_BY_LAYER, RESIDENT, STREAMED
 from sinkscope.planning.choose import choose_driver
 from sinkscope.planning.configured import read_configuration
 from sinkscope.planning.machine import this_machine
@@ -64,4 +64,6 @@ def automatic_driver(
     if choice.driver not in (RESIDENT, wanted) or not choice.fits:
         advice = "; `spill` puts them there" if choice.spill and spill is None else ""
         _log.warning("%s: %s%s", model.name, choice.reason, advice)
+    if choice.driver == STREAMED and resolved.gguf is not None:
+        return LAYER_BY_LAYER  # only safetensors can be streamed
     return wanted if choice.driver == RESIDENT else choice.driver

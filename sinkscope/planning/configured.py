@@ -38,12 +38,15 @@ def read_configuration(resolved: Resolved) -> ConfiguredModel:
     Raises:
         SinkscopeError: if transformers does not know its architecture, or refuses its values.
     """
+    file = {} if resolved.gguf_path is None else {"gguf_file": str(resolved.gguf_path.absolute())}
     try:
         with quiet():
-            config = AutoConfig.from_pretrained(str(resolved.folder), local_files_only=True, trust_remote_code=False)
+            config = AutoConfig.from_pretrained(
+                str(resolved.folder), local_files_only=True, trust_remote_code=False, **file
+            )
     except (OSError, ValueError, TypeError, KeyError, AttributeError, StrictDataclassError) as error:
         raise SinkscopeError(
-            f"{resolved.origin}: transformers cannot read its {CONFIG}: {first_line(error)}"
+            f"{resolved.origin}: transformers cannot read its {resolved.gguf_file or CONFIG}: {first_line(error)}"
         ) from error
     if resolved.quantization is not None:
         del config.quantization_config

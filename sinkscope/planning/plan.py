@@ -12,7 +12,7 @@ from sinkscope.loading.load import check_options
 from sinkscope.loading.named import model_source
 from sinkscope.loading.resolve import Resolved, resolve
 from sinkscope.models.shape import context_of, default_tokens
-from sinkscope.names import QUANTIZATION_BITS
+from sinkscope.names import QUANTIZATION_BITS, STREAMED
 from sinkscope.planning.choose import Choice, choose_driver, size
 from sinkscope.planning.configured import ConfiguredModel, read_configuration
 from sinkscope.planning.estimate import Work
@@ -102,7 +102,8 @@ def plan(
     """Plans an analysis from a model's configuration.
 
     Args:
-        model: `demo`, a local folder (a config.json is enough), or a model id of the Hub; or a `ModelSource`.
+        model: `demo`, a local folder (a config.json is enough), a GGUF file, or a model id of the Hub; or a
+            `ModelSource`.
         tokens: T; by default the model's context, at most 2048.
         sequences: N.
         batch_size: sequences per forward pass.
@@ -120,7 +121,7 @@ def plan(
         raise RequestError("a loaded model is in memory already: name its folder or id to plan an analysis of it")
     name, quantize = source.name, source.quantize
     check_options(source.dtype, quantize, source.device_map)
-    resolved = resolved or resolve(name, source.revision)
+    resolved = resolved or resolve(name, source.revision, source.gguf_file)
     configured = read_configuration(resolved)
     if quantize and resolved.quantization:
         raise SinkscopeError(f"{name} is quantized already ({resolved.quantization}): leave out `quantize`")
@@ -160,6 +161,8 @@ def _warnings(model: ConfiguredModel, choice: Choice, work: Work, context: int |
         warnings.append(f"{work.tokens} tokens exceed the model's context of {context}: analyze will refuse them")
     if resolved.quantization and resolved.bits is None:
         warnings.append(f"the checkpoint is quantized ({resolved.quantization}); its weights are counted unquantized")
+    if choice.driver == STREAMED and resolved.gguf is not None:
+        warnings.append("a GGUF file cannot be streamed: save the model as a folder first (docs/gguf.md)")
     if choice.spill:
         warnings.append("the states between layers need `spill`, on a disk with room for them")
     need = choice.needs[choice.driver]

@@ -30,7 +30,9 @@ CLOSING = (
 MODEL = (
     Key("name", "text", "As it was named."),
     Key("revision", "text or null", "Commit of a Hub model."),
-    Key("weights_sha256", "text or null", "Hash of a folder's safetensors files, one after another."),
+    Key(
+        "weights_sha256", "text or null", "Hash of a folder's safetensors files, one after another, or of a GGUF file."
+    ),
     Key("family", "text", "Architecture, by transformers' `model_type`."),
     Key("layers", "integer", "Decoder layers."),
     Key("heads", "integer", "Query heads."),
@@ -41,6 +43,11 @@ MODEL = (
     Key("dtype", "text", "What it ran in."),
     Key("quantization", "text or null", "nf4, int8, or the method of a checkpoint that is stored quantized."),
     Key("vscale", "text or null", "Variant of V-scale."),
+    Key("gguf", "object", "The GGUF file that the model was unpacked from.", always=False),
+    Key("gguf.file", "text", "Its name."),
+    Key("gguf.sha256", "text", "Its hash."),
+    Key("gguf.tensors", "object", "How many of its tensors are stored in which type."),
+    Key("gguf.tensors.*", "integer", "By type, as F32 or Q4_K."),
 )
 HOW_READ = (
     Key("config", "text", "Configuration of a data set, where one was named.", always=False),

@@ -99,6 +99,7 @@ def _loading(source: ModelSource, tokenizer: PreTrainedTokenizerBase | None) -> 
     """Options of `load_model`; whether weights are quantized while they load is the methods' own affair."""
     return {
         "revision": source.revision,
+        "gguf_file": source.gguf_file,
         "dtype": source.dtype,
         "device": source.device,
         "device_map": source.device_map,

@@ -47,18 +47,21 @@ class Run:
         return bool(self.info["settings"]["backward"])
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: str | Path) -> Run:
     """Reads a run folder.
 
     Raises:
         SinkscopeError: if the folder holds no run, a run of another schema, or lacks a table.
     """
+    folder = Path(folder).expanduser()
     try:
         info = json.loads((folder / INFO_FILE).read_text(encoding="utf-8"))
     except OSError as error:
         raise RequestError(f"{folder} is not a run folder: it has no {INFO_FILE}") from error
     except ValueError as error:
         raise SinkscopeError(f"{folder / INFO_FILE} is not valid JSON: {error}") from error
+    if not isinstance(info, dict):
+        raise SinkscopeError(f"{folder / INFO_FILE} holds no run: it is not a JSON object")
     if info.get("schema") != SCHEMA:
         raise SinkscopeError(f"{folder} has schema {info.get('schema')}, this version reads {SCHEMA}: analyze again")
     tables = {}

@@ -16,7 +16,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineMod
 
 from sinkscope.compat.hub import TransportError
 from sinkscope.errors import RequestError, SinkscopeError
-from sinkscope.loading.model_folder import CONFIG, read_config
+from sinkscope.loading.model_folder import CONFIG, GGUF, read_config
 from sinkscope.training.training_folder import SETTINGS
 from sinkscope.vscale.saved import INFO_FILE
 
@@ -160,7 +160,8 @@ def _finished(training: Path) -> list[Checkpoint]:
 
 
 def _holds_a_model(folder: Path) -> bool:
-    return (folder / CONFIG).is_file() or (folder / INFO_FILE).is_file() or any(folder.glob("*.safetensors"))
+    described = (folder / CONFIG).is_file() or (folder / INFO_FILE).is_file()
+    return described or any(any(folder.glob(weights)) for weights in ("*.safetensors", f"*{GGUF}"))
 
 
 def _on_hub(name: str, pattern: str) -> list[Checkpoint]:

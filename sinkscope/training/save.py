@@ -65,10 +65,11 @@ def finish(engine: Engine, out: Path, saver: Saver) -> None:
 
 
 def base_of(loaded: Loaded) -> dict[str, Any]:
-    """How a V-scale adapter names its base: a folder by its absolute path and hash, a Hub model by its commit."""
+    """How a V-scale adapter names its base: a path by its absolute form and hash, a Hub model by its commit."""
     local = loaded.revision is None and loaded.name not in PACKAGED
     name = str(Path(loaded.name).expanduser().resolve()) if local else loaded.name
-    return {"name": name, "revision": loaded.revision, "weights_sha256": loaded.weights_sha256}
+    base = {"name": name, "revision": loaded.revision, "weights_sha256": loaded.weights_sha256}
+    return base if loaded.gguf is None else {**base, "gguf": {"file": loaded.gguf.file}}
 
 
 def _load_whole_(model: PreTrainedModel, folder: Path) -> None:

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import families
 import pytest
@@ -112,7 +112,10 @@ def test_every_key_is_somewhere_used(out: Path) -> None:
 
 
 def test_how_a_text_was_read_is_what_the_declaration_has() -> None:
-    text = TextSource("c4", config="en", split="validation", streaming=True, column="body")
+    other: dict[type, Any] = {str: "another", bool: True, int: 3}
+    hints = get_type_hints(TextSource)
+    kinds = {name: next(kind for kind in other if kind in (hint, *get_args(hint))) for name, hint in hints.items()}
+    text = TextSource(**{name: other[kind] for name, kind in kinds.items()})
     assert list(text.provenance()) == ["source", *(key.name for key in HOW_READ)]
 
 

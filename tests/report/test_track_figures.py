@@ -9,6 +9,7 @@ from synthetic import Shape
 from synthetic_track import synthetic_track
 
 from sinkscope.report.render import figures
+from sinkscope.report.text import NOT_MEASURED
 from sinkscope.report.tracking import evolution
 from sinkscope.report.tracking.sentences import progress_cells, sentences
 from sinkscope.report.tracking.steps import chosen, step_text
@@ -78,3 +79,14 @@ def test_chosen_checkpoints_hold_both_ends() -> None:
     assert chosen(range(100), 6)[0] == 0
     assert chosen(range(100), 6)[-1] == 99
     assert chosen([3, 5], 6) == [3, 5]
+
+
+def test_a_number_that_one_checkpoint_lacks_is_not_measured_there() -> None:
+    run = synthetic_track(Shape(vscale=True))
+    table = run["track"]
+    first = table["step"].min()
+    fewer = table[(table["metric"] != "theta_mean") | (table["step"] != first)]
+    _, rows = progress_cells(Run(run.info, {**run.tables, "track": fewer}))
+    cells = next(row for row in rows if row[0].startswith("theta"))
+    assert cells[1] == NOT_MEASURED
+    assert NOT_MEASURED not in cells[2:]

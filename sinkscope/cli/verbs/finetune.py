@@ -17,7 +17,7 @@ def finetune(
     training: FinetuneOptions,
     text: TextSource,
     windows: Annotated[Windows, Offered("bos", "tokens")],
-    model: Annotated[ModelSource, Offered("name", "revision", "trust_remote_code", "device")],
+    model: Annotated[ModelSource, Offered("name", "revision", "gguf_file", "trust_remote_code", "device")],
     output: Annotated[
         Output,
         Offered(

@@ -16,7 +16,7 @@ _SPILL = {"text": "Folder whose disk would hold the states between layers."}
 
 
 def plan(
-    model: Annotated[ModelSource, Offered("name", "revision", "dtype", "device", "quantize")],
+    model: Annotated[ModelSource, Offered("name", "revision", "gguf_file", "dtype", "device", "quantize")],
     windows: Annotated[Windows, Offered("sequences", "tokens", "batch_size")],
     settings: Annotated[Settings, Offered("backward", "early", "positions", backward={"before": None})],
     driver: Annotated[DriverChoice, Offered("spill", spill=_SPILL)],

@@ -51,7 +51,7 @@ def quantized(request: LoadRequest, method: str) -> PreTrainedModel:
             shutil.copy(base / name, out)
         for file in base.glob("*token*"):
             shutil.copy(file, out)
-        loading = {key: value for key, value in request.loading.items() if key != "revision"}
+        loading = {key: value for key, value in request.loading.items() if key not in ("revision", "gguf_file")}
         with contextlib.redirect_stderr(io.StringIO()):  # compressed-tensors' progress bars
             model = load_model(str(out), **loading).model
             losses(model, batches_of(request.calibration_ids[:1, :2], None, 1))  # unpacks its weights in a first pass

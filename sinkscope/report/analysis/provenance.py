@@ -1,5 +1,6 @@
 """Everything that a reader needs to repeat or to doubt a number."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from sinkscope.report import style
@@ -23,8 +24,8 @@ def draw(run: Run) -> Page:
     """Run, model, data, settings and versions on the left, conventions on the right."""
     page = Page()
     left = section(page, "Run", run_facts(run), 0.895, LEFT, _MIDDLE - 0.02)
-    for name in ("model", "data"):
-        left = section(page, _TITLES[name], run.info[name], left, LEFT, _MIDDLE - 0.02)
+    for name, facts in (("model", model_facts(run.info["model"])), ("data", run.info["data"])):
+        left = section(page, _TITLES[name], facts, left, LEFT, _MIDDLE - 0.02)
     right = 0.895
     for name in ("settings", "versions", "conventions"):
         right = section(page, _TITLES[name], run.info[name], right, _MIDDLE, RIGHT)
@@ -42,6 +43,19 @@ def run_facts(run: Run) -> dict[str, Any]:
         "duration": f"{info['seconds']:,.1f} s",
         "peak memory": f"{info['peak_memory_bytes'] / 2**20:,.0f} MiB",
     }
+
+
+def model_facts(model: Mapping[str, Any]) -> dict[str, Any]:
+    """What run.json says of a model, a GGUF file in words; its hash stands there as that of the weights already."""
+    facts = {name: value for name, value in model.items() if name != "gguf"}
+    if "gguf" in model:
+        facts |= {"gguf_file": model["gguf"]["file"], "gguf_tensors": stored_types(model["gguf"])}
+    return facts
+
+
+def stored_types(gguf: Mapping[str, Any]) -> str:
+    """How many tensors a GGUF file stores in which type, in words."""
+    return ", ".join(f"{count} in {name}" for name, count in gguf["tensors"].items())
 
 
 def section(page: Page, title: str, facts: dict[str, Any], top: float, left: float, right: float) -> float:

@@ -5,6 +5,7 @@ from typing import Any
 
 from sinkscope.report import style
 from sinkscope.report.analysis.headline_rows import data_line, model_line
+from sinkscope.report.analysis.provenance import stored_types
 from sinkscope.report.comparison.runs import mismatch
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import LEFT, RIGHT, Page, write
@@ -65,9 +66,11 @@ def _section(page: Page, title: str, info: dict[str, Any], top: float, left: flo
 
 
 def _weights(model: dict[str, Any]) -> str:
+    stored = f"; GGUF, {stored_types(model['gguf'])}" if "gguf" in model else ""
     if model.get("revision"):
-        return f"revision {model['revision']}"
-    return f"sha256 {model['weights_sha256']}" if model.get("weights_sha256") else "hash unknown"
+        return f"revision {model['revision']}{stored}"
+    known = f"sha256 {model['weights_sha256']}" if model.get("weights_sha256") else "hash unknown"
+    return f"{known}{stored}"
 
 
 def _settings(page: Page, run: Run, top: float) -> None:

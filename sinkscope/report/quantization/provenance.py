@@ -1,6 +1,6 @@
 """Everything that a reader needs to repeat or to doubt a number of a quantization run."""
 
-from sinkscope.report.analysis.provenance import run_facts, section
+from sinkscope.report.analysis.provenance import model_facts, run_facts, section
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import LEFT, RIGHT, Page
 from sinkscope.report.text import printable
@@ -8,7 +8,8 @@ from sinkscope.tables.run_folder import Run
 
 _MIDDLE = 0.5
 _MODELS = 4
-_KEPT = ("name", "revision", "weights_sha256", "family", "layers", "hidden_size", "parameters", "dtype", "vscale")
+_KEPT = ("name", "revision", "weights_sha256", "family", "layers", "hidden_size", "parameters", "dtype", "vscale",
+         "gguf_file", "gguf_tensors")  # fmt: skip
 
 
 def draw(run: Run) -> Page:
@@ -19,7 +20,7 @@ def draw(run: Run) -> Page:
     data = {**info["data"], "sha256": ", ".join(sorted({value[:12] for value in info["data"]["sha256"].values()}))}
     left = section(page, "Data", data, left, LEFT, _MIDDLE - 0.02)
     several = len(info["models"]) > 2
-    for number, model in enumerate(info["models"][:_MODELS], start=1):
+    for number, model in enumerate(map(model_facts, info["models"][:_MODELS]), start=1):
         facts = {
             key: model[key] for key in _KEPT if key in model and (key in ("name", "weights_sha256") or not several)
         }

@@ -73,7 +73,8 @@ def progress_cells(run: Run) -> tuple[list[str], list[tuple[str, ...]]]:
     for metric in PROGRESS:
         values = series(run, metric)["value"]
         if len(values):
-            rows.append((quantity(metric).title, *(number(_whole(metric, float(values[step]))) for step in steps)))
+            at_steps = (float(values.get(step, float("nan"))) for step in steps)  # some checkpoints may lack V-scale
+            rows.append((quantity(metric).title, *(number(_whole(metric, value)) for value in at_steps)))
     return ["", *(f"step {number(step)}" for step in steps)], rows
 
 

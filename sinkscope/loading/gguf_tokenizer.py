@@ -1,0 +1,48 @@
+"""The tokenizer of a GGUF file, from the file alone: whatever tokenizer lies beside it is another file's."""
+
+import logging
+import tempfile
+from pathlib import Path
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from sinkscope.compat.gguf_reading import rebuilds_split
+from sinkscope.errors import SinkscopeError, first_line
+from sinkscope.loading.gguf_header import read_header
+
+_log = logging.getLogger(__name__)
+_KIND, _SPLIT, _TOKENS = "tokenizer.ggml.model", "tokenizer.ggml.pre", "tokenizer.ggml.tokens"
+_BYTE_LEVEL = "gpt2"
+
+
+def gguf_tokenizer(path: Path, name: str) -> PreTrainedTokenizerBase:
+    """Has transformers make the tokenizer that a GGUF file describes.
+
+    Where it does not know how the tokenizer split its text, a warning says so: the tokens are then not quite those that
+    the model was trained on.
+
+    Args:
+        path: the file.
+        name: the model as the user named it.
+
+    Raises:
+        SinkscopeError: if the file has none, or one of a kind that transformers cannot read.
+    """
+    facts = read_header(path, name).facts
+    if _TOKENS not in facts:
+        raise SinkscopeError(f"{name} holds no tokenizer: take a GGUF file with a vocabulary")
+    kind, split = facts.get(_KIND), facts.get(_SPLIT)
+    failed = f"transformers cannot read the tokenizer of {name}, which is of kind '{kind}'"
+    try:
+        with tempfile.TemporaryDirectory(prefix="sinkscope-") as empty:
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+                empty, gguf_file=str(path.absolute()), local_files_only=True
+            )
+    except Exception as error:  # the tokenizers library knows no narrower class: it raises bare Exception
+        raise SinkscopeError(f"{failed} ({first_line(error)})") from error
+    if not tokenizer("attention", add_special_tokens=False)["input_ids"]:
+        raise SinkscopeError(failed)
+    tokenizer.name_or_path = name
+    if kind == _BYTE_LEVEL and split is not None and not rebuilds_split(split):
+        _log.warning("%s: text is split before its merges as GPT-2 does, not as '%s': tokens may differ", name, split)
+    return tokenizer

@@ -1,0 +1,232 @@
+"""A GGUF file is analyzed as the folder that its unpacked weights make, and what cannot be read is said in one line."""
+
+import hashlib
+import json
+import logging
+import shutil
+import sys
+from pathlib import Path
+
+import ggufs
+import pandas.testing
+import pytest
+import tiny
+import torch
+from huggingface_hub import HfApi, constants
+
+import sinkscope
+from sinkscope.cli import main
+from sinkscope.errors import RequestError, SinkscopeError
+from sinkscope.loading.load import load_model, load_tokenizer
+from sinkscope.loading.resolve import resolve
+from sinkscope.planning import plan as planning
+from sinkscope.planning.configured import read_configuration
+from sinkscope.training.save import base_of
+from sinkscope.vscale import attach_, save
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+SMALL = {"sequences": 2, "tokens": 32, "device": "cpu"}
+IDS = torch.arange(2, 34)[None]
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny Llama; tests must not write into its folder."""
+    return ggufs.write(tmp_path_factory.mktemp("gguf") / "tiny.gguf")
+
+
+def refusal(name: Path | str, **options: object) -> str:
+    with pytest.raises(SinkscopeError) as caught:
+        load_model(str(name), **options)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", ["auto", "bfloat16"])
+def test_analyzed_as_the_folder_of_its_unpacked_weights(file: Path, tmp_path: Path, text: Path, dtype: str) -> None:
+    loaded = load_model(str(file), dtype=dtype)
+    assert loaded.model.dtype == (torch.float32 if dtype == "auto" else torch.bfloat16)
+    assert getattr(loaded.model.config, "quantization_config", None) is None
+    loaded.model.save_pretrained(tmp_path / "folder")
+    loaded.tokenizer.save_pretrained(tmp_path / "folder")
+    packed = sinkscope.analyze(file, data=text, dtype=dtype, **SMALL)  # type: ignore[arg-type]
+    folder = sinkscope.analyze(tmp_path / "folder", data=text, **SMALL)  # type: ignore[arg-type]
+    assert packed.headline == folder.headline
+    assert packed.info["data"] == folder.info["data"]
+    for name, table in folder.run.tables.items():
+        pandas.testing.assert_frame_equal(packed.run.tables[name], table, check_exact=True, obj=name)
+
+
+def test_holds_the_model_that_was_written(file: Path) -> None:
+    loaded, model = load_model(str(file)), tiny.build("llama_gqa", seed=3)
+    with torch.no_grad():
+        found, expected = loaded.model(input_ids=IDS).logits, model(input_ids=IDS).logits
+    assert 0 < (found - expected).abs().max() < 0.02 * expected.abs().max()  # eight bits per weight cost a little
+    assert loaded.tokenizer("ab cd")["input_ids"] == tiny.tokenizer()("ab cd")["input_ids"]
+    assert load_tokenizer(str(file))("é")["input_ids"] == tiny.tokenizer()("é")["input_ids"]
+
+
+@pytest.mark.usefixtures("one_page")
+def test_run_json_says_what_the_file_was(file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert main(["analyze", str(file), "--sequences", "2", "--tokens", "32", "--device", "cpu", "--out", str(out)]) == 0
+    model = json.loads((out / "run.json").read_text())["model"]
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert model["weights_sha256"] == digest
+    assert model["gguf"] == {"file": file.name, "sha256": digest, "tensors": ggufs.TYPES}
+    assert model["quantization"] is None
+
+
+def test_loading_is_silent(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    load_model(str(file))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_folder_with_one_file_or_a_named_one(file: Path, tmp_path: Path) -> None:
+    shutil.copy(file, tmp_path / "a.gguf")
+    assert resolve(str(tmp_path)).gguf_file == "a.gguf"
+    ggufs.write(tmp_path / "b.gguf")
+    with pytest.raises(RequestError, match=r"name a file with `gguf_file`; there are 'a.gguf', 'b.gguf'"):
+        resolve(str(tmp_path))
+    assert load_model(str(tmp_path), gguf_file="b.gguf").description["gguf"]["file"] == "b.gguf"
+    with pytest.raises(RequestError, match=r"no GGUF file 'c.gguf'; there are 'a.gguf', 'b.gguf'"):
+        resolve(str(tmp_path), gguf_file="c.gguf")
+    with pytest.raises(RequestError, match="leave out `gguf_file`"):
+        resolve(str(tmp_path / "a.gguf"), gguf_file="b.gguf")
+    tiny.save(tiny.build("llama_gqa"), tmp_path)
+    assert resolve(str(tmp_path)).gguf is None  # safetensors come first
+
+
+def test_a_tokenizer_beside_the_file_is_not_its_own(tmp_path: Path) -> None:
+    ggufs.write(tmp_path / "a.gguf", tokenizer=False)
+    tiny.tokenizer().save_pretrained(tmp_path)
+    assert "holds no tokenizer" in refusal(tmp_path / "a.gguf")
+
+
+def test_of_the_hub(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    repository = tmp_path / "models--owner--model"
+    snapshot = repository / "snapshots" / COMMIT
+    (snapshot / "in").mkdir(parents=True)
+    shutil.copy(file, snapshot / "in" / "a.gguf")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(COMMIT)
+    loaded = load_model("owner/model", gguf_file="in/a.gguf")
+    assert (loaded.revision, loaded.description["gguf"]["file"]) == (COMMIT, "in/a.gguf")
+    with pytest.raises(SinkscopeError, match=r"'b.gguf' of owner/model is not in the local cache"):
+        resolve("owner/model", gguf_file="b.gguf")
+
+    class Info:
+        sha = COMMIT
+        siblings = (type("File", (), {"rfilename": "in/a.gguf"}),)
+
+    monkeypatch.setattr(HfApi, "model_info", lambda *_, **__: Info)
+    with pytest.raises(RequestError, match=r"name a file with `gguf_file`; there is 'in/a.gguf'"):
+        resolve("owner/model")
+    with pytest.raises(RequestError, match=r"no GGUF file 'b.gguf'; there is 'in/a.gguf'"):
+        resolve("owner/model", gguf_file="b.gguf")
+
+
+def test_plan(file: Path) -> None:
+    assert (
+        planning.plan(file, tokens=32).choice.parameters.total.parameters
+        == load_model(str(file)).model.num_parameters()
+    )
+    assert read_configuration(resolve(str(file))).config.num_hidden_layers == 2
+
+
+def test_an_adapter_of_a_gguf_file(file: Path, tmp_path: Path) -> None:
+    loaded = load_model(str(file))
+    attach_(loaded.model)
+    for number, base in enumerate((loaded.description, base_of(loaded))):
+        adapter = save(loaded.model, tmp_path / str(number), base=base)
+        assert load_model(str(adapter)).vscale == "learned"
+        with pytest.raises(RequestError, match="`gguf_file` is that of the base"):
+            resolve(str(adapter), gguf_file="tiny.gguf")
+
+
+def test_what_reads_safetensors_is_refused(file: Path) -> None:
+    assert "`stream` reads safetensors" in refusal(file, stream=True)
+    assert "`quantize` reads safetensors" in refusal(file, quantize="int8")
+    with pytest.raises(RequestError, match=r"`revision` is for models of the Hugging Face Hub, and .* is a file"):
+        resolve(str(file), revision="main")
+
+
+@pytest.mark.parametrize("kept", [0, 3, 30, 900, 0.5, 0.999])
+def test_cut_short(kept: float, file: Path, tmp_path: Path) -> None:
+    whole = file.read_bytes()
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes(whole[: int(kept * len(whole)) if kept < 1 and kept else int(kept)])
+    assert "is not a whole GGUF file" in refusal(cut)
+
+
+def test_an_architecture_that_transformers_cannot_read(file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.gguf"
+    other.write_bytes(file.read_bytes().replace(b"llama", b"rwkv6"))  # of the same length, so that nothing moves
+    assert "transformers cannot read" in refusal(other)
+    assert "'rwkv6'" in refusal(other)
+
+
+def test_an_architecture_without_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sinkscope.models.families import FAMILIES
+
+    path = ggufs.write(tmp_path / "a.gguf")
+    monkeypatch.delitem(FAMILIES, "llama")
+    assert "architecture 'llama'" in refusal(path)
+
+
+def test_a_tokenizer_of_an_unknown_kind(tmp_path: Path) -> None:
+    path = ggufs.write(tmp_path / "a.gguf")
+    path.write_bytes(path.read_bytes().replace(b"\x04\0\0\0\0\0\0\0gpt2", b"\x04\0\0\0\0\0\0\0rwkv"))
+    assert "cannot read the tokenizer" in refusal(path)
+    assert "of kind 'rwkv'" in refusal(path)
+
+
+def test_splits_that_transformers_does_not_know_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, file: Path
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        load_tokenizer(str(file))
+    assert not caplog.text
+    path = tmp_path / "a.gguf"
+    path.write_bytes(file.read_bytes().replace(b"gpt-2", b"other"))
+    with caplog.at_level(logging.WARNING):
+        load_tokenizer(str(path))
+    assert "not as 'other'" in caplog.text
+
+
+def test_scaled_rotary_positions_are_not_passed_over(tmp_path: Path) -> None:
+    path = ggufs.write(tmp_path / "a.gguf", lambda writer: writer.add_string("llama.rope.scaling.type", "linear"))
+    assert "scales its rotary positions" in refusal(path)
+
+
+def test_one_part_of_several(tmp_path: Path) -> None:
+    path = ggufs.write(tmp_path / "a.gguf", lambda writer: writer.add_uint16("split.count", 3))
+    assert "one of 3 parts" in refusal(path)
+
+
+def test_without_the_package(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    assert "pip install 'sinkscope[gguf]'" in refusal(file)
+
+
+@pytest.mark.parametrize("wrong", ["cut", "several", "absent", "tokenizer", "stream"])
+def test_one_line_on_the_command_line(
+    wrong: str, file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder, more = tmp_path / "models", []
+    folder.mkdir()
+    if wrong == "cut":
+        (folder / "a.gguf").write_bytes(file.read_bytes()[:-200])
+    elif wrong == "tokenizer":
+        ggufs.write(folder / "a.gguf", tokenizer=False)
+    else:
+        shutil.copy(file, folder / "a.gguf")
+    if wrong == "several":
+        shutil.copy(file, folder / "b.gguf")
+    more = {"absent": ["--gguf-file", "c.gguf"], "stream": ["--stream"]}.get(wrong, [])
+    out = tmp_path / "run"
+    assert main(["analyze", str(folder), *more, "--out", str(out), "--device", "cpu", "--tokens", "32"]) != 0
+    captured = capfd.readouterr()
+    assert len(captured.err.strip().splitlines()) == 1
+    assert not out.exists()
