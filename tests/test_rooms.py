@@ -52,12 +52,13 @@ def _room(module: str) -> str:
 
 
 def test_imports_are_seen() -> None:
-    """Relative and dynamic imports would pass by the tests below."""
+    """Relative and dynamic imports would pass by the tests below; compat imports from other libraries by name."""
     unseen = []
     for module, path in MODULES.items():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             relative = isinstance(node, ast.ImportFrom) and node.level > 0
-            dynamic = isinstance(node, ast.Attribute) and node.attr == "import_module" and module != FRONT
+            dynamic = isinstance(node, ast.Attribute) and node.attr == "import_module"
+            dynamic = dynamic and module != FRONT and _room(module) != "compat"
             unseen += [f"{module}:{node.lineno}"] if relative or dynamic else []
     assert not unseen
 

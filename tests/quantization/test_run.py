@@ -1,6 +1,5 @@
 """`sinkscope.quantize` takes names, objects and keywords, and refuses what contradicts itself before anything loads."""
 
-import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -77,10 +76,6 @@ def test_requests_that_could_never_work(arguments: dict[str, Any], said: str, mo
 def test_an_unknown_keyword_is_refused_as_python_does() -> None:
     with pytest.raises(TypeError, match="unexpected keyword argument 'ranked_by'"):
         quantize("demo", ranked_by="w8")  # type: ignore[call-arg]
-
-
-def test_a_verb_has_few_parameters_of_its_own() -> None:
-    assert len(inspect.signature(quantize).parameters) <= 10
 
 
 def test_text_and_windows_to_calibrate_on() -> None:
