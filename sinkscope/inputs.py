@@ -85,8 +85,8 @@ class TextSource(_Json):
     """A text by name, and how it is read.
 
     Attributes:
-        data: `stdlib` (what every Python installation holds), a .txt, .jsonl or .parquet file, a folder of them, or the
-            name of a data set of the `datasets` library.
+        data: `stdlib` (what every Python installation holds; `stdlib-prose` and `stdlib-code` are its two halves), a
+            .txt, .jsonl or .parquet file, a folder of them, or the name of a data set of the `datasets` library.
         config: configuration of a data set.
         split: split of a data set.
         streaming: read a data set while it downloads.
@@ -94,7 +94,9 @@ class TextSource(_Json):
     """
 
     data: str = described(
-        "stdlib", "stdlib, a .txt, .jsonl or .parquet file, a folder of them, or a datasets name.", Section.DATA
+        "stdlib",
+        "stdlib, stdlib-prose, stdlib-code, a .txt, .jsonl or .parquet file, a folder of them, or a datasets name.",
+        Section.DATA,
     )
     config: str | None = described(None, "Configuration of a dataset.", Section.DATA, option="data_config")
     split: str = described("train", "Split of a dataset.", Section.DATA, option="data_split")

@@ -1,4 +1,4 @@
-"""Documents by the name of their source: `stdlib`, a file or folder, or a dataset of the `datasets` library.
+"""Documents by the name of their source: `stdlib` or a half of it, a file or folder, or a dataset of `datasets`.
 
 What can be seen without reading is checked when a source is opened. Reading then streams, so that a few windows of a
 large corpus cost no more than that.
@@ -13,9 +13,7 @@ from sinkscope.inputs import TextSource
 from sinkscope.names import looks_like_a_path
 from sinkscope.text.document_files import READERS, find_files, read_files
 from sinkscope.text.documents import Document
-from sinkscope.text.stdlib import stdlib_documents
-
-STDLIB = "stdlib"
+from sinkscope.text.stdlib import STDLIB
 
 # What `Dataset.save_to_disk` and `DatasetDict.save_to_disk` leave in a folder.
 _SAVED_DATASET = ("state.json", "dataset_dict.json")
@@ -37,8 +35,9 @@ def open_documents(
     """Opens a source of documents.
 
     Args:
-        source: `stdlib`; a .txt, .jsonl or .parquet file; a folder of such files, read in sorted order, or a folder
-            that `datasets` saved; else the name of a dataset for the `datasets` library.
+        source: `stdlib`, `stdlib-prose` or `stdlib-code`; a .txt, .jsonl or .parquet file; a folder of such files,
+            read in sorted order, or a folder that `datasets` saved; else the name of a dataset for the `datasets`
+            library.
         config: configuration of a dataset; given one, a folder too is read by the `datasets` library.
         split: split of a dataset.
         streaming: read a dataset while downloading it.
@@ -51,11 +50,11 @@ def open_documents(
         SinkscopeError: if the source does not exist, is of no known kind, or needs a library that is not installed.
     """
     path = Path(source).expanduser()
-    if source != STDLIB and _is_dataset(path, source, config):
+    if source not in STDLIB and _is_dataset(path, source, config):
         return _open_dataset(path, source, config, split, streaming, column)
     if config is not None or streaming:
         raise RequestError(f"`config` and `streaming` are for datasets, and {source} is none")
-    return stdlib_documents() if source == STDLIB else _open_path(path, source, column)
+    return STDLIB[source]() if source in STDLIB else _open_path(path, source, column)
 
 
 def _is_dataset(path: Path, source: str, config: str | None) -> bool:

@@ -2,13 +2,14 @@
 
 It serves as the offline default for training and probing: the prose of the language reference (`pydoc_data.topics`)
 and the sources of the standard library. Both lists are ordered by the SHA-256 of the document's name and then
-alternate while prose remains, so that any prefix is a mixture and the order is the same on every machine. The content
-follows the interpreter's version; runs therefore record a hash of what they read.
+alternate while prose remains, so that any prefix is a mixture and the order is the same on every machine. Each of the
+two is a source of its own as well, for questions that depend on the kind of text. The content follows the
+interpreter's version; runs therefore record a hash of what they read.
 """
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain, zip_longest
 from pathlib import Path
 
@@ -23,22 +24,20 @@ _SKIPPED_FOLDERS = {
 
 def stdlib_documents() -> Iterator[Document]:
     """Yields the language reference's topics and the standard library's sources, mixed, in a fixed order."""
-    pairs = zip_longest(_topics(), _sources())
+    pairs = zip_longest(stdlib_prose(), stdlib_code())
     yield from (document for document in chain.from_iterable(pairs) if document is not None)
 
 
-def _by_hash(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()
-
-
-def _topics() -> Iterator[Document]:
+def stdlib_prose() -> Iterator[Document]:
+    """Yields the language reference's topics in a fixed order."""
     from pydoc_data.topics import topics
 
     for name in sorted(topics, key=_by_hash):
         yield Document(f"pydoc_data.topics/{name}", topics[name])
 
 
-def _sources() -> Iterator[Document]:
+def stdlib_code() -> Iterator[Document]:
+    """Yields the standard library's sources in a fixed order."""
     root = Path(os.__file__).parent
     paths = {
         path.relative_to(root).as_posix(): path
@@ -49,3 +48,15 @@ def _sources() -> Iterator[Document]:
         text = paths[name].read_text(encoding="utf-8", errors="replace")
         if text.strip():
             yield Document(name, text)
+
+
+def _by_hash(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+STDLIB: dict[str, Callable[[], Iterator[Document]]] = {
+    "stdlib": stdlib_documents,
+    "stdlib-prose": stdlib_prose,
+    "stdlib-code": stdlib_code,
+}
+"""The sources of text that need no file, by the name that a request takes."""

@@ -36,6 +36,14 @@ def test_stdlib_is_the_same_twice() -> None:
     assert len({document.name for document in first}) == 20
 
 
+def test_the_halves_of_stdlib_are_the_reference_and_the_sources() -> None:
+    """Prose and code alternate in the whole while prose remains."""
+    whole = list(islice(open_documents("stdlib"), 20))
+    assert whole[::2] == list(islice(open_documents("stdlib-prose"), 10))
+    assert whole[1::2] == list(islice(open_documents("stdlib-code"), 10))
+    assert {document.name.partition("/")[0] for document in whole[::2]} == {"pydoc_data.topics"}
+
+
 def test_text_file_is_one_document_as_stored(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes("\ufeffone\r\ntwo\n".encode())
