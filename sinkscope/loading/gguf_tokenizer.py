@@ -1,9 +1,15 @@
-"""The tokenizer of a GGUF file, from the file alone: whatever tokenizer lies beside it is another file's."""
+"""The tokenizer of a GGUF file, from the file alone: whatever tokenizer lies beside it is another file's.
+
+A byte-level tokenizer splits text before it merges bytes, and a file names how (`tokenizer.ggml.pre`). transformers
+rebuilds some of these ways and takes every other for GPT-2's. The one that sets each digit apart is rebuilt here: it
+is that of SmolLM2, and where numbers follow several blanks its tokens are others than GPT-2's.
+"""
 
 import logging
 import tempfile
 from pathlib import Path
 
+from tokenizers import pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from sinkscope.compat.gguf_reading import rebuilds_split
@@ -13,6 +19,7 @@ from sinkscope.loading.gguf_header import read_header
 _log = logging.getLogger(__name__)
 _KIND, _SPLIT, _TOKENS = "tokenizer.ggml.model", "tokenizer.ggml.pre", "tokenizer.ggml.tokens"
 _BYTE_LEVEL = "gpt2"
+_DIGITS_APART = frozenset({"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b"})
 
 
 def gguf_tokenizer(path: Path, name: str) -> PreTrainedTokenizerBase:
@@ -43,6 +50,15 @@ def gguf_tokenizer(path: Path, name: str) -> PreTrainedTokenizerBase:
     if not tokenizer("attention", add_special_tokens=False)["input_ids"]:
         raise SinkscopeError(failed)
     tokenizer.name_or_path = name
-    if kind == _BYTE_LEVEL and split is not None and not rebuilds_split(split):
+    if kind == _BYTE_LEVEL and split in _DIGITS_APART:
+        _set_digits_apart(tokenizer)
+    elif kind == _BYTE_LEVEL and split is not None and not rebuilds_split(split):
         _log.warning("%s: text is split before its merges as GPT-2 does, not as '%s': tokens may differ", name, split)
     return tokenizer
+
+
+def _set_digits_apart(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Splits off every digit before the text is split as GPT-2 splits it."""
+    gpt2 = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, gpt2])

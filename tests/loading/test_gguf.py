@@ -195,6 +195,21 @@ def test_splits_that_transformers_does_not_know_are_told(
     assert "not as 'other'" in caplog.text
 
 
+def test_digits_are_set_apart_where_the_file_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, file: Path
+) -> None:
+    """GPT-2 keeps a blank with its number, and the numbers together."""
+    path = tmp_path / "a.gguf"
+    path.write_bytes(file.read_bytes().replace(b"\x05\0\0\0\0\0\0\0gpt-2", b"\x06\0\0\0\0\0\0\0smollm"))
+    with caplog.at_level(logging.WARNING):
+        tokenizer = load_tokenizer(str(path))
+    assert not caplog.text
+    pieces = tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str("in   2024\u00b2")
+    assert [piece for piece, _ in pieces] == ["in", "\u0120\u0120\u0120", "2", "0", "2", "4", "\u00c2\u00b2"]
+    whole = load_tokenizer(str(file)).backend_tokenizer.pre_tokenizer.pre_tokenize_str("in   2024")
+    assert [piece for piece, _ in whole] == ["in", "\u0120\u0120", "\u01202024"]
+
+
 def test_scaled_rotary_positions_are_not_passed_over(tmp_path: Path) -> None:
     path = ggufs.write(tmp_path / "a.gguf", lambda writer: writer.add_string("llama.rope.scaling.type", "linear"))
     assert "scales its rotary positions" in refusal(path)
