@@ -63,6 +63,15 @@ def log_axis(axes: Axes) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
 
 
+def spread_axis(axes: Axes, decades: float = 1.0) -> None:
+    """A vertical axis that follows what is drawn: straight, or logarithmic where it spans more than `decades`."""
+    low, high = axes.get_ylim()
+    if low > 0 and np.log10(high / low) > decades:
+        log_axis(axes)
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(6))
+
+
 def log_ticks(low: float, high: float) -> tuple[Locator, Formatter]:
     """Ticks of a logarithmic axis: at 1, 2 and 5 over at most two decades, else at powers of ten."""
     if np.log10(high / low) > 2:

@@ -100,7 +100,8 @@ RUNS = {
         | {"tasks": pd.concat([task_table(PAPER)["tasks"], task_table(("wikitext",), ("word_perplexity",))["tasks"]])}
     ),
     "perplexity": run(perplexity_tables(), name="/folder/" + "averylongname" * 12 + "/$x$ \u6f22\nname", limit=None),
-    "needles": run(needle_tables(tuple(range(1024, 131073, 8192)), 0.0)),
+    "needles": run(needle_tables(tuple(range(1024, 131073, 8192)), 0.1)),
+    "nothing_found": run(needle_tables((1024, 2048), 0.0)),
     "one_needle": run(needle_tables((131072,), 1.0, VARIANTS[:1])),
     "tasks": run(task_table(tuple(f"mmlu_averylongsubject_{n}" for n in range(40)))),
     "no_accuracy": run(task_table(("wikitext", "lambada_$x$"), ("word_perplexity", "bits_per_byte"))),
@@ -115,6 +116,7 @@ def test_pages_are_legible(name: str) -> None:
 def test_pages_are_those_of_what_was_measured() -> None:
     assert list(figures(RUNS["whole"])) == ["verdict", "contexts", "needles", "tasks", "provenance"]
     assert list(figures(RUNS["needles"])) == ["verdict", "needles", "provenance"]
+    assert list(figures(RUNS["nothing_found"])) == ["verdict", "provenance"], "a page of zeros says what page 1 said"
     assert list(figures(RUNS["tasks"])) == ["verdict", "tasks", "provenance"]
 
 
@@ -130,7 +132,7 @@ def test_words_quote_the_tables() -> None:
     hits = int(whole["needles"]["found"].sum())
     assert f"{hits} of {len(whole['needles'])} needles" in needles
     assert f"mean over {len(PAPER)}" in tasks
-    assert "None of" in findings(RUNS["needles"])[0]
+    assert "None of" in findings(RUNS["nothing_found"])[0]
     assert "100 % in every kind" in findings(RUNS["one_needle"])[0]
     assert "none of them has an accuracy" in findings(RUNS["no_accuracy"])[0]
     printed = str(summary(whole))

@@ -5,7 +5,7 @@ from inspection import assert_legible, clipped, drawn_texts, over_panels, overla
 from synthetic import Shape, synthetic
 
 from sinkscope.report.analysis import front_page as verdict
-from sinkscope.report.analysis import massive, sink_heatmap
+from sinkscope.report.analysis import massive, sink_heatmap, value_drain
 from sinkscope.report.analysis.pages import REGISTRY
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
@@ -74,3 +74,12 @@ def test_the_inspection_sees_what_is_wrong() -> None:
     assert clipped(page, texts) == ["over the edge"]
     assert overlapping(texts) == [("over the panel", "over the other")]
     assert over_panels(page) == ["over the panel", "over the other"]
+
+
+def test_colours_of_theta_reach_as_far_as_theta() -> None:
+    """After a short training theta is a few thousandths; a fixed scale would draw a blank page."""
+    run = synthetic(Shape(vscale=True))
+    run.tables["vscale"]["theta"] *= 0.004
+    page = value_drain.ENTRY.draw(run)
+    limits = [image.get_clim()[1] for axes in page.axes for image in axes.images]
+    assert min(limits) == pytest.approx(run.tables["vscale"]["theta"].abs().max())

@@ -9,7 +9,7 @@ import pytest
 from inspection import assert_legible, words
 from test_figures import AWKWARD
 
-from sinkscope.report.quantization import front_page
+from sinkscope.report.quantization import damage, front_page, outliers, provenance, ranking
 from sinkscope.report.quantization.terminal import summary
 from sinkscope.tables.builder import Rows
 from sinkscope.tables.run_folder import Run
@@ -82,6 +82,36 @@ def test_words_follow_the_numbers() -> None:
     assert "w8a8-static costs most" in said
     assert "nf4 gave no finite loss" in said
     assert "their perplexities compare" in said
+
+
+def test_a_logarithmic_axis_says_so() -> None:
+    spread, narrow = run(["demo"], METHODS), run(["demo"], ["none", "w8"])
+    spread["quantization"].loc[spread["quantization"]["method"] == "nf4", "delta"] = 5.0
+    labels = [damage.ENTRY.draw(made).axes[1].get_ylabel() for made in (spread, narrow)]
+    assert ["logarithmic" in label for label in labels] == [True, False]
+
+
+def test_close_perplexities_are_told_apart() -> None:
+    """An axis from zero would draw 7.39 and 7.40 as two equal bars."""
+    low, high = damage.ENTRY.draw(run(["demo"], ["none", "w8"])).axes[0].get_ylim()
+    assert low > 7
+    assert high < 8
+
+
+def test_models_stand_by_their_names() -> None:
+    axes = outliers.ENTRY.draw(run(["demo", "twin"], METHODS)).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["demo", "twin"]
+
+
+def test_panels_of_a_ranking_share_their_axis() -> None:
+    panels = ranking.ENTRY.draw(run(["demo", "twin"], METHODS)).axes[:2]
+    assert panels[0].get_xlim() == panels[1].get_xlim()
+
+
+def test_lists_are_written_as_words() -> None:
+    said = words(provenance.ENTRY.draw(run(["demo"], METHODS)))
+    assert "none, w8a8-dynamic, w8a8-static, nf4" in said
+    assert "['" not in said
 
 
 def test_perplexities_of_other_tokenizers_are_said_not_to_compare() -> None:

@@ -12,6 +12,8 @@ from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
 from sinkscope.tables.run_folder import Run
 
+_LEAST = 1e-3  # reach of the colours where theta has not moved at all
+
 
 def draw(run: Run) -> Page:
     """Norms of the values by layer and their ratio by kv head; with V-scale also scaled norms and theta."""
@@ -67,7 +69,7 @@ def _ratios(axes: Axes, values: pd.DataFrame, layers: int, heads: int) -> None:
 
 def _theta(axes: Axes, vscale: pd.DataFrame, layers: int, heads: int) -> None:
     theta = _grid(vscale.set_index(["layer", "kv_head"])["theta"], layers, heads)
-    reach = max(float(np.nanmax(np.abs(theta))), 0.1)
+    reach = float(np.nanmax(np.abs(theta))) or _LEAST
     heatmap(axes, theta, "theta", norm=Normalize(-reach, reach), colours=style.DIVERGING, rows="kv head")
     axes.set_title("Learned theta of V-scale")
 

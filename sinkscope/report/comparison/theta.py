@@ -11,6 +11,7 @@ from sinkscope.report.page import LEFT, RIGHT, Page
 from sinkscope.tables.run_folder import Run
 
 _PER_LINE = 4
+_LEAST = 1e-3  # reach of the colours where theta has not moved at all
 
 
 def draw(run: Run) -> Page:
@@ -21,7 +22,7 @@ def draw(run: Run) -> Page:
     lines = -(-len(sides) // columns)
     grid = np.asarray(page.subplots(lines, columns, squeeze=False)).ravel()
     theta = run["compared_vscale"]["theta"]
-    reach = max(float(np.nanmax(np.abs(theta))), 0.1)
+    reach = float(np.nanmax(np.abs(theta))) or _LEAST
     room = 0.75 * (RIGHT - LEFT) * style.POINTS[0] / columns
     images = []
     for place, (axes, side) in enumerate(zip(grid, sides, strict=False)):

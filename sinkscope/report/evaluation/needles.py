@@ -86,5 +86,5 @@ ENTRY = Entry(
     "length counts prompt and answer. Below: over all depths and seeds, with Wilson's 95 % interval. After RULER's "
     "niah_single_2, niah_single_3 and niah_multikey_1, with a wording, keys and haystack of our own: compare between "
     "models, not digit by digit with RULER.",
-    applies=lambda run: "needles" in run.tables,
+    applies=lambda run: "needles" in run.tables and bool(run["needles"]["found"].any()),
 )

@@ -1,8 +1,8 @@
 """Perplexity by method, grouped by model, and the change of the loss with its interval."""
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
 
+from sinkscope.report.axes import positive, spread_axis
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
 from sinkscope.report.quantization.sentences import methods
@@ -19,21 +19,23 @@ from sinkscope.tables.run_folder import Run
 
 
 def draw(run: Run) -> Page:
-    """Bars of perplexity above, changes of the loss below."""
+    """Perplexity above, changes of the loss below."""
     page = Page()
     upper, lower = page.subplots(2, 1, sharex=True)
     names, colours = methods(run), coloured(run)
     table = run["quantization"].set_index("method")
-    places, width = offsets(len(colours), 0.75), 0.75 / max(len(colours), 1)
     ticks = np.arange(len(names))
-    for (model, colour), mark, offset in zip(colours.items(), MARKERS, places, strict=False):
+    for (model, colour), mark, offset in zip(colours.items(), MARKERS, offsets(len(colours), 0.6), strict=False):
         rows = table[table["model"] == model].loc[names]
-        upper.bar(ticks + offset, rows["perplexity"].where(np.isfinite(rows["loss"])), width * 0.92, color=colour)
+        perplexity = positive(rows["perplexity"].where(np.isfinite(rows["loss"])))
+        upper.plot(ticks + offset, perplexity, mark, color=colour, markersize=6)
+        upper.axhline(perplexity[0], color=colour, linewidth=0.9, linestyle=":")
         intervals(lower, ticks[1:] + offset, rows.iloc[1:], colour, mark)
     change_axis(lower, run["quantization"]["delta"])
+    upper.margins(y=0.15)
+    spread_axis(upper)
     upper.set_ylabel("perplexity per token")
-    upper.set_title("Perplexity")
-    upper.yaxis.set_major_locator(MaxNLocator(6))
+    upper.set_title("Perplexity (dotted: unquantized)")
     upper.tick_params(labelbottom=False)
     lower.set_title("Change of the loss against the unquantized model, with 95 % interval")
     method_axis(lower, names)
@@ -47,9 +49,8 @@ ENTRY = Entry(
     "damage",
     "Perplexity by method",
     draw,
-    "Above: exponential of the mean loss; a missing bar is a loss that is not finite. Below: loss minus that of the "
+    "Above: exponential of the mean loss; a missing mark is a loss that is not finite. Below: loss minus that of the "
     "same model unquantized, on the same windows; intervals are paired bootstraps over sequences, so that texts that "
-    "are hard for both cancel. Where changes span decades the axis is logarithmic beyond 0.001. Perplexities compare "
-    "between models only if these read the same windows (page 1 says whether they did). The first six models are "
-    "drawn.",
+    "are hard for both cancel. Perplexities compare between models only if these read the same windows (page 1 says "
+    "whether they did). The first six models are drawn.",
 )

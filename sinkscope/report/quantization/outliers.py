@@ -17,6 +17,7 @@ from sinkscope.report.quantization.shared import (
     handles,
     intervals,
     method_axis,
+    named_axis,
     offsets,
 )
 from sinkscope.tables.run_folder import Run
@@ -56,10 +57,7 @@ def draw(run: Run) -> Page:
 def _bars(axes: Axes, values: Any, colours: dict[str, str]) -> None:
     places = np.arange(len(colours))
     axes.bar(places, positive(values), color=list(colours.values()), width=0.7)
-    axes.set_xticks(places, [str(place + 1) for place in places])
-    axes.set_xlim(-0.6, len(colours) - 0.4)
-    axes.set_xlabel("model")
-    axes.grid(visible=False, axis="x")
+    named_axis(axes, list(colours))
     finite = np.asarray(values, dtype=float)
     finite = finite[finite > 0]
     if len(finite) and finite.max() > 50 * finite.min():

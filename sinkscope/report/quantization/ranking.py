@@ -1,6 +1,7 @@
 """Which modules hurt most: one alone quantized, and all but one."""
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
@@ -20,7 +21,7 @@ def draw(run: Run) -> Page:
     """Bars for the loss that a module adds alone, marks for what sparing it wins back; a panel per model."""
     page = Page()
     names = [model for model in models(run) if (run["ranking"]["model"] == model).any()][:SIDE_BY_SIDE]
-    panels = page.subplots(1, len(names), squeeze=False)[0]
+    panels = page.subplots(1, len(names), squeeze=False, sharex=True)[0]
     for axes, model in zip(panels, names, strict=True):
         rows = run["ranking"][run["ranking"]["model"] == model].head(_SHOWN)
         places = np.arange(len(rows))
@@ -38,6 +39,7 @@ def draw(run: Run) -> Page:
         axes.set_xlabel("change of the loss (nats per token)")
         axes.set_title(literal(f"{short(model)}, {rows['method'].iloc[0]}"))
     panels[0].set_ylabel("linear module and layer")
+    _reach_zero(panels[0])
     page.key(
         [
             Patch(color=style.BLUE, label="quantized alone"),
@@ -45,6 +47,12 @@ def draw(run: Run) -> Page:
         ]
     )
     return page
+
+
+def _reach_zero(axes: Axes) -> None:
+    """Leaves the line at zero inside the axis that the panels share."""
+    low, high = axes.get_xlim()
+    axes.set_xlim(min(low, 0), max(high, 0))
 
 
 ENTRY = Entry(

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from sinkscope.report import style
 from sinkscope.report.quantization.sentences import models, short
-from sinkscope.report.text import literal
+from sinkscope.report.text import literal, printable
 from sinkscope.tables.run_folder import Run
 
 _COLOURS = (style.BLUE, style.VERMILION, style.GREEN, style.ORANGE, style.PURPLE, style.SKY)
@@ -73,7 +73,16 @@ def change_axis(axes: Axes, values: Any) -> None:
         axes.set_ylim(min(low, -0.3 * _LINEAR), 1.3 * high)
         axes.minorticks_off()
     axes.axhline(0, color=style.GREY, linewidth=0.8)
-    axes.set_ylabel("change of the loss\n(nats per token)")
+    scale = f",\nlogarithmic beyond {_LINEAR:g}" if axes.get_yscale() == "symlog" else ""
+    axes.set_ylabel(f"change of the loss\n(nats per token{scale})")
+
+
+def named_axis(axes: Axes, models: list[str]) -> None:
+    """A horizontal axis of models by their names, upright where there are more than two."""
+    names = [literal(printable(short(model), 16, keep_end=True)) for model in models]
+    axes.set_xticks(range(len(names)), names, rotation=0 if len(names) <= 2 else 90)
+    axes.set_xlim(-0.6, len(names) - 0.4)
+    axes.grid(visible=False, axis="x")
 
 
 def site_grid(rows: pd.DataFrame, column: str, sites: list[str], layers: int) -> Any:

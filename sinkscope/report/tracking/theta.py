@@ -11,13 +11,15 @@ from sinkscope.report.tracking.sentences import series, steps_of
 from sinkscope.report.tracking.steps import step_axis
 from sinkscope.tables.run_folder import Run
 
+_LEAST = 1e-3  # reach of the colours where theta has not moved at all
+
 
 def draw(run: Run) -> Page:
     """A heatmap layer x checkpoint of theta, and mean, smallest and largest against step."""
     page = Page()
     upper, lower = page.subplots(2, 1)
     grid = layer_grid(run, "theta")
-    largest = max(float(np.nanmax(np.abs(grid))), 1e-3)
+    largest = float(np.nanmax(np.abs(grid))) or _LEAST
     evolution_map(upper, grid, steps_of(run), "theta, mean over value heads", norm=Normalize(-largest, largest),
                   colours=style.DIVERGING)  # fmt: skip
     upper.set_title("theta by layer")
