@@ -247,7 +247,7 @@ def _check_gguf(name: str, *, stream: bool, quantize: str | None) -> None:
     Raises:
         RequestError: naming the option.
     """
-    option = "stream" if stream else "quantize" if quantize else None
+    option = "stream" if stream else f"quantize={quantize}" if quantize else None
     if option is not None:
         raise RequestError(
             f"{name} is a GGUF file, and `{option}` reads safetensors: leave it out, or save the model as a folder "

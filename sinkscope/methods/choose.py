@@ -26,15 +26,19 @@ class Chosen(NamedTuple):
     order: list[str]
 
 
-def method_of(name: str) -> Probe | Method | None:
+def method_of(name: str, field: str = "quantize") -> Probe | Method | None:
     """A method by its name; None for `none`.
+
+    Args:
+        name: as a user typed it.
+        field: where.
 
     Raises:
         RequestError: for an unknown name.
     """
     found = parse_probe(name) or LIBRARY.get(name)
     if found is None and name != NONE:
-        raise RequestError(f"there is no method {name or '(empty)'}; there are: {NONE}, {GRAMMAR}, "
+        raise RequestError(f"there is no method {name or '(empty)'} for `{field}`; there are: {NONE}, {GRAMMAR}, "
                            f"{', '.join(LIBRARY)}")  # fmt: skip
     return found
 
@@ -51,7 +55,7 @@ def choose(names: Sequence[str], *, allow_install: bool = False, environment: Pa
         SinkscopeError: for an unknown name, or a method whose package or GPU is missing.
     """
     order = list(dict.fromkeys([NONE, *names]))
-    known = {name: method_of(name) for name in order}
+    known = {name: method_of(name, "methods") for name in order}
     library = {name: method for name, method in known.items() if isinstance(method, Method)}
     for method in library.values():
         method.refuse(allow_install=allow_install, environment=environment)
