@@ -11,6 +11,7 @@ pass, and during generation with its cache. Static scales are fixed by then.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib import metadata
 from typing import Any
 
 from torch import nn
@@ -26,6 +27,7 @@ from sinkscope.methods.choose import check_modules, choose, method_of
 from sinkscope.methods.library.method import LoadRequest, Method
 from sinkscope.methods.probes import Probe, probe_
 from sinkscope.names import NONE, QUANTIZATIONS
+from sinkscope.passes.memory import explained_memory_errors
 from sinkscope.vscale.attach import attached
 
 STRAIGHT_THROUGH, EXACT = "straight-through", "exact"
@@ -141,16 +143,18 @@ class Under:
             return loaded
         if isinstance(method, Probe):
             places = method.places(model, self.options.modules)
-            largest = calibrate(model, places, calibration.batches, progress=progress) if calibration else None
+            largest = None
+            if calibration is not None:
+                with explained_memory_errors(calibration.batch_size):
+                    largest = calibrate(model, places, calibration.batches, progress=progress)
             probe_(model, method, largest, places)
         elif method.put_ is not None:
             method.put_(model)
         elif self.name not in QUANTIZATIONS:
             model = self._load_quantized(method, loaded, calibration)
             again(model)
-        return replace(
-            loaded, model=model, quantization=self.name, method=self._description(method, calibration, backward)
-        )
+        described = self._description(method, calibration, backward=backward, valved=bool(attached(model)))
+        return replace(loaded, model=model, quantization=self.name, method=described)
 
     def _load_quantized(self, method: Method, loaded: Loaded, calibration: CalibrationText | None) -> PreTrainedModel:
         valved = bool(attached(loaded.model))
@@ -164,7 +168,7 @@ class Under:
         return model
 
     def _description(
-        self, method: Probe | Method, calibration: CalibrationText | None, backward: bool
+        self, method: Probe | Method, calibration: CalibrationText | None, *, backward: bool, valved: bool
     ) -> dict[str, Any]:
         """What run.json says of the method beside its name."""
         described: dict[str, Any] = {
@@ -173,6 +177,11 @@ class Under:
             "granularity": method.granularity,
             "modules": self.options.modules,
         }
+        if isinstance(method, Method):
+            versions = {method.package: metadata.version(method.package), **method.versions(self.options.environment)}
+            described["library"] = ", ".join(f"{package} {version}" for package, version in versions.items())
+        if isinstance(method, Method) and valved and method.vscale_note:
+            described["note"] = method.vscale_note
         if calibration is not None:
             described["calibration"] = calibration.provenance
         if backward and isinstance(method, Probe):

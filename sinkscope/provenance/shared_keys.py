@@ -58,6 +58,8 @@ MODEL = (
     Key("method.activation_bits", "integer or null", "Bits of the activations; null: as they are."),
     Key("method.granularity", "text", "What shares a scale."),
     Key("method.modules", "text or null", "Patterns of the linear modules that a probe quantizes; null: all."),
+    Key("method.library", "text", "The library whose method it is, with its version.", always=False),
+    Key("method.note", "text", "What to know of that method on a model with V-scale.", always=False),
     Key("method.calibration", "object", "The text that it was calibrated on, where it calibrates.", always=False),
     Key("method.calibration.source", "text", "As it was named."),
     *under("method.calibration", *HOW_READ),

@@ -37,6 +37,7 @@ def method_facts(model: Mapping[str, Any]) -> dict[str, Any]:
     if method is None:
         return {}
     facts = {"method": method["granularity"], "method modules": method["modules"]}
+    facts |= {f"method {name}": method[name] for name in ("library", "note") if name in method}
     if "calibration" in method:
         text = method["calibration"]
         facts |= {"calibration": calibration(text), "calibration sha256": text["sha256"]}

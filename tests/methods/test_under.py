@@ -1,5 +1,7 @@
 """A verb measures the model that a method makes: its numbers are those of a model that was rounded by hand."""
 
+from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,12 @@ from torch import Tensor
 
 import sinkscope
 from sinkscope.capture.settings import Settings
-from sinkscope.errors import RequestError
+from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.evaluation.settings import EvaluationSettings
 from sinkscope.inputs import MethodOptions, ModelSource
+from sinkscope.loading.load import Loaded, load_model
 from sinkscope.methods.choose import LIBRARY, method_of
-from sinkscope.methods.library.method import Method
+from sinkscope.methods.library.method import LoadRequest, Method
 from sinkscope.methods.rounding import straight_through
 from sinkscope.methods.under import asked
 from sinkscope.names import METHODS, NONE, QUANTIZATIONS
@@ -210,9 +213,42 @@ def test_library_methods(name: str, tmp_path: Path, texts: tuple[str, str]) -> N
     assert found.headline["loss"] == pytest.approx(table.loc[table["method"] == name, "loss"].item(), rel=1e-6)
     assert found.info["model"]["quantization"] == name
     assert found.info["model"]["method"]["weight_bits"] == method.weight_bits
+    assert found.info["model"]["method"]["library"] == f"{method.package} {metadata.version(method.package)}"
     if not method.no_gradient:
         backward = sinkscope.analyze(folder, data=texts[0], quantize=name, **SMALL)
         assert backward.branches.groupby("layer")["bloat"].max().min() > 0
+
+
+def test_a_library_that_loads_the_model_itself(
+    loud: Path, texts: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is given the windows to calibrate on; what else was done to the model in memory is done to the new one too."""
+    given: list[LoadRequest] = []
+
+    def load(request: LoadRequest) -> Loaded:
+        given.append(request)
+        loaded = load_model(request.model, **request.loading)
+        return replace(loaded, model=by_hand.round_by_hand_(loaded.model, "w8", torch.empty(0)))
+
+    monkeypatch.setitem(LIBRARY, "own", Method("own", 8, None, "W per channel", load, "torch", calibrates=True))
+    options = calibrated("static", texts[1])
+    found = sinkscope.analyze(loud, data=texts[0], quantize="own", **options, **SMALL)
+    assert given[0].calibration_ids is not None
+    assert torch.equal(given[0].calibration_ids, windows(OTHER, 24, 2))
+    assert found.headline["loss"] == sinkscope.analyze(loud, data=texts[0], quantize="w8", **SMALL).headline["loss"]
+    assert found.info["model"]["quantization"] == "own"
+    settings = EvaluationSettings(documents=1, characters=300, window=96, variants=(), yarn=2.0)
+    own, w8 = (
+        sinkscope.evaluate(loud, data=texts[0], quantize=name, settings=settings, device="cpu", **more)
+        for name, more in (("own", options), ("w8", {}))
+    )
+    assert own.info["model"]["context"] == w8.info["model"]["context"] == 2 * tiny.CONTEXT
+    assert own.headline["loss"] == w8.headline["loss"]
+    monkeypatch.setitem(
+        LIBRARY, "loses", Method("loses", 8, None, "W", lambda _: load_model("demo"), "torch", calibrates=True)
+    )
+    with pytest.raises(SinkscopeError, match="loses lost the V-scale of demo-vscale"):
+        sinkscope.analyze("demo-vscale", data=texts[0], quantize="loses", **SMALL)
 
 
 def test_gradients_pass_a_rounding_where_nothing_was_clamped() -> None:
