@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from sinkscope.errors import RequestError
 from sinkscope.fields import Section, described
+from sinkscope.names import METHODS
 
 BOS = ("auto", "always", "never")
 
@@ -48,7 +49,8 @@ class ModelSource(_Json):
         dtype: `auto` keeps the checkpoint's; else `float32`, `bfloat16` or `float16`.
         device: `auto` is the first GPU, else the CPU; or a torch device.
         device_map: spreads the model over several devices, instead of `device`.
-        quantize: `nf4` or `int8` quantizes the weights with bitsandbytes while they are loaded.
+        quantize: a quantization method, of `methods.choose`, that the model is measured under; None is the model as it
+            is. `nf4` and `int8` quantize the weights while they are loaded.
         trust_remote_code: lets Python code that comes with the model run.
     """
 
@@ -73,11 +75,56 @@ class ModelSource(_Json):
     device_map: str | None = described(
         None, "Spread the model over devices.", Section.MODEL, values="auto|balanced|balanced_low_0|sequential"
     )
-    quantize: str | None = described(None, "Quantize the weights with bitsandbytes.", Section.MODEL, values="nf4|int8")
+    quantize: str | None = described(
+        None, f"Quantization method to measure the model under: {METHODS}.", Section.MODEL, values="METHOD"
+    )
     trust_remote_code: bool = described(False, "Let Python code that comes with the model run.", Section.MODEL)
 
     def __post_init__(self) -> None:
         name_as_text(self, "name")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodOptions:
+    """How a quantization method is put on a model.
+
+    Attributes:
+        modules: shell patterns, separated by commas, of the linear modules that a probe quantizes; None is all.
+        calibration_data: a source of text to calibrate on, read from its start as the evaluated text is read; what None
+            stands for is the verb's to say.
+        calibration_sequences: windows of it; None is as many as are evaluated.
+        allow_install: whether methods may install what they need into an environment of their own.
+        environment: where that environment is; None is the usual place.
+    """
+
+    modules: str | None = described(
+        None,
+        "Linear modules that probes quantize, as '*.mlp.*,*.o_proj'; default: all.",
+        Section.QUANTIZATION,
+        values="GLOB",
+    )
+    calibration_data: str | None = described(
+        None,
+        "Text to calibrate on, as `data`; default: stdlib, there behind the text that is evaluated.",
+        Section.QUANTIZATION,
+        values="SOURCE",
+    )
+    calibration_sequences: int | None = described(
+        None, "Sequences of it; default: as `sequences`.", Section.QUANTIZATION
+    )
+    allow_install: bool = described(
+        False, "Let smoothquant, gptq and awq install llm-compressor into its own environment.", Section.QUANTIZATION
+    )
+    environment: Path | None = described(
+        None,
+        "That environment's folder; default: $SINKSCOPE_LLMCOMPRESSOR, or ~/.cache/sinkscope/llmcompressor.",
+        Section.QUANTIZATION,
+    )
+
+    def __post_init__(self) -> None:
+        name_as_text(self, "calibration_data")
+        if self.calibration_sequences is not None and self.calibration_sequences < 1:
+            raise RequestError("`calibration_sequences` must be at least 1")
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,16 @@ class ModelFields(TypedDict, total=False):
     trust_remote_code: bool
 
 
+class MethodFields(TypedDict, total=False):
+    """The fields of `MethodOptions`, as keyword arguments."""
+
+    modules: str | None
+    calibration_data: str | None
+    calibration_sequences: int | None
+    allow_install: bool
+    environment: str | Path | None
+
+
 class WindowFields(TypedDict, total=False):
     """The fields of `Windows`, as keyword arguments."""
 

@@ -8,6 +8,13 @@ PACKAGED = ("demo", "demo-vscale")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
 
+NONE = "none"
+"""The model as it is loaded, among the names of quantization methods."""
+METHODS = (
+    f"{NONE}, w8a8-dynamic, w8a8-static, w8a8-static-down, w8, a8-dynamic, a8-static (8 may be 2 to 8), nf4, int8, "
+    "torchao-int8, torchao-int8-weights, smoothquant, gptq, awq"
+)
+"""The quantization methods in words; `methods.choose` knows what they are."""
 QUANTIZATION_BITS = {"nf4": 4, "int8": 8}
 """What bitsandbytes makes of weights while they are loaded, and the bits of each."""
 QUANTIZATIONS = tuple(QUANTIZATION_BITS)

@@ -10,7 +10,6 @@ analysis.figures()["sink_heatmap"]  # a matplotlib Figure
 analysis.save("runs/demo")          # the run folder, with figures and report.pdf
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -26,19 +25,29 @@ from sinkscope.analysis.request import request_of
 from sinkscope.analysis.settings import AnalysisRequest, DriverChoice, DriverFields
 from sinkscope.capture.settings import Settings
 from sinkscope.errors import RequestError, SinkscopeError
-from sinkscope.inputs import ModelSource, Output, TextSource, Windows
-from sinkscope.keywords import ModelFields, OutputFields, WindowFields, listing, made_of, refuse_unknown, text_source
+from sinkscope.inputs import MethodOptions, ModelSource, Output, TextSource, Windows
+from sinkscope.keywords import (
+    MethodFields,
+    ModelFields,
+    OutputFields,
+    WindowFields,
+    listing,
+    made_of,
+    refuse_unknown,
+    text_source,
+)
 from sinkscope.launch.group import Processes
-from sinkscope.loading.load import Loaded, check_options, load_named
+from sinkscope.loading.load import Loaded
 from sinkscope.loading.named import model_source
 from sinkscope.loading.resolve import Resolved, resolve
+from sinkscope.methods.calibration_text import CalibrationText, Counted, calibration_text, named_text
+from sinkscope.methods.under import Under, asked
 from sinkscope.names import RESIDENT, STREAMED
 from sinkscope.planning.automatic import automatic_driver
 from sinkscope.results import Result
 from sinkscope.tables.run_folder import Run
-from sinkscope.text.documents import Document
 from sinkscope.text.packing import Packed
-from sinkscope.text.sources import open_text
+from sinkscope.text.sources import STDLIB, open_text
 from sinkscope.text.windows import pack_for
 from sinkscope.unfinished import refuse_unfinished, request_before
 
@@ -47,8 +56,8 @@ class Analysis(Result):
     """A finished analysis: `run`, `info`, `headline`, its tables as attributes, `figures()` and `save(folder)`."""
 
 
-class AnalysisFields(ModelFields, WindowFields, OutputFields, DriverFields, total=False):
-    """The fields of `ModelSource`, `Windows`, `Output` and `DriverChoice`, as keyword arguments."""
+class AnalysisFields(ModelFields, MethodFields, WindowFields, OutputFields, DriverFields, total=False):
+    """The fields of `ModelSource`, `MethodOptions`, `Windows`, `Output` and `DriverChoice`, as keyword arguments."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,7 @@ class LoadedInputs:
     document_ids: Tensor | None = None
 
 
-@listing(ModelSource, Windows, DriverChoice, Output)
+@listing(ModelSource, MethodOptions, Windows, DriverChoice, Output)
 def analyze(
     model: str | Path | ModelSource | PreTrainedModel = "demo",
     tokenizer: PreTrainedTokenizerBase | None = None,
@@ -95,9 +104,10 @@ def analyze(
         settings: what to measure.
         processes: share the sequences, and all return the analysis (`sinkscope.launch.group.together`).
         progress: show progress on stderr.
-        **fields: those of `ModelSource` (revision, dtype, device, ...), `Windows` (sequences, tokens, bos, ...),
-            `DriverChoice` (stream, gradient_checkpointing, spill) and `Output` (out, resume, force: where the run is
-            going to be saved, so that the state of an unfinished analysis is kept beside it).
+        **fields: those of `ModelSource` (revision, dtype, device, quantize, ...), `MethodOptions` (calibration_data,
+            modules, ...), `Windows` (sequences, tokens, bos, ...), `DriverChoice` (stream, gradient_checkpointing,
+            spill) and `Output` (out, resume, force: where the run is going to be saved, so that the state of an
+            unfinished analysis is kept beside it).
 
     Raises:
         SinkscopeError: for bad input, in one line.
@@ -106,6 +116,7 @@ def analyze(
     source, loaded = model_source(model, fields)
     request = AnalysisRequest(
         model=source,
+        method=made_of(MethodOptions, fields),
         text=text_source(data, data_options),
         windows=made_of(Windows, fields),
         settings=settings or Settings(),
@@ -135,8 +146,12 @@ def run_analysis(
         SinkscopeError: for bad input, in one line.
     """
     memory = memory or LoadedInputs()
+    under = asked(request.model, request.method)
+    under.refuse(stream=bool(request.driver.stream), backward=request.settings.backward)
     # Opening looks at what can be seen without reading, so that a mistyped source fails before a large model loads.
-    documents = open_text(request.text) if memory.input_ids is None else iter(())
+    documents = Counted(open_text(request.text) if memory.input_ids is None else iter(()))
+    if under.calibrates:
+        open_text(named_text(request.text, request.method))
     output = request.output
     if output.out is not None and not output.force:
         refuse_unfinished(output.out, KIND, resume=output.resume)
@@ -144,19 +159,22 @@ def run_analysis(
         raise RequestError("`device_map` spreads one model over all GPUs: it goes with one process")
     resolved = None
     if memory.model is None:
-        check_options(request.model.dtype, request.model.quantize, request.model.device_map)
         resolved = resolve(request.model.name, request.model.revision, request.model.gguf_file)
-    choice = _driver_choice(request, memory, processes, resolved)
+    choice = _driver_choice(request, under, memory, processes, resolved)
     if choice.spill is not None and not (choice.stream or choice.gradient_checkpointing):
         raise RequestError("`spill` goes with `stream` or `gradient_checkpointing`")
     loaded = None
     if memory.model is None:
         device = _device(request.model, processes)
-        loaded = load_named(request.model, stream=bool(choice.stream), device=device, resolved=resolved)
+        loaded = under.load(stream=bool(choice.stream), device=device, tokenizer=memory.tokenizer, resolved=resolved)
     model = loaded.model if loaded is not None else memory.model
     assert model is not None  # noqa: S101  (one of the two is there)
     tokenizer = memory.tokenizer or (loaded.tokenizer if loaded is not None else None)
     input_ids, document_ids, packed = _windows(request, memory, model, tokenizer, documents)
+    if loaded is not None:
+        text = _calibration(request, loaded, input_ids, packed, documents) if under.calibrates else None
+        loaded = under.put(loaded, text, backward=request.settings.backward, progress=progress)
+        model = loaded.model
     driver: Driver = Resident(model, progress=progress)
     if choice.stream or choice.gradient_checkpointing:
         driver = LayerByLayer(model, loaded.weights if loaded else None, spill=choice.spill, progress=progress)
@@ -193,7 +211,11 @@ def run_analysis(
 
 
 def _driver_choice(
-    request: AnalysisRequest, memory: LoadedInputs, processes: Processes | None, resolved: Resolved | None
+    request: AnalysisRequest,
+    under: Under,
+    memory: LoadedInputs,
+    processes: Processes | None,
+    resolved: Resolved | None,
 ) -> DriverChoice:
     """How to make the passes: as asked, as before where an analysis is resumed, or as the machine allows."""
     choice = request.driver
@@ -205,19 +227,26 @@ def _driver_choice(
         return choice
     name = _interrupted(request.output) if request.output.resume else None
     if name is None:
-        name = _automatic(request, memory, processes, resolved)
+        name = _automatic(request, under, memory, processes, resolved)
     return DriverChoice(stream=name == STREAMED, gradient_checkpointing=name != RESIDENT, spill=choice.spill)
 
 
-def _automatic(request: AnalysisRequest, memory: LoadedInputs, processes: Processes | None, resolved: Resolved) -> str:
+def _automatic(
+    request: AnalysisRequest,
+    under: Under,
+    memory: LoadedInputs,
+    processes: Processes | None,
+    resolved: Resolved,
+) -> str:
     """The driver for this machine; several processes take what the first one chooses."""
     windows = request.windows
     sequences, tokens = (windows.sequences, windows.tokens) if memory.input_ids is None else memory.input_ids.shape
 
     def choose() -> str:
         return automatic_driver(
-            replace(request.model, device=_device(request.model, processes)),
+            replace(request.model, device=_device(request.model, processes), quantize=under.held_as),
             resolved,
+            streams=under.streams,
             sequences=sequences,
             tokens=tokens,
             batch_size=windows.batch_size,
@@ -243,7 +272,7 @@ def _windows(
     memory: LoadedInputs,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase | None,
-    documents: Iterator[Document],
+    documents: Counted,
 ) -> tuple[Tensor, Tensor | None, Packed | None]:
     """Token ids [N, T], the documents [N, T] that are kept apart, and how a text was packed."""
     packed = None
@@ -257,6 +286,21 @@ def _windows(
     if document_ids is None:
         raise RequestError("`isolate_documents` needs document_ids beside input_ids")
     return input_ids, document_ids, packed
+
+
+def _calibration(
+    request: AnalysisRequest, loaded: Loaded, input_ids: Tensor, packed: Packed | None, documents: Counted
+) -> CalibrationText:
+    """The text to calibrate on, in windows of the measured length; not the measured ones, unless these are named."""
+    evaluated = None if packed is None else request.text
+    return calibration_text(
+        loaded.model,
+        loaded.tokenizer,
+        evaluated,
+        replace(request.windows, tokens=input_ids.shape[1]),
+        request.method,
+        read=documents.read if evaluated is not None and evaluated.data == STDLIB else 0,
+    )
 
 
 def _with_provenance(run: Run, loaded: Loaded | None, packed: Packed | None, text: TextSource) -> Run:

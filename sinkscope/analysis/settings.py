@@ -6,7 +6,7 @@ from typing import TypedDict
 
 from sinkscope.capture.settings import Settings
 from sinkscope.fields import Section, described
-from sinkscope.inputs import ModelSource, Output, TextSource, Windows
+from sinkscope.inputs import MethodOptions, ModelSource, Output, TextSource, Windows
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class AnalysisRequest:
 
     Attributes:
         model: the model.
+        method: how the quantization method that it names is put on it.
         text: what it reads.
         windows: in which pieces.
         settings: what is measured.
@@ -56,6 +57,7 @@ class AnalysisRequest:
     """
 
     model: ModelSource = field(default_factory=ModelSource)
+    method: MethodOptions = field(default_factory=MethodOptions, kw_only=True)
     text: TextSource = field(default_factory=TextSource)
     windows: Windows = field(default_factory=Windows)
     settings: Settings = field(default_factory=Settings)

@@ -28,6 +28,7 @@ from sinkscope.intervals.verdicts import MARGIN, NOT_JUDGED, NOT_MEASURED, REFER
 from sinkscope.provenance.begin import TABLE_LIBRARIES, begin, library_versions
 from sinkscope.quantities.quantity import Quantity
 from sinkscope.quantities.rows import compared
+from sinkscope.report.under import under
 from sinkscope.tables.applicability import sentences
 from sinkscope.tables.builder import Rows
 from sinkscope.tables.headline import number
@@ -109,7 +110,7 @@ def compare_runs(
         "comparison",
         reference=names[0],
         runs=[_provenance(name, runs, names) for name in groups],
-        notes=[*notes, *_absences(runs, names)],
+        notes=[*notes, *_same_weights(runs, names), *_absences(runs, names)],
         mismatches=differing,
         paired=paired,
         layers_differ=len(layers) > 1,
@@ -123,6 +124,21 @@ def compare_runs(
 
 def _own_margins() -> dict[str, str]:
     return {row.name: f"has a margin of its own, {row.margin}" for row in compared() if row.margin is not None}
+
+
+def _same_weights(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
+    """Which runs are of the same weights under different methods: one hash, several models."""
+    alike: dict[str, dict[str, str]] = {}
+    for run, name in zip(runs, names, strict=True):
+        model = run.info["model"]
+        if model.get("weights_sha256"):
+            alike.setdefault(model["weights_sha256"], {})[name] = under(model) or "as they are"
+    return [
+        f"The weights of {' and '.join(manners)} are the same (sha256 {sha256[:8]}): "
+        f"{', '.join(f'{name} {manner}' for name, manner in manners.items())}."
+        for sha256, manners in alike.items()
+        if len(set(manners.values())) > 1
+    ]
 
 
 def _absences(runs: Sequence[Run], names: Sequence[str]) -> list[str]:

@@ -141,6 +141,7 @@ def _analysis(model: str, like: Run | None, request: ComparisonRequest) -> Analy
     asked = request.like
     return AnalysisRequest(
         model=replace(request.model, name=model),
+        method=request.method,
         text=_text(text, request),
         windows=Windows(
             bos=bos,

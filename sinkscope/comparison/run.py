@@ -15,8 +15,8 @@ from sinkscope.comparison.conditions import QUANTIZATION
 from sinkscope.comparison.members import gather, members
 from sinkscope.comparison.settings import ComparisonRequest, ComparisonSettings, LikeFirst
 from sinkscope.errors import RequestError
-from sinkscope.inputs import ModelSource, TextSource
-from sinkscope.keywords import ModelFields, listing, made_of, refuse_unknown, text_source
+from sinkscope.inputs import MethodOptions, ModelSource, TextSource
+from sinkscope.keywords import MethodFields, ModelFields, listing, made_of, refuse_unknown, text_source
 from sinkscope.results import Result
 
 
@@ -24,7 +24,11 @@ class Comparison(Result):
     """A finished comparison: `run`, `info`, `headline`, its tables as attributes, `figures()` and `save(folder)`."""
 
 
-@listing(ModelSource)
+class LoadingFields(ModelFields, MethodFields, total=False):
+    """The fields of `ModelSource` but its name and of `MethodOptions`, as keyword arguments."""
+
+
+@listing(ModelSource, MethodOptions)
 def compare(
     runs: Sequence[str | Path],
     *,
@@ -35,7 +39,7 @@ def compare(
     tokens: int | None = None,
     batch_size: int = 1,
     progress: bool = False,
-    **loading: Unpack[ModelFields],
+    **loading: Unpack[LoadingFields],
 ) -> Comparison:
     """Compares runs, or models measured alike, with the first of them.
 
@@ -49,12 +53,13 @@ def compare(
         tokens: their length; by default as in the first run.
         batch_size: windows per forward pass.
         progress: show progress on stderr.
-        **loading: the fields of `ModelSource` but its name (dtype, device, ...), for every model.
+        **loading: the fields of `ModelSource` but its name (dtype, device, quantize, ...) and of `MethodOptions`
+            (calibration_data, ...), for every model.
 
     Raises:
         SinkscopeError: for bad input, in one line.
     """
-    refuse_unknown(loading, ModelFields)
+    refuse_unknown(loading, LoadingFields)
     given = [runs] if isinstance(runs, str | Path) else list(runs)
     if not all(isinstance(run, str | Path) for run in given):
         raise RequestError("runs are named by their folders, and models by name: save a run that is in memory first")
@@ -63,6 +68,7 @@ def compare(
         runs=tuple(map(str, given)),
         settings=settings or ComparisonSettings(),
         model=made_of(ModelSource, loading),
+        method=made_of(MethodOptions, loading),
         text=text,
         like=LikeFirst(None if data is None else text.data, sequences, tokens, batch_size),
     )

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from sinkscope.errors import RequestError
 from sinkscope.fields import Section, described
-from sinkscope.inputs import ModelSource, Output, TextSource
+from sinkscope.inputs import MethodOptions, ModelSource, Output, TextSource
 
 FEWEST_DRAWS = 100
 
@@ -66,6 +66,7 @@ class ComparisonRequest:
         runs: `RUN`, `NAME=RUN`, or `NAME=RUN,RUN,...` each, a RUN being a run folder or a model; the reference first.
         settings: how they are compared.
         model: how models among them are loaded; its name is not used.
+        method: how the quantization method that it names is put on them.
         text: how the text of models is read; its `data` is not used.
         like: what models read.
         output: where the comparison is going to be saved.
@@ -75,6 +76,7 @@ class ComparisonRequest:
     runs: tuple[str, ...]
     settings: ComparisonSettings = field(default_factory=ComparisonSettings)
     model: ModelSource = field(default_factory=ModelSource)
+    method: MethodOptions = field(default_factory=MethodOptions, kw_only=True)
     text: TextSource = field(default_factory=TextSource)
     like: LikeFirst = field(default_factory=LikeFirst)
     output: Output = field(default_factory=Output)

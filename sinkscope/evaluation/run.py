@@ -20,17 +20,19 @@ from sinkscope.evaluation.settings import EvaluationRequest, EvaluationSettings
 from sinkscope.evaluation.tasks import load_tasks, run_tasks
 from sinkscope.evaluation.texts import Text, prefix_token, read_texts
 from sinkscope.evaluation.yarn import extend_
-from sinkscope.inputs import ModelSource, TextSource, Windows
-from sinkscope.keywords import ModelFields, listing, refuse_unknown, text_source
+from sinkscope.inputs import MethodOptions, ModelSource, TextSource, Windows
+from sinkscope.keywords import MethodFields, ModelFields, listing, made_of, refuse_unknown, text_source
 from sinkscope.loading.describe import describe
-from sinkscope.loading.load import load_named
+from sinkscope.loading.load import Loaded
 from sinkscope.loading.named import model_source
+from sinkscope.methods.calibration_text import CalibrationText, Counted, calibration_text, named_text
+from sinkscope.methods.under import Under, asked
 from sinkscope.models.shape import context_of, default_tokens
 from sinkscope.passes.memory import peak_memory
 from sinkscope.provenance.begin import LIBRARIES, begin, library_versions
 from sinkscope.results import Result
 from sinkscope.tables.run_folder import Run
-from sinkscope.text.sources import open_documents, open_text
+from sinkscope.text.sources import STDLIB, open_documents, open_text
 
 CONVENTIONS = {
     "words": "separated by whitespace",
@@ -46,7 +48,11 @@ class Evaluation(Result):
     """A finished evaluation: `run`, `info`, `headline`, its tables as attributes, `figures()` and `save(folder)`."""
 
 
-@listing(ModelSource)
+class LoadingFields(ModelFields, MethodFields, total=False):
+    """The fields of `ModelSource` but its name and of `MethodOptions`, as keyword arguments."""
+
+
+@listing(ModelSource, MethodOptions)
 def evaluate(
     model: str | Path | ModelSource | PreTrainedModel = "demo",
     tokenizer: PreTrainedTokenizerBase | None = None,
@@ -58,7 +64,7 @@ def evaluate(
     batch_size: int = 1,
     settings: EvaluationSettings | None = None,
     progress: bool = False,
-    **loading: Unpack[ModelFields],
+    **loading: Unpack[LoadingFields],
 ) -> Evaluation:
     """Evaluates a causal LM: perplexity, needles in a haystack, tasks of lm-evaluation-harness.
 
@@ -73,15 +79,17 @@ def evaluate(
         batch_size: windows, prompts or requests per forward pass.
         settings: what to evaluate.
         progress: show progress on stderr.
-        **loading: the other fields of `ModelSource` (revision, dtype, device, ...).
+        **loading: the other fields of `ModelSource` (revision, dtype, device, quantize, ...), and those of
+            `MethodOptions` (calibration_data, modules, ...).
 
     Raises:
         SinkscopeError: for bad input, in one line.
     """
-    refuse_unknown(loading, ModelFields)
+    refuse_unknown(loading, LoadingFields)
     source, loaded = model_source(model, loading)
     request = EvaluationRequest(
         model=source,
+        method=made_of(MethodOptions, loading),
         text=text_source(data, data_options),
         windows=Windows(bos=bos, batch_size=batch_size),
         haystack=haystack,
@@ -110,18 +118,19 @@ def run_evaluation(
     """
     started = time.perf_counter()
     settings, bos, batch_size = request.settings, request.windows.bos, request.windows.batch_size
-    documents = open_text(request.text) if settings.perplexity else iter(())
-    hay = open_documents(request.haystack) if settings.variants else iter(())
+    under = asked(request.model, request.method)
+    documents = Counted(open_text(request.text) if settings.perplexity else iter(()))
+    hay = Counted(open_documents(request.haystack) if settings.variants else iter(()))
+    if under.calibrates:
+        open_text(named_text(request.text, request.method))
     tasks = load_tasks(settings.tasks, settings.tasks_path, progress=progress) if settings.tasks else None
-    known: dict[str, Any] = {}
+    loaded = None
     if model is None:
-        loaded = load_named(request.model)
-        model, tokenizer, known = loaded.model, tokenizer or loaded.tokenizer, loaded.description
+        loaded = under.load(tokenizer=tokenizer)
+        model, tokenizer = loaded.model, loaded.tokenizer
     if tokenizer is None:
         raise RequestError("a loaded model needs its tokenizer to be evaluated")
-    described = {**describe(model), **known}
-    if settings.yarn is not None:
-        extend_(model, settings.yarn)
+    _extend_(model, settings)
     settings = _completed(settings, model)
     tables: dict[str, pd.DataFrame] = {}
     texts: list[Text] = []
@@ -130,6 +139,11 @@ def run_evaluation(
         plan = plan_needles(model, tokenizer, hay, settings, settings.lengths or (), bos=bos, progress=progress)
     if settings.perplexity:
         texts = read_texts(documents, tokenizer, count=settings.documents, characters=settings.characters)
+    if loaded is not None:
+        text = _calibration(under, loaded, request, settings, documents, hay) if under.calibrates else None
+        loaded = under.put(loaded, text, again=lambda new: _extend_(new, settings), progress=progress)
+        model = loaded.model
+    if settings.perplexity:
         losses = token_losses(
             model, texts, prefix=prefix_token(tokenizer, bos), window=settings.window or 0,
             stride=settings.stride or 0, batch_size=batch_size, progress=progress,
@@ -144,7 +158,12 @@ def run_evaluation(
         )  # fmt: skip
     info = begin(
         "evaluation",
-        model={**described, "context": context_of(model.config), "yarn": settings.yarn},
+        model={
+            **describe(model),
+            **(loaded.description if loaded else {}),
+            "context": context_of(model.config),
+            "yarn": settings.yarn,
+        },
         data=_data(texts, tokenizer, request),
         device=str(model.device),
         seconds=time.perf_counter() - started,
@@ -155,6 +174,31 @@ def run_evaluation(
         headline=evaluation_headline(tables),
     )
     return Evaluation(Run(info, tables))
+
+
+def _extend_(model: PreTrainedModel, settings: EvaluationSettings) -> None:
+    if settings.yarn is not None:
+        extend_(model, settings.yarn)
+
+
+def _calibration(
+    under: Under,
+    loaded: Loaded,
+    request: EvaluationRequest,
+    settings: EvaluationSettings,
+    documents: Counted,
+    hay: Counted,
+) -> CalibrationText:
+    """The text to calibrate on, in windows as long as the model reads at once; not what is evaluated, unless named."""
+    evaluated = ((request.text.data, documents), (request.haystack, hay))
+    return calibration_text(
+        loaded.model,
+        loaded.tokenizer,
+        request.text,
+        replace(request.windows, tokens=settings.window),
+        under.options,
+        read=max([counted.read for source, counted in evaluated if source == STDLIB], default=0),
+    )
 
 
 def _completed(settings: EvaluationSettings, model: PreTrainedModel) -> EvaluationSettings:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from sinkscope.errors import RequestError
 from sinkscope.fields import Section, described
-from sinkscope.inputs import ModelSource, Output, TextSource, Windows, name_as_text
+from sinkscope.inputs import MethodOptions, ModelSource, Output, TextSource, Windows, name_as_text
 
 VARIANTS = ("single_2", "single_3", "multikey_1")
 
@@ -99,6 +99,7 @@ class EvaluationRequest:
 
     Attributes:
         model: the model.
+        method: how the quantization method that it names is put on it.
         text: whose perplexity is measured.
         windows: how it is read: <bos>, and windows, prompts or requests per forward pass.
         haystack: a source of text, as `text.data` is, that hides the needles.
@@ -107,6 +108,7 @@ class EvaluationRequest:
     """
 
     model: ModelSource = field(default_factory=ModelSource)
+    method: MethodOptions = field(default_factory=MethodOptions, kw_only=True)
     text: TextSource = field(default_factory=TextSource)
     windows: Windows = field(default_factory=Windows)
     haystack: str = "stdlib"

@@ -88,9 +88,14 @@ class Finetuning:
     gguf_file: str | None = None
 
     def __post_init__(self) -> None:
+        bases = (*QUANTIZATIONS, *QUANTIZATION_ALIASES)
+        if self.load_in not in (None, *bases):
+            raise RequestError(
+                f"`load_in` is one of {', '.join(bases)}, not {self.load_in}: it holds the base that training runs "
+                "through in fewer bits (QLoRA), while other methods are for measuring what came out"
+            )
         for option, value, choices in (
             ("`train`", self.train, TRAINED),
-            ("`load_in`", self.load_in, (None, *QUANTIZATIONS, *QUANTIZATION_ALIASES)),
             ("`precision`", self.precision, PRECISIONS),
             ("`optimizer`", self.optimizer.name, ("adamw", "adamw8bit")),
         ):

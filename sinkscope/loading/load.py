@@ -41,11 +41,12 @@ class Loaded:
         name: as the user gave it.
         revision: commit hash on the Hub; None for a folder.
         weights_sha256: as of `loading.resolve.Resolved`.
-        quantization: `nf4`, `int8`, the method of an already quantized checkpoint, or None.
+        quantization: the quantization method that it is under, that of an already quantized checkpoint, or None.
         vscale: variant of the V-scale that was attached, or None.
         checkpoint_dtype: dtype of the stored weights, by the name of torch, whatever they were loaded as.
         weights: brings the weights into memory part by part, where the model is a skeleton without them; else None.
         gguf: the GGUF file that the model was in, or None.
+        method: what run.json says of the quantization method beside its name, or None.
     """
 
     model: PreTrainedModel
@@ -58,12 +59,15 @@ class Loaded:
     checkpoint_dtype: str = "float32"
     weights: StreamedWeights | None = None
     gguf: Gguf | None = None
+    method: dict[str, Any] | None = None
 
     @property
     def description(self) -> dict[str, Any]:
         """What loading knows about the model, as run.json records it."""
         known = ("name", "revision", "weights_sha256", "quantization")  # V-scale is seen on the model itself
         found = {key: getattr(self, key) for key in known}
+        if self.method is not None:
+            found["method"] = self.method
         if self.gguf is None:
             return found
         return {
@@ -197,7 +201,11 @@ def check_options(dtype: str, quantize: str | None, device_map: str | None) -> N
         SinkscopeError: naming the choices.
     """
     _one_of("`dtype`", dtype, DTYPES)
-    _one_of("`quantize`", quantize, (None, *QUANTIZATIONS))
+    if quantize is not None and quantize not in QUANTIZATIONS:
+        raise RequestError(
+            f"`quantize={quantize}` is none of {', '.join(QUANTIZATIONS)}, the methods that loading knows: others are "
+            "for verbs that measure a model, and sinkscope.quantization.probed puts a probe on a loaded one"
+        )
     _one_of("`device_map`", device_map, (None, *DEVICE_MAPS))
 
 
@@ -239,7 +247,7 @@ def _check_gguf(name: str, *, stream: bool, quantize: str | None) -> None:
     Raises:
         RequestError: naming the option.
     """
-    option = "stream" if stream else "quantize" if quantize else None
+    option = "stream" if stream else f"quantize={quantize}" if quantize else None
     if option is not None:
         raise RequestError(
             f"{name} is a GGUF file, and `{option}` reads safetensors: leave it out, or save the model as a folder "

@@ -27,6 +27,7 @@ def automatic_driver(
     settings: Settings,
     layer_by_layer: bool,
     spill: Path | None,
+    streams: bool = True,
 ) -> str:
     """Chooses by what the model needs and the machine has free; anything but the resident driver is logged.
 
@@ -39,6 +40,7 @@ def automatic_driver(
         settings: what is measured.
         layer_by_layer: whether one layer's activations at a time are wanted anyway.
         spill: a folder where boundary states may go.
+        streams: whether the model can be measured with one layer's weights in memory at a time.
 
     Returns:
         One of `names.DRIVERS`.
@@ -64,6 +66,6 @@ def automatic_driver(
     if choice.driver not in (RESIDENT, wanted) or not choice.fits:
         advice = "; `spill` puts them there" if choice.spill and spill is None else ""
         _log.warning("%s: %s%s", model.name, choice.reason, advice)
-    if choice.driver == STREAMED and resolved.gguf is not None:
-        return LAYER_BY_LAYER  # only safetensors can be streamed
+    if choice.driver == STREAMED and (resolved.gguf is not None or not streams):
+        return LAYER_BY_LAYER  # only safetensors can be streamed, and only by methods that quantize what is read
     return wanted if choice.driver == RESIDENT else choice.driver

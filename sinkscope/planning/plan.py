@@ -11,6 +11,9 @@ from sinkscope.keywords import ModelFields, listing, refuse_unknown
 from sinkscope.loading.load import check_options
 from sinkscope.loading.named import model_source
 from sinkscope.loading.resolve import Resolved, resolve
+from sinkscope.methods.choose import method_of
+from sinkscope.methods.library.method import Method
+from sinkscope.methods.probes import Probe
 from sinkscope.models.shape import context_of, default_tokens
 from sinkscope.names import QUANTIZATION_BITS, STREAMED
 from sinkscope.planning.choose import Choice, choose_driver, size
@@ -30,7 +33,7 @@ class Plan:
     Attributes:
         model: what is known of the model.
         work: what is to be analyzed.
-        quantize: `nf4`, `int8` or None.
+        quantize: the quantization method that it is measured under, or None.
         choice: the driver, with the needs of all.
         duration: of the chosen driver.
         machine: what is free.
@@ -120,7 +123,9 @@ def plan(
     if in_memory is not None:
         raise RequestError("a loaded model is in memory already: name its folder or id to plan an analysis of it")
     name, quantize = source.name, source.quantize
-    check_options(source.dtype, quantize, source.device_map)
+    check_options(source.dtype, None, source.device_map)
+    method = None if quantize is None else method_of(quantize)  # whether it can run is the measuring machine's affair
+    quantize = None if method is None else quantize
     resolved = resolved or resolve(name, source.revision, source.gguf_file)
     configured = read_configuration(resolved)
     if quantize and resolved.quantization:
@@ -136,7 +141,7 @@ def plan(
         sequences=sequences,
         batch_size=batch_size,
         dtype=source.dtype,
-        quantize=quantize or _NAME_OF_BITS.get(resolved.bits or 0),
+        quantize=method.held_as if isinstance(method, Method) else _NAME_OF_BITS.get(resolved.bits or 0),
         device=source.device,
         settings=settings,
         spill=folder,
@@ -150,7 +155,7 @@ def plan(
         choice,
         duration(choice, work, rate),
         machine,
-        _warnings(configured, choice, work, context),
+        (*_warnings(configured, choice, work, context), *_of_method(method, quantize, choice, work)),
     )
 
 
@@ -169,3 +174,17 @@ def _warnings(model: ConfiguredModel, choice: Choice, work: Work, context: int |
     if need.statistics > max(need.weights, _NOTABLE):
         warnings.append(f"statistics need {size(need.statistics)}: a smaller `positions`, as 64, helps")
     return (*warnings, *choice.warnings)
+
+
+def _of_method(method: Probe | Method | None, name: str | None, choice: Choice, work: Work) -> tuple[str, ...]:
+    """What to know of a quantization method."""
+    if method is None:
+        return ()
+    warnings = []
+    if choice.driver == STREAMED and not (isinstance(method, Method) and method.streams):
+        warnings.append(f"{name} is put on a model in memory, and cannot be streamed")
+    if isinstance(method, Method) and method.no_gradient and work.settings.backward:
+        warnings.append(f"no gradient passes through {name}: analyze will refuse it without `backward=False`")
+    if method.calibrates:
+        warnings.append(f"{name} calibrates first: a pass without gradients over as many windows more")
+    return tuple(warnings)

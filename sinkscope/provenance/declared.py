@@ -81,7 +81,7 @@ _EVALUATION = (
 )
 _QUANTIZATION = (
     Key("models", "list of objects", "What was quantized, each as it is unquantized."),
-    *under("models[]", *MODEL),
+    *under("models[]", *without(MODEL, "method")),
     Key("data", "object", "What the models read."),
     *under("data", *without(DATA, "sha256", "bos")),
     Key(

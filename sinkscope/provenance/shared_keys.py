@@ -1,6 +1,6 @@
 """Keys of run.json that several kinds of run have."""
 
-from sinkscope.provenance.key import Key
+from sinkscope.provenance.key import Key, under
 
 OPENING = (
     Key("kind", "text", "What kind of run this is, as listed below."),
@@ -27,6 +27,12 @@ CLOSING = (
     Key("tables", "list of text", "The parquet files beside run.json, without their suffix."),
     Key("headline", "object", "The numbers that one sees first."),
 )
+HOW_READ = (
+    Key("config", "text", "Configuration of a data set, where one was named.", always=False),
+    Key("split", "text", "Split of a data set, where it is not `train`.", always=False),
+    Key("streaming", "boolean", "True where a data set was read while it downloaded.", always=False),
+    Key("column", "text", "Field that held a row's text, where it is not `text`.", always=False),
+)
 MODEL = (
     Key("name", "text", "As it was named."),
     Key("revision", "text or null", "Commit of a Hub model."),
@@ -41,19 +47,39 @@ MODEL = (
     Key("head_dim", "integer", "Channels of a value head."),
     Key("parameters", "integer", "All parameters, as the model is in memory."),
     Key("dtype", "text", "What it ran in."),
-    Key("quantization", "text or null", "nf4, int8, or the method of a checkpoint that is stored quantized."),
+    Key(
+        "quantization",
+        "text or null",
+        "The quantization method that it was measured under, or that of a checkpoint that is stored quantized.",
+    ),
     Key("vscale", "text or null", "Variant of V-scale."),
+    Key("method", "object", "How it was put under that method; not there for a stored one.", always=False),
+    Key("method.weight_bits", "integer or null", "Bits of the weights; null: as they are."),
+    Key("method.activation_bits", "integer or null", "Bits of the activations; null: as they are."),
+    Key("method.granularity", "text", "What shares a scale."),
+    Key("method.modules", "text or null", "Patterns of the linear modules that a probe quantizes; null: all."),
+    Key("method.library", "text", "The library whose method it is, with its version.", always=False),
+    Key("method.note", "text", "What to know of that method on a model with V-scale.", always=False),
+    Key("method.calibration", "object", "The text that it was calibrated on, where it calibrates.", always=False),
+    Key("method.calibration.source", "text", "As it was named."),
+    *under("method.calibration", *HOW_READ),
+    Key("method.calibration.skipped_documents", "integer", "Documents before it, left out as they are evaluated."),
+    Key("method.calibration.sequences", "integer", "Windows."),
+    Key("method.calibration.tokens", "integer", "Tokens of each."),
+    Key("method.calibration.bos", "boolean", "Whether every window starts with a forced `<bos>`."),
+    Key("method.calibration.sha256", "text", "Hash of the token ids of all windows."),
+    Key(
+        "method.gradients",
+        "text",
+        "How gradients pass a probe's rounding, where they are measured: `exact` (weights alone are rounded) or "
+        "`straight-through`.",
+        always=False,
+    ),
     Key("gguf", "object", "The GGUF file that the model was unpacked from.", always=False),
     Key("gguf.file", "text", "Its name."),
     Key("gguf.sha256", "text", "Its hash."),
     Key("gguf.tensors", "object", "How many of its tensors are stored in which type."),
     Key("gguf.tensors.*", "integer", "By type, as F32 or Q4_K."),
-)
-HOW_READ = (
-    Key("config", "text", "Configuration of a data set, where one was named.", always=False),
-    Key("split", "text", "Split of a data set, where it is not `train`.", always=False),
-    Key("streaming", "boolean", "True where a data set was read while it downloaded.", always=False),
-    Key("column", "text", "Field that held a row's text, where it is not `text`.", always=False),
 )
 DATA = (
     Key("source", "text", "As it was named; `user` for windows that a program gave."),

@@ -11,8 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sinkscope.quantization.calibration import calibrate
-    from sinkscope.quantization.probes import Probe, parse_probe, probed
+    from sinkscope.methods.calibration import calibrate
+    from sinkscope.methods.probes import Probe, parse_probe, probed
 
 __all__ = ["Probe", "calibrate", "parse_probe", "probed"]
 
@@ -22,7 +22,7 @@ _HOMES = {"Probe": "probes", "calibrate": "calibration", "parse_probe": "probes"
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"sinkscope.methods.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

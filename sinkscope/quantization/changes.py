@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from sinkscope.intervals.loss_bootstrap import ratio_interval
-from sinkscope.quantization.methods import Chosen, bits_and_granularity
+from sinkscope.methods.choose import Chosen, bits_and_granularity
+from sinkscope.names import NONE
 from sinkscope.quantization.ranking import mean_loss
-from sinkscope.quantization.settings import NONE
 from sinkscope.tables.builder import Rows
 
 _OVERFLOW = 700.0  # exp of more does not fit a float

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
+from sinkscope.methods.linear_modules import Place
 from sinkscope.passes.batches import Batch
 from sinkscope.passes.losses import loss_sums
 from sinkscope.passes.modes import frozen
-from sinkscope.quantization.linear_modules import Place
 from sinkscope.tables.builder import Rows
 
 OCTAVES = 24

@@ -21,13 +21,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
+from sinkscope.methods.linear_modules import Place
+from sinkscope.methods.probes import CalibratedProbe, Probe
+from sinkscope.methods.rounding import channel_scale, codes, quantized, tensor_scale, token_scale
 from sinkscope.passes.batches import Batch
 from sinkscope.passes.losses import loss_sums
 from sinkscope.passes.modes import frozen
 from sinkscope.passes.progress import with_progress
-from sinkscope.quantization.linear_modules import Place
-from sinkscope.quantization.probes import CalibratedProbe, Probe
-from sinkscope.quantization.rounding import channel_scale, codes, quantized, tensor_scale, token_scale
 from sinkscope.tables.builder import Rows
 
 

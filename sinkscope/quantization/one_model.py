@@ -4,19 +4,18 @@ One model is in memory at a time. The probes share the unquantized one; every li
 """
 
 import gc
-from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from sinkscope.errors import SinkscopeError
 from sinkscope.inputs import ModelSource, Windows
-from sinkscope.loading.load import load_model
+from sinkscope.loading.load import load_named
+from sinkscope.methods.choose import Chosen
+from sinkscope.methods.library.method import LoadRequest, Method
 from sinkscope.passes.batches import check_windows
 from sinkscope.passes.memory import explained_memory_errors
-from sinkscope.quantization.library.method import LoadRequest, Method
 from sinkscope.quantization.measurements import Measurements
-from sinkscope.quantization.methods import Chosen
 from sinkscope.quantization.model_text import ModelText, text_of
 from sinkscope.quantization.ranking import losses
 from sinkscope.quantization.settings import QuantizationRequest
@@ -49,8 +48,7 @@ def measure_model(
     Raises:
         SinkscopeError: if the model cannot be loaded or measured, in one line.
     """
-    loading = _loading(source, tokenizer)
-    loaded = load_model(source.name, **loading)
+    loaded = load_named(source, tokenizer=tokenizer)
     if loaded.quantization is not None:
         raise SinkscopeError(
             f"{source.name} is quantized already ({loaded.quantization}): name the full-precision model that it was "
@@ -66,14 +64,7 @@ def measure_model(
         del loaded
         for method in chosen.library.values():
             _free()
-            given = LoadRequest(
-                source.name,
-                loading,
-                text.calibration.input_ids,
-                batch_size,
-                settings.allow_install,
-                settings.environment,
-            )
+            given = LoadRequest.of(source, settings, text.calibration.input_ids, tokenizer)
             _measure_library_method(method, given, text, measurements, has_vscale=has_vscale, progress=progress)
     _free()
     return text.windows
@@ -84,7 +75,7 @@ def _measure_library_method(
 ) -> None:
     """The losses of the model as a library quantizes it."""
     name, label = method.name, given.model
-    model = method.load(given)
+    model = method.load(given).model
     if has_vscale and not attached(model):
         raise SinkscopeError(f"{name} lost the V-scale of {label}")
     measured = losses(model, text.batches(), f"{label}: {name}", progress=progress)
@@ -93,19 +84,6 @@ def _measure_library_method(
     measurements.versions |= method.versions(given.environment)
     if has_vscale and method.vscale_note:
         measurements.notes.append(f"{label}, {name}: {method.vscale_note}.")
-
-
-def _loading(source: ModelSource, tokenizer: PreTrainedTokenizerBase | None) -> dict[str, Any]:
-    """Options of `load_model`; whether weights are quantized while they load is the methods' own affair."""
-    return {
-        "revision": source.revision,
-        "gguf_file": source.gguf_file,
-        "dtype": source.dtype,
-        "device": source.device,
-        "device_map": source.device_map,
-        "trust_remote_code": source.trust_remote_code,
-        "tokenizer": tokenizer,
-    }
 
 
 def _free() -> None:

@@ -12,12 +12,12 @@ import pandas as pd
 import torch
 from transformers import PreTrainedModel
 
+from sinkscope.methods.linear_modules import Place
+from sinkscope.methods.probes import CalibratedProbe
 from sinkscope.passes.batches import Batch, target_counts
 from sinkscope.passes.losses import loss_sums
 from sinkscope.passes.modes import frozen
 from sinkscope.passes.progress import with_progress
-from sinkscope.quantization.linear_modules import Place
-from sinkscope.quantization.probes import CalibratedProbe
 from sinkscope.tables.builder import Rows
 
 

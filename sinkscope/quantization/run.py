@@ -16,8 +16,8 @@ from transformers import PreTrainedTokenizerBase
 from sinkscope.errors import RequestError
 from sinkscope.inputs import ModelSource, TextSource, Windows
 from sinkscope.keywords import ModelFields, WindowFields, listing, made_of, refuse_unknown, text_source
+from sinkscope.methods.choose import Chosen, check_modules, choose
 from sinkscope.quantization.measurements import Measurements
-from sinkscope.quantization.methods import Chosen, choose
 from sinkscope.quantization.one_model import measure_model
 from sinkscope.quantization.run_info import run_of
 from sinkscope.quantization.settings import DEFAULT, QuantizationRequest, QuantizationSettings, SettingsFields
@@ -50,7 +50,7 @@ def quantize(
 
     Args:
         models: `demo`, local folders or hub ids, or a `ModelSource` each, in full precision.
-        methods: names of `quantization.methods`; `none` is always measured, as everything is compared with it.
+        methods: names of `methods.choose`; `none` is always measured, as everything is compared with it.
         data: `stdlib`, a .txt, .jsonl or .parquet file, a folder of them, or the name of a `datasets` data set; or a
             `TextSource`.
         data_options: the other fields of `TextSource` (config, split, streaming, column).
@@ -112,11 +112,7 @@ def run_quantization(
 def _check(chosen: Chosen, settings: QuantizationSettings) -> None:
     """Refuses settings that contradict the methods."""
     modules, rank_by = settings.modules, settings.rank_by
-    if modules is not None and chosen.library:
-        raise RequestError(
-            f"`modules` selects modules for the probes, and {next(iter(chosen.library))} quantizes what its library "
-            "does: leave out one of the two"
-        )
+    check_modules(modules, chosen.library)
     if modules is not None and not chosen.probes:
         raise RequestError("`modules` selects modules for the probes, and `methods` names none")
     if rank_by is not None and rank_by not in chosen.probes:

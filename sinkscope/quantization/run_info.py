@@ -3,10 +3,10 @@
 from importlib.util import find_spec
 from typing import Any
 
+from sinkscope.methods.choose import Chosen
 from sinkscope.provenance.begin import LIBRARIES, begin, library_versions
 from sinkscope.quantization.changes import compare
 from sinkscope.quantization.measurements import Measurements
-from sinkscope.quantization.methods import Chosen
 from sinkscope.quantization.settings import QuantizationRequest
 from sinkscope.tables.run_folder import Run
 

@@ -12,17 +12,18 @@ from sinkscope.analysis.measure import measure
 from sinkscope.capture.settings import Settings
 from sinkscope.errors import SinkscopeError
 from sinkscope.loading.load import Loaded
-from sinkscope.quantization.calibration import calibrate
+from sinkscope.methods.calibration import calibrate
+from sinkscope.methods.choose import Chosen
+from sinkscope.methods.linear_modules import linears
+from sinkscope.methods.probes import CalibratedProbe
+from sinkscope.names import NONE
 from sinkscope.quantization.changes import change
 from sinkscope.quantization.histograms import histograms
-from sinkscope.quantization.linear_modules import linears
 from sinkscope.quantization.measurements import Measurements
-from sinkscope.quantization.methods import Chosen
 from sinkscope.quantization.model_text import ModelText
 from sinkscope.quantization.noise import measure_noise
-from sinkscope.quantization.probes import CalibratedProbe
 from sinkscope.quantization.ranking import losses, mean_loss, noisiest, rank
-from sinkscope.quantization.settings import NONE, QuantizationSettings
+from sinkscope.quantization.settings import QuantizationSettings
 from sinkscope.tables.builder import Rows
 
 WORST = 4  # modules whose histograms are kept

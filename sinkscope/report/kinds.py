@@ -42,7 +42,10 @@ class ReportKind:
 
 
 def _model_on_text(run: Run) -> str:
-    name = printable(run.info["model"]["name"], 70, keep_end=True)
+    model = run.info["model"]
+    name = printable(model["name"], 70, keep_end=True)
+    if "method" in model:
+        name += f" under {printable(model['quantization'])}"
     return f"{name} on {printable(run.info['data']['source'], 50, keep_end=True)}"
 
 

@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from sinkscope.files import building_file, building_folder, read_json, write_json
 from sinkscope.loading.load import load_tokenizer
+from sinkscope.methods.calibration_text import CalibrationText
 from sinkscope.tracking.checkpoints import Checkpoint
 from sinkscope.unfinished import Unfinished
 
@@ -32,6 +33,7 @@ class KeptWindows:
         sha256: hash of the token ids.
         bos: whether each window starts with a forced <bos>.
         tokenizer: made them.
+        calibration: what every checkpoint is calibrated on; None where nothing is.
     """
 
     input_ids: Tensor
@@ -39,6 +41,7 @@ class KeptWindows:
     sha256: str
     bos: bool
     tokenizer: PreTrainedTokenizerBase
+    calibration: CalibrationText | None = None
 
 
 class Partial(Unfinished):
@@ -64,16 +67,26 @@ class Partial(Unfinished):
             return None
         tensors = load_file(self.folder / _WINDOWS)
         tokenizer = load_tokenizer(str(self.folder / _TOKENIZER), trust_remote_code=trust_remote_code)
-        return KeptWindows(tensors["input_ids"], tensors.get("document_ids"), **shared, tokenizer=tokenizer)
+        calibration = shared.pop("calibration")
+        if calibration is not None:
+            ids, documents = tensors["calibration_ids"], tensors.get("calibration_documents")
+            calibration = CalibrationText(ids, documents, **calibration)
+        return KeptWindows(
+            tensors["input_ids"], tensors.get("document_ids"), **shared, tokenizer=tokenizer, calibration=calibration
+        )
 
     def keep_windows(self, windows: KeptWindows) -> None:
         """Keeps the windows, for this track and for one that resumes it."""
         tensors = {"input_ids": windows.input_ids, "document_ids": windows.document_ids}
+        text = windows.calibration
+        if text is not None:
+            tensors |= {"calibration_ids": text.input_ids, "calibration_documents": text.document_ids}
         with building_file(self.folder / _WINDOWS) as building:
             save_file({name: tensor for name, tensor in tensors.items() if tensor is not None}, building)
         with building_folder(self.folder / _TOKENIZER) as building:
             windows.tokenizer.save_pretrained(building)
-        write_json(self.folder / _SHARED, {"sha256": windows.sha256, "bos": windows.bos})
+        calibration = None if text is None else {"batch_size": text.batch_size, "provenance": text.provenance}
+        write_json(self.folder / _SHARED, {"sha256": windows.sha256, "bos": windows.bos, "calibration": calibration})
 
     def result(self, checkpoint: Checkpoint) -> dict[str, Any] | None:
         """What was kept of a checkpoint; None where it is missing, or its files have changed since."""

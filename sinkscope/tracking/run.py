@@ -16,15 +16,17 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from sinkscope.analysis.measure import measure
 from sinkscope.capture.settings import Settings
 from sinkscope.errors import RequestError, SinkscopeError
-from sinkscope.inputs import ModelSource, Output, TextSource, Windows
-from sinkscope.keywords import ModelFields, WindowFields, listing, made_of, refuse_unknown, text_source
-from sinkscope.loading.load import load_named, load_tokenizer
+from sinkscope.inputs import MethodOptions, ModelSource, Output, TextSource, Windows
+from sinkscope.keywords import MethodFields, ModelFields, WindowFields, listing, made_of, refuse_unknown, text_source
+from sinkscope.loading.load import load_tokenizer
+from sinkscope.methods.calibration_text import CalibrationText, Counted, calibration_text, named_text
+from sinkscope.methods.under import Under, asked
 from sinkscope.passes.progress import with_progress
 from sinkscope.provenance.begin import begin
 from sinkscope.results import Result
 from sinkscope.tables.columns import frame
 from sinkscope.tables.run_folder import Run
-from sinkscope.text.sources import open_text
+from sinkscope.text.sources import STDLIB, open_text
 from sinkscope.text.windows import pack_for
 from sinkscope.tracking.appearances import appearances, phenomena
 from sinkscope.tracking.checkpoints import Checkpoint, find_checkpoints, refuse_mixed, refuse_other_shape
@@ -47,14 +49,14 @@ class Track(Result):
     failed: dict[str, str] = field(default_factory=dict)
 
 
-class TrackFields(ModelFields, WindowFields, total=False):
-    """The fields of `ModelSource` but its name, of `Windows`, and of `Output` but its place, as keyword arguments."""
+class TrackFields(ModelFields, MethodFields, WindowFields, total=False):
+    """The fields of `ModelSource` but its name, `MethodOptions`, `Windows`, and `Output` but its place, as keywords."""
 
     force: bool
     resume: bool
 
 
-@listing(ModelSource, Windows, Output)
+@listing(ModelSource, MethodOptions, Windows, Output)
 def track(
     checkpoints: str | Path,
     out: str | Path,
@@ -78,8 +80,9 @@ def track(
         data_options: the other fields of `TextSource` (config, split, streaming, column).
         settings: what is measured.
         progress: show a progress bar on stderr.
-        **fields: those of `ModelSource` (dtype, device, ...) and `Windows` (sequences, tokens, bos, ...); `resume` uses
-            the results of an interrupted track, `force` throws them away.
+        **fields: those of `ModelSource` (dtype, device, quantize, ...), `MethodOptions` (calibration_data, ...) and
+            `Windows` (sequences, tokens, bos, ...); `resume` uses the results of an interrupted track, `force` throws
+            them away.
 
     Raises:
         SinkscopeError: for bad input, in one line.
@@ -90,6 +93,7 @@ def track(
     request = TrackRequest(
         checkpoints=CheckpointSource(str(checkpoints), revisions, None if tokenizer is None else str(tokenizer)),
         model=made_of(ModelSource, fields),
+        method=made_of(MethodOptions, fields),
         text=text_source(data, data_options),
         windows=made_of(Windows, fields),
         settings=settings or Settings(),
@@ -113,6 +117,7 @@ def run_track(request: TrackRequest, *, progress: bool = False) -> Track:
     out = request.output.out
     if out is None:
         raise RequestError("a track keeps its results beside `out`, and there is none")
+    asked(request.model, request.method).refuse(backward=request.settings.backward)
     checkpoints = find_checkpoints(request.checkpoints.source, request.checkpoints.revisions)
     refuse_mixed(checkpoints)
     partial = Partial(out, request.as_json(), resume=request.output.resume, force=request.output.force)
@@ -159,7 +164,9 @@ class _Windows:
         self._named: PreTrainedTokenizerBase | None = None
         if self._kept is None:
             # Opening and loading look at what can be seen at once, so that a mistyped name fails before a model loads.
-            self._documents = open_text(request.text)
+            self._documents = Counted(open_text(request.text))
+            if asked(request.model, request.method).calibrates:
+                open_text(named_text(request.text, request.method))
             if request.checkpoints.tokenizer is not None:
                 self._named = load_tokenizer(
                     request.checkpoints.tokenizer, trust_remote_code=request.model.trust_remote_code
@@ -176,24 +183,33 @@ class _Windows:
             raise RuntimeError("no checkpoint was loaded")
         return self._kept
 
-    def of(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> KeptWindows:
+    def of(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, under: Under) -> KeptWindows:
         """The windows, made now if they are not yet."""
         if self._kept is None:
             request = self._request
             asked = request.windows
             packed = pack_for(model, tokenizer, self._documents, asked.sequences, asked.tokens, asked.bos)
             documents = packed.document_ids if asked.isolate_documents else None
-            self._kept = KeptWindows(packed.input_ids, documents, packed.sha256, packed.bos, tokenizer)
+            text = self._calibration(model, tokenizer, packed.input_ids.shape[1]) if under.calibrates else None
+            self._kept = KeptWindows(packed.input_ids, documents, packed.sha256, packed.bos, tokenizer, text)
             self._partial.keep_windows(self._kept)
         return self._kept
+
+    def _calibration(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: int) -> CalibrationText:
+        request = self._request
+        read = self._documents.read if request.text.data == STDLIB else 0
+        windows = replace(request.windows, tokens=tokens)
+        return calibration_text(model, tokenizer, request.text, windows, request.method, read=read)
 
 
 def _measured(checkpoint: Checkpoint, request: TrackRequest, windows: _Windows, partial: Partial) -> dict[str, Any]:
     """Measures a checkpoint and keeps its result."""
     gc.collect()  # hooks and autograd leave cycles, which would keep the last model while this one loads
     source = replace(request.model, name=checkpoint.model, revision=checkpoint.revision)
-    loaded = load_named(source, tokenizer=windows.tokenizer)
-    read = windows.of(loaded.model, loaded.tokenizer)
+    under = asked(source, request.method)
+    loaded = under.load(tokenizer=windows.tokenizer)
+    read = windows.of(loaded.model, loaded.tokenizer, under)
+    loaded = under.put(loaded, read.calibration, backward=request.settings.backward)
     run = measure(
         loaded.model,
         read.input_ids,

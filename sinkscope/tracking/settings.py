@@ -5,8 +5,10 @@ from typing import Any
 
 from sinkscope.capture.settings import Settings
 from sinkscope.fields import Section, described
-from sinkscope.inputs import ModelSource, Output, TextSource, Windows, name_as_text
+from sinkscope.inputs import MethodOptions, ModelSource, Output, TextSource, Windows, name_as_text
 from sinkscope.version import __version__
+
+_METHOD = ("modules", "calibration_data", "calibration_sequences")  # of a method's options, what numbers depend on
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class TrackRequest:
     Attributes:
         checkpoints: which.
         model: how each checkpoint is loaded; its name and revision are not used.
+        method: how the quantization method that it names is put on each.
         text: what all of them read.
         windows: in which pieces.
         settings: what is measured.
@@ -55,6 +58,7 @@ class TrackRequest:
 
     checkpoints: CheckpointSource
     model: ModelSource = field(default_factory=ModelSource)
+    method: MethodOptions = field(default_factory=MethodOptions, kw_only=True)
     text: TextSource = field(default_factory=TextSource)
     windows: Windows = field(default_factory=Windows)
     settings: Settings = field(default_factory=Settings)
@@ -65,6 +69,7 @@ class TrackRequest:
         return {
             **self.model.as_json(),
             **asdict(self.checkpoints),
+            **{name: getattr(self.method, name) for name in _METHOD},
             **self.text.as_json(),
             **self.windows.as_json(),
             "settings": asdict(self.settings),

@@ -172,11 +172,44 @@ def test_ctrl_c_saves_whole_micro_batches(
     assert "an unfinished analysis" in capfd.readouterr().err
     assert main([*arguments, *out, "--resume", "--batch-size", "2"]) == 2
     assert "has another batch_size:" in capfd.readouterr().err
+    assert main([*arguments, *out, "--resume", "--quantize", "w8"]) == 2
+    assert "has another model.method, model.quantization:" in capfd.readouterr().err
     assert main([*arguments, *out, "--resume"]) == 0
     assert passes == 5
     assert main([*arguments, "--out", str(tmp_path / "whole")]) == 0
     same(read_run(tmp_path / "whole"), read_run(tmp_path / "cut"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cut", "whole"]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_another_calibration_is_another_request(
+    tiny_folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name, text in (("one.txt", "some text to calibrate on, "), ("two.txt", "another one, read in its place; ")):
+        (tmp_path / name).write_text(10 * text)
+    arguments = ["analyze", str(tiny_folders["llama_gqa"]), "--sequences", "3", "--tokens", "16", "--sink-window", "8",
+                 "--early", "7", "--positions", "16", "--out", str(tmp_path / "run"), "--device", "cpu"]  # fmt: skip
+    one, two = (
+        [*arguments, "--quantize", "a4-static", "--calibration-data", str(tmp_path / name)]
+        for name in ("one.txt", "two.txt")
+    )
+    forward_backward = Resident._forward_backward
+
+    def interrupted(self: Resident, *given: Any) -> list[float]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return forward_backward(self, *given)
+
+    monkeypatch.setattr(Resident, "_forward_backward", interrupted)
+    assert main(one) == 1
+    monkeypatch.setattr(Resident, "_forward_backward", forward_backward)
+    capfd.readouterr()
+    assert main([*two, "--resume"]) == 2
+    refusal = capfd.readouterr().err
+    assert "has another model.method.calibration.sha256, model.method.calibration.source:" in refusal
+    assert main([*one, "--resume"]) == 0
+    (tmp_path / "run").rename(tmp_path / "resumed")
+    assert main(one) == 0
+    same(read_run(tmp_path / "run"), read_run(tmp_path / "resumed"))
 
 
 def test_another_request_is_named(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ import tiny
 import torch
 
 from sinkscope.cli import main
+from sinkscope.methods.choose import LIBRARY
+from sinkscope.methods.library import virtual_environment
+from sinkscope.methods.library.method import Method
 from sinkscope.quantization.changes import change
-from sinkscope.quantization.library import virtual_environment
-from sinkscope.quantization.library.method import Method
-from sinkscope.quantization.methods import LIBRARY
 from sinkscope.tables.columns import BY_KIND
 from sinkscope.tables.run_folder import read_run
 from sinkscope.vscale import attach_, save
@@ -150,7 +150,7 @@ def test_a_method_that_needs_a_gpu(refused: Callable[..., str], monkeypatch: pyt
 
 
 def test_a_missing_extra(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sinkscope.quantization.library.method.find_spec", lambda _: None)
+    monkeypatch.setattr("sinkscope.methods.library.method.find_spec", lambda _: None)
     assert "pip install 'sinkscope[torchao]'" in refused("--methods", "torchao-int8", code=1)
     assert "pip install 'sinkscope[llmcompressor]'" in refused("--methods", "gptq", code=1)
 

@@ -230,3 +230,25 @@ def test_notes_are_kept() -> None:
     assert compare_runs([FIRST, SECOND], ["a", "b"], notes=["One thing changed."], **SMALL).info["notes"] == [
         "One thing changed."
     ]
+
+
+METHOD: dict[str, Any] = {
+    "weight_bits": 8, "activation_bits": 8, "granularity": "W per channel, A per tensor", "modules": None,
+    "calibration": {"source": "stdlib", "skipped_documents": 0, "sequences": 4, "tokens": 256, "bos": False,
+                    "sha256": "c" * 64},
+}  # fmt: skip
+
+
+def test_one_model_under_several_methods_is_said_to_be_one() -> None:
+    plain = trained(FIRST, "a" * 64)
+    static = altered(trained(SECOND, "a" * 64), "model", quantization="w8a8-static", method=METHOD)
+    other = trained(SECOND, "b" * 64)
+    run = compare_runs([plain, static, other], ["plain", "static", "other"], **SMALL)
+    assert run.info["mismatches"] == []
+    assert run.info["notes"][0] == (
+        "The weights of plain and static are the same (sha256 aaaaaaaa): plain as they are, static under w8a8-static "
+        "(calibrated on 4 x 256 tokens of stdlib)."
+    )
+    assert "same" not in " ".join(compare_runs([plain, other], ["plain", "other"], **SMALL).info["notes"])
+    with pytest.raises(RequestError, match="no seeds of one model, their quantization differs"):
+        compare_runs([plain, static, other], ["x", "x", "other"], **SMALL)

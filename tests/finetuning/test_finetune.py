@@ -187,6 +187,7 @@ def test_without_a_control_the_report_says_so(settings: Any, tmp_path: Path) -> 
         ({"train": "theta", "vscale": None}, "needs `vscale`"),
         ({"load_in": "4bit"}, "quantized weights cannot be trained"),
         ({"load_in": "2bit"}, "`load_in` is one of"),
+        ({"load_in": "w8a8-static"}, "training runs through .* other methods are for measuring what came out"),
         ({"precision": "half"}, "`precision` is one of"),
         ({"optimizer": OptimizerConfig(lr=0.0, batch_sequences=1)}, "`lr` must be more than 0"),
         ({"train": "theta", "vscale": VScaleStart("fixed")}, "no theta to train"),

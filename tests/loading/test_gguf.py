@@ -147,7 +147,7 @@ def test_an_adapter_of_a_gguf_file(file: Path, tmp_path: Path) -> None:
 
 def test_what_reads_safetensors_is_refused(file: Path) -> None:
     assert "`stream` reads safetensors" in refusal(file, stream=True)
-    assert "`quantize` reads safetensors" in refusal(file, quantize="int8")
+    assert "`quantize=int8` reads safetensors" in refusal(file, quantize="int8")
     with pytest.raises(RequestError, match=r"`revision` is for models of the Hugging Face Hub, and .* is a file"):
         resolve(str(file), revision="main")
 

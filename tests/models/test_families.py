@@ -16,10 +16,10 @@ from sinkscope.cli import main
 from sinkscope.comparison.compare_runs import compare_runs
 from sinkscope.errors import SinkscopeError
 from sinkscope.loading.load import load_model
+from sinkscope.methods.library.llmcompressor import check_awq
 from sinkscope.models.families import FAMILIES, Case, Family, family_of
 from sinkscope.models.layout import layout_of, not_applicable
 from sinkscope.models.shape import shape_of
-from sinkscope.quantization.library.llmcompressor import check_awq
 from sinkscope.report.analysis.terminal import summary
 from sinkscope.report.render import entries, figures
 from sinkscope.sites import Site

@@ -18,6 +18,7 @@ from sinkscope.planning import estimate
 from sinkscope.planning.choose import Choice, choose_driver, size
 from sinkscope.planning.estimate import Work
 from sinkscope.planning.machine import Gpu, Machine, _limit_left, this_machine
+from sinkscope.planning.plan import plan
 from sinkscope.planning.speed import duration, time_class
 
 GIB = 2**30
@@ -283,7 +284,7 @@ def test_the_packaged_models_can_be_planned(capsys: pytest.CaptureFixture[str]) 
         ({"model_type": "llama", "hidden_size": 30, "num_attention_heads": 4}, [], "", 1),
         ({"model_type": "vit"}, [], "makes no causal LM", 1),
         (PUBLISHED["llama-2-7b"][1], ["--dtype", "int3"], "--dtype is one of", 2),
-        (PUBLISHED["llama-2-7b"][1], ["--quantize", "int3"], "--quantize is one of", 2),
+        (PUBLISHED["llama-2-7b"][1], ["--quantize", "int3"], "there is no method int3 for --quantize", 2),
         (PUBLISHED["llama-2-7b"][1], ["--tokens", "1"], "at least 2 tokens", 2),
         (PUBLISHED["llama-2-7b"][1], ["--sequences", "0"], "at least 1", 2),
         (PUBLISHED["llama-2-7b"][1], ["--device", "cuda:7"], "no device cuda:7", 2),
@@ -304,6 +305,36 @@ def test_bad_input_ends_as_one_line(
     assert printed.err.startswith("sinkscope: ")
     assert printed.err.count("\n") == 1
     assert complaint in printed.err
+
+
+@pytest.mark.parametrize(
+    ("method", "like", "said"),
+    [
+        ("w4", None, ()),
+        ("w8a8-static", None, ("w8a8-static calibrates first",)),
+        ("torchao-int8", "int8", ("no gradient passes through torchao-int8: analyze will refuse it without --no-bac",)),
+        ("smoothquant", None, ("no gradient passes", "smoothquant calibrates first")),
+    ],
+)
+def test_a_method_is_planned_as_memory_holds_it(
+    method: str,
+    like: str | None,
+    said: tuple[str, ...],
+    folder: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = str(folder(PUBLISHED["qwen2.5-0.5b"][1]))
+    assert main(["plan", path, "--device", "cpu", "--quantize", method]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"bfloat16, {method}" in shown
+    assert all(sentence in shown for sentence in said)
+
+    def planned(quantize: str | None) -> dict[str, Any]:
+        return plan(path, device="cpu", tokens=64, sequences=1, quantize=quantize).as_json()
+
+    assert planned(method)["weights_bytes"] == planned(like)["weights_bytes"]
+    assert planned(method)["model"]["quantization"] == method
+    assert planned("none")["model"]["quantization"] is None
 
 
 def test_missing_models_are_named(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:

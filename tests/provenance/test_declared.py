@@ -29,9 +29,11 @@ WRITTEN = {
     "analysis-forward": ["analyze", "demo-vscale", "--no-backward", "--batch-size", "2", *WINDOW, *SMALL],
     "analysis-streamed": ["analyze", "demo", "--stream", "--isolate-documents", *WINDOW, *SMALL],
     "analysis-gguf": ["analyze", "GGUF", *WINDOW, *SMALL],
+    "analysis-method": ["analyze", "demo", "--quantize", "w8a8-static", *WINDOW, *SMALL],
     "quantization": ["quantize", "demo", "demo-vscale", "--methods", "none,w8a8-static", "--rank-limit", "1", *SMALL],
     "evaluation": ["evaluate", "demo", "--documents", "2", "--lengths", "240", "--depths", "1", "--seeds", "1"],
     "evaluation-needles": ["evaluate", "demo", "--no-perplexity", "--lengths", "240", "--depths", "1", "--seeds", "1"],
+    "evaluation-method": ["evaluate", "demo", "--variants", "none", "--documents", "2", "--quantize", "a4-static"],
     "track": ["track", "CHECKPOINTS", *WINDOW, *SMALL],
     "comparison": ["compare", "OUT/analysis", "OUT/analysis-forward", "--allow-mismatch"],
 }
@@ -109,10 +111,14 @@ def test_every_key_is_somewhere_used(out: Path) -> None:
             if name.split("-")[0] == kind.name:
                 used |= set(_used(read(out / name), "", {key.name for key in kind.keys}))
         empty = ("not_applicable.", "failed[].")
-        how_read = tuple(f"data.{key.name}" for key in HOW_READ)  # no run here reads a data set: see below
+        # No run here reads a data set: see below.
+        how_read = tuple(f"{text}.{key.name}" for text in ("data", "calibration") for key in HOW_READ)
+        how_read += ("model.method.library", "model.method.note")  # nor is under a library's method: see tests/methods
         declared = {key.name for key in kind.keys if not key.name.startswith(empty)}
-        if kind.name != "analysis":  # every kind says of a GGUF file what an analysis says
+        if kind.name != "analysis":  # every kind says of a GGUF file and of a method what an analysis says
             declared = {name for name in declared if ".gguf" not in name}
+            used = {name for name in used if ".method" not in name}
+            declared = {name for name in declared if ".method" not in name}
         assert {name for name in declared if not name.endswith(how_read)} == used
 
 

@@ -4,17 +4,17 @@ import math
 
 import numpy as np
 import pytest
-import slow
+import slow_rounding as slow
 import tiny
 import torch
 
 from sinkscope.intervals.loss_bootstrap import ratio_interval
+from sinkscope.methods.linear_modules import linears
+from sinkscope.methods.probes import CalibratedProbe
 from sinkscope.passes.batches import batches_of
 from sinkscope.quantization import calibrate, parse_probe, probed
 from sinkscope.quantization.histograms import counts, histograms
-from sinkscope.quantization.linear_modules import linears
 from sinkscope.quantization.noise import measure_noise
-from sinkscope.quantization.probes import CalibratedProbe
 from sinkscope.quantization.ranking import losses, mean_loss, noisiest, rank
 
 IDS = torch.arange(2, 34).view(2, 16)

@@ -11,8 +11,9 @@ import tiny
 import sinkscope
 from sinkscope.errors import RequestError
 from sinkscope.inputs import ModelSource, TextSource, Windows
+from sinkscope.names import NONE
 from sinkscope.quantization.run import Quantization, quantize
-from sinkscope.quantization.settings import DEFAULT, NONE, QuantizationRequest, QuantizationSettings
+from sinkscope.quantization.settings import DEFAULT, QuantizationRequest, QuantizationSettings
 
 SMALL: dict[str, Any] = {"sequences": 3, "tokens": 24, "device": "cpu"}
 DEMO = (ModelSource("demo"),)
@@ -67,8 +68,8 @@ def test_settings_that_contradict_themselves(settings: dict[str, Any], said: str
     ],
 )
 def test_requests_that_could_never_work(arguments: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sinkscope.quantization.library.method.find_spec", lambda _: True)  # as if all were installed
-    monkeypatch.setattr("sinkscope.quantization.one_model.load_model", lambda *_, **__: pytest.fail("a model loads"))
+    monkeypatch.setattr("sinkscope.methods.library.method.find_spec", lambda _: True)  # as if all were installed
+    monkeypatch.setattr("sinkscope.quantization.one_model.load_named", lambda *_, **__: pytest.fail("a model loads"))
     with pytest.raises(RequestError, match=said):
         quantize(**arguments)
 

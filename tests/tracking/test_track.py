@@ -22,6 +22,7 @@ from sinkscope.capture.settings import Settings
 from sinkscope.cli import main
 from sinkscope.inputs import ModelSource
 from sinkscope.loading import load
+from sinkscope.methods import under
 from sinkscope.tables.columns import BY_KIND
 from sinkscope.tables.run_folder import Run, read_run
 from sinkscope.tracking import run as tracking
@@ -46,13 +47,13 @@ def few(tmp_path: Path) -> Path:
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Which checkpoints were loaded, in order."""
     loaded: list[str] = []
-    real = tracking.load_named
+    real = under.load_named
 
     def load_named(source: ModelSource, **options: Any) -> Any:
         loaded.append(source.revision or Path(source.name).name)
         return real(source, **options)
 
-    monkeypatch.setattr(tracking, "load_named", load_named)
+    monkeypatch.setattr(under, "load_named", load_named)
     return loaded
 
 
@@ -157,6 +158,44 @@ def test_a_killed_track_resumes_where_it_was(
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_a_track_under_a_method_resumes_under_it(
+    few: Path, tmp_path: Path, loads: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Every checkpoint is calibrated anew, on one text, which is kept with the windows."""
+    method = ["--quantize", "w4a4-static", "--no-backward"]
+    whole = track(few, tmp_path / "whole", *method)
+    assert whole is not None
+    analysis = tmp_path / "analysis"
+    assert main(["analyze", str(few / "checkpoint-5"), "--out", str(analysis), *SMALL, *method]) == 0
+    assert value(whole, 5, "loss") == read_run(analysis).info["headline"]["loss"]
+    described = whole.info["model"]
+    assert described["quantization"] == "w4a4-static"
+    assert described["method"] == read_run(analysis).info["model"]["method"]
+    loads.clear()
+    real = tracking.measure
+
+    def killed(*arguments: Any, **options: Any) -> Any:
+        if len(loads) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(tracking, "measure", killed)
+    assert track(few, tmp_path / "out", *method, code=1) is None
+    monkeypatch.setattr(tracking, "measure", real)
+    capfd.readouterr()
+    for other in ("w4a4-dynamic", "none"):
+        assert track(few, tmp_path / "out", "--quantize", other, "--no-backward", "--resume", code=2) is None
+        assert "another quantize:" in capfd.readouterr().err
+    assert track(few, tmp_path / "out", *method, "--calibration-data", "stdlib", "--resume", code=2) is None
+    assert "another calibration_data:" in capfd.readouterr().err
+    resumed = track(few, tmp_path / "out", *method, "--resume")
+    assert resumed is not None
+    for name, table in whole.tables.items():
+        pd.testing.assert_frame_equal(resumed[name], table)
+    assert resumed.info["model"] == described
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_a_checkpoint_that_changed_is_measured_anew(
     few: Path, tmp_path: Path, loads: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -183,7 +222,7 @@ def test_a_checkpoint_that_changed_is_measured_anew(
 @pytest.mark.usefixtures("undrawn")
 def test_one_model_is_alive_at_a_time(few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     alive: list[weakref.ref[torch.nn.Module]] = []
-    real = tracking.load_named
+    real = under.load_named
     gc.disable()  # only what track itself collects counts
 
     def load_named(*arguments: Any, **options: Any) -> Any:
@@ -192,7 +231,7 @@ def test_one_model_is_alive_at_a_time(few: Path, tmp_path: Path, monkeypatch: py
         alive.append(weakref.ref(loaded.model))
         return loaded
 
-    monkeypatch.setattr(tracking, "load_named", load_named)
+    monkeypatch.setattr(under, "load_named", load_named)
     try:
         track(few, tmp_path / "out")
     finally:
@@ -303,7 +342,7 @@ def hub(few: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return real(replace(source, name=str(folder), revision=None), **options)
 
     monkeypatch.setattr(HfApi, "list_repo_refs", refs)
-    monkeypatch.setattr(tracking, "load_named", load_named)
+    monkeypatch.setattr(under, "load_named", load_named)
 
 
 @pytest.mark.usefixtures("undrawn", "hub")

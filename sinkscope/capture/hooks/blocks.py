@@ -200,7 +200,8 @@ class Hooks:
             batch = self.current()
             self.recorder.activation(layer, site, batch, _first(args, kwargs), _rows(batch))
 
-        self.handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
+        # Before hooks that hand the module another input, as a quantization probe's: what is measured is what came.
+        self.handles.append(module.register_forward_pre_hook(hook, with_kwargs=True, prepend=True))
 
     def _on_output(self, module: nn.Module, layer: int, site: Site, factor: float = 1.0) -> None:
         def hook(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:

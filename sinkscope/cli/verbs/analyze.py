@@ -7,7 +7,7 @@ from sinkscope.capture.settings import Settings
 from sinkscope.cli import options
 from sinkscope.cli.output import default_folder, finish, place_for, progress
 from sinkscope.cli.signature import Offered
-from sinkscope.inputs import ModelSource, Output, TextSource, Windows
+from sinkscope.inputs import MethodOptions, ModelSource, Output, TextSource, Windows
 from sinkscope.launch.environment import is_main_process, launched_together
 
 
@@ -17,6 +17,7 @@ def analyze(
     windows: Windows,
     settings: Settings,
     driver: DriverChoice,
+    method: MethodOptions,
     output: Annotated[
         Output,
         Offered(
@@ -34,7 +35,7 @@ def analyze(
         from sinkscope.analysis.run import run_analysis
         from sinkscope.unfinished import resumable
 
-        request = AnalysisRequest(model, text, windows, settings, driver, output)
+        request = AnalysisRequest(model, text, windows, settings, driver, output, method=method)
         with resumable(folder, KIND):
             analysis = run_analysis(request, processes=processes, progress=progress())
         if is_main_process():

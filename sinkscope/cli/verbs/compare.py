@@ -7,7 +7,7 @@ from sinkscope.cli import options
 from sinkscope.cli.output import command_line, finish, place_for, progress
 from sinkscope.cli.signature import Offered
 from sinkscope.comparison.settings import ComparisonRequest, ComparisonSettings, LikeFirst
-from sinkscope.inputs import ModelSource, Output, TextSource
+from sinkscope.inputs import MethodOptions, ModelSource, Output, TextSource
 
 USUAL = Path("runs/comparison")
 
@@ -18,6 +18,7 @@ def compare(
     model: Annotated[ModelSource, Offered(but=["name", "revision"])],
     text: Annotated[TextSource, Offered(but=["data"])],
     like: LikeFirst,
+    method: MethodOptions,
     output: Annotated[Output, Offered("out", "force", out={"text": "Folder for the comparison.", "default": USUAL})],
     json: options.Json = False,
 ) -> None:
@@ -29,5 +30,5 @@ def compare(
 
     from sinkscope.comparison.run import run_comparison
 
-    request = ComparisonRequest(tuple(runs), settings, model, text, like, output, command_line())
+    request = ComparisonRequest(tuple(runs), settings, model, text, like, output, command_line(), method=method)
     finish(run_comparison(request, progress=progress()), folder, force=output.force, json=json)

@@ -6,7 +6,9 @@ from sinkscope.cli import options
 from sinkscope.cli.output import default_folder, finish, place_for, progress
 from sinkscope.cli.signature import Offered
 from sinkscope.evaluation.settings import EvaluationRequest, EvaluationSettings
-from sinkscope.inputs import ModelSource, Output, TextSource, Windows
+from sinkscope.inputs import MethodOptions, ModelSource, Output, TextSource, Windows
+
+_SEQUENCES = {"text": f"Sequences of it; default: {Windows.sequences}."}
 
 
 def evaluate(
@@ -14,6 +16,7 @@ def evaluate(
     text: TextSource,
     windows: Annotated[Windows, Offered("bos", "batch_size")],
     settings: EvaluationSettings,
+    method: Annotated[MethodOptions, Offered(calibration_sequences=_SEQUENCES)],
     output: Annotated[
         Output, Offered("out", "force", out={"text": "Folder for the run; by default runs/<model>-evaluation."})
     ],
@@ -25,5 +28,5 @@ def evaluate(
 
     from sinkscope.evaluation.run import run_evaluation
 
-    request = EvaluationRequest(model, text, windows, haystack, settings, output)
+    request = EvaluationRequest(model, text, windows, haystack, settings, output, method=method)
     finish(run_evaluation(request, progress=progress()), folder, force=output.force, json=json)

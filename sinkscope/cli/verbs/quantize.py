@@ -10,11 +10,13 @@ from sinkscope.errors import RequestError
 from sinkscope.inputs import ModelSource, Output, TextSource, Windows
 from sinkscope.quantization.settings import QuantizationRequest, QuantizationSettings
 
+_EVALUATED = {"text": "Text to calibrate on, as `data`; default: the evaluated sequences."}
+
 
 def quantize(
     models: options.Models,
     output: Annotated[Output, Offered("out", "force", out={"text": "Folder for the run.", "default": MISSING})],
-    settings: QuantizationSettings,
+    settings: Annotated[QuantizationSettings, Offered(calibration_data=_EVALUATED)],
     model: Annotated[ModelSource, Offered(but=["name", "quantize"])],
     text: TextSource,
     windows: Windows,

@@ -7,16 +7,17 @@ from sinkscope.cli import options
 from sinkscope.cli.output import default_folder, finish, place_for, progress
 from sinkscope.cli.signature import Offered
 from sinkscope.errors import SinkscopeError
-from sinkscope.inputs import ModelSource, Output, TextSource, Windows
+from sinkscope.inputs import MethodOptions, ModelSource, Output, TextSource, Windows
 from sinkscope.tracking.settings import CheckpointSource, TrackRequest
 
 
 def track(
     checkpoints: CheckpointSource,
-    model: Annotated[ModelSource, Offered(but=["name", "revision", "quantize"])],
+    model: Annotated[ModelSource, Offered(but=["name", "revision"])],
     text: TextSource,
     windows: Windows,
     settings: Annotated[Settings, Offered("sink_epsilon", "sink_window", "early", "positions", "backward")],
+    method: MethodOptions,
     output: Annotated[
         Output,
         Offered(
@@ -34,7 +35,7 @@ def track(
     from sinkscope.tracking.run import run_track
     from sinkscope.unfinished import resumable
 
-    request = TrackRequest(checkpoints, model, text, windows, settings, output)
+    request = TrackRequest(checkpoints, model, text, windows, settings, output, method=method)
     with resumable(folder, KIND):
         tracked = run_track(request, progress=progress())
     finish(tracked, folder, force=output.force, json=json)

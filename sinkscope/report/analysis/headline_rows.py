@@ -6,6 +6,7 @@ from typing import Any
 from sinkscope.quantities.rows import quantity
 from sinkscope.report.published import PAPER, TRAINED, TYPICAL_GRADIENT_SINK, published_for
 from sinkscope.report.text import NOT_MEASURED, counted, number, printable
+from sinkscope.report.under import under
 from sinkscope.tables.applicability import reason
 from sinkscope.tables.run_folder import Run
 
@@ -80,7 +81,7 @@ def model_line(run: Run) -> str:
         f"{_parameters(model['parameters'])} parameters",
         str(model["dtype"]),
     ]
-    facts += [str(model["quantization"])] if model.get("quantization") else []
+    facts += [under(model)] if model.get("quantization") else []
     facts += [f"V-scale ({model['vscale']})"] if model.get("vscale") else []
     return f"{printable(model['name'], 60, keep_end=True)}: {', '.join(printable(fact) for fact in facts)}"
 

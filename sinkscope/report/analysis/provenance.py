@@ -7,6 +7,7 @@ from sinkscope.report import style
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import LEFT, RIGHT, Page, paragraph, write
 from sinkscope.report.text import printable
+from sinkscope.report.under import method_facts
 from sinkscope.tables.run_folder import Run
 
 _MIDDLE = 0.5
@@ -46,8 +47,8 @@ def run_facts(run: Run) -> dict[str, Any]:
 
 
 def model_facts(model: Mapping[str, Any]) -> dict[str, Any]:
-    """What run.json says of a model, a GGUF file in words; its hash stands there as that of the weights already."""
-    facts = {name: value for name, value in model.items() if name != "gguf"}
+    """What run.json says of a model, a GGUF file and a method in words; the file's hash is that of the weights."""
+    facts = {name: value for name, value in model.items() if name not in ("gguf", "method")} | method_facts(model)
     if "gguf" in model:
         facts |= {"gguf_file": model["gguf"]["file"], "gguf_tensors": stored_types(model["gguf"])}
     return facts

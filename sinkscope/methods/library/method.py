@@ -4,13 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sinkscope.errors import SinkscopeError
+from sinkscope.inputs import MethodOptions, ModelSource
+from sinkscope.loading.load import Loaded
 
 
 @dataclass(frozen=True)
@@ -20,18 +22,36 @@ class LoadRequest:
     Attributes:
         model: the model as the user named it.
         loading: options of `loading.load.load_model`, without `quantize`.
-        calibration_ids: windows [N, T] for methods that calibrate.
-        batch_size: windows per forward pass.
+        calibration_ids: windows [N, T] for methods that calibrate; None for others.
         allow_install: whether a method may install what it needs into an environment of its own.
         environment: where that environment is; None takes the default.
     """
 
     model: str
     loading: dict[str, Any]
-    calibration_ids: Tensor
-    batch_size: int
+    calibration_ids: Tensor | None
     allow_install: bool
     environment: Path | None
+
+    @classmethod
+    def of(
+        cls,
+        source: ModelSource,
+        options: MethodOptions,
+        calibration_ids: Tensor | None,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+    ) -> Self:
+        """What a method is given for a model that a source names.
+
+        Args:
+            source: the model; its `quantize` is the method's own affair.
+            options: where it may install what it needs.
+            calibration_ids: as above.
+            tokenizer: taken instead of the model's own.
+        """
+        loading = {name: value for name, value in source.as_json().items() if name not in ("name", "quantize")}
+        loading["tokenizer"] = tokenizer
+        return cls(source.name, loading, calibration_ids, options.allow_install, options.environment)
 
 
 @dataclass(frozen=True)
@@ -44,6 +64,11 @@ class Method:
         activation_bits: bits of the activations; None where they stay as they are.
         granularity: what shares a scale.
         load: loads the model quantized, in eval mode, with its V-scale where it has one.
+        put_: puts the method on a loaded model in place; None where a library loads the model itself.
+        calibrates: whether it needs calibration windows.
+        streams: whether the weights can be quantized layer by layer as they are read.
+        held_as: how memory holds the weights, of `names.QUANTIZATIONS`; None where they are held unquantized.
+        no_gradient: why gradients do not pass through it; empty where they do.
         package: what must be importable here.
         extra: the extra of sinkscope that installs it; empty where sinkscope itself does.
         check: whatever else can be seen before any work: the permission to install, and the place to install to.
@@ -56,13 +81,18 @@ class Method:
     weight_bits: int
     activation_bits: int | None
     granularity: str
-    load: Callable[[LoadRequest], PreTrainedModel]
+    load: Callable[[LoadRequest], Loaded]
     package: str
     extra: str = ""
     check: Callable[[bool, Path | None], None] = lambda _allow, _place: None
     versions: Callable[[Path | None], dict[str, str]] = lambda _place: {}
     vscale_note: str = ""
     needs_gpu: str = ""
+    put_: Callable[[PreTrainedModel], None] | None = None
+    calibrates: bool = False
+    streams: bool = False
+    held_as: str | None = None
+    no_gradient: str = ""
 
     def refuse(self, *, allow_install: bool, environment: Path | None) -> None:
         """Refuses what cannot work, before anything is loaded.

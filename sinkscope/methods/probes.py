@@ -1,11 +1,14 @@
-"""The probes: a model whose linear modules compute on quantized weights and activations, for the length of a block.
+"""The probes: a model whose linear modules compute on quantized weights and activations.
 
-Entering puts a quantized copy in the place of each weight, and a hook before the module that hands it a quantized copy
-of its input. Leaving puts the very same parameters back, so that the model is bit-identical to before, also after an
-exception. Inputs are never changed in place: the same tensor may feed several modules and the residual stream.
+A probe puts a quantized copy in the place of each weight, and a hook before the module that hands it a quantized copy
+of its input. Inputs are never changed in place: the same tensor may feed several modules and the residual stream.
 
-The weights' memory doubles while a probe is entered. What is simulated is the arithmetic on rounded values, not an
-integer kernel; sums run in the model's dtype.
+`probed` does so for the length of a block. Leaving puts the very same parameters back, so that the model is
+bit-identical to before, also after an exception; meanwhile the weights' memory doubles. `probe_` does so for good, on a
+model that was loaded for that, and lets go of each weight as it is rounded.
+
+What is simulated is the arithmetic on rounded values, not an integer kernel; sums run in the model's dtype. Gradients
+pass a rounded weight exactly, and a rounded input straight through (`rounding`).
 """
 
 import re
@@ -19,8 +22,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sinkscope.errors import RequestError, SinkscopeError
-from sinkscope.quantization.linear_modules import Place, down_pattern, linears
-from sinkscope.quantization.rounding import BITS, channel_scale, quantized, tensor_scale, token_scale
+from sinkscope.methods.linear_modules import Place, down_pattern, linears
+from sinkscope.methods.rounding import BITS, channel_scale, quantized, straight_through, tensor_scale, token_scale
 
 GRAMMAR = "w8, a8-dynamic, a8-static, w8a8-dynamic, w8a8-static, w8a8-static-down (8 may be 2 to 8)"
 _NAME = re.compile(r"(?:w(?P<w>\d))?(?:a(?P<a>\d)-(?P<kind>dynamic|static)(?P<down>-down)?)?")
@@ -41,6 +44,11 @@ class Probe:
     activation_bits: int | None
     static: bool = False
     down: bool = False
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether it needs to know the largest inputs before."""
+        return self.static and self.activation_bits is not None
 
     @property
     def granularity(self) -> str:
@@ -124,28 +132,61 @@ def probed(
         SinkscopeError: if a static probe has no calibration of a module, or the model cannot be probed.
     """
     places = probe.places(model) if places is None else places
-    scales: dict[str, Tensor] = {}
-    if probe.static and probe.activation_bits:
-        missing = [place.name for place in places if place.name not in (calibration or {})]
-        if missing:
-            raise SinkscopeError(f"static activations need a calibration, and {missing[0]} has none")
-        scales = {p.name: tensor_scale((calibration or {})[p.name], probe.activation_bits) for p in places}
-    originals: list[tuple[nn.Linear, Any]] = []
-    handles = []
+    scales = _scales(probe, calibration or {}, places)
+    originals = [(place.module, place.module.weight) for place in places]
+    handles: list[Any] = []
     try:
         for place in places:
-            if probe.weight_bits:
-                originals.append((place.module, place.module.weight))
-                place.module.weight = _rounded_weight(place.module.weight, probe.weight_bits)
-            if probe.activation_bits:
-                hook = _rounder(probe.activation_bits, scales.get(place.name))
-                handles.append(place.module.register_forward_pre_hook(hook))
+            handles += _put_(place.module, probe, scales.get(place.name))
         yield model
     finally:
         for handle in handles:
             handle.remove()
         for module, weight in originals:
             module.weight = weight
+
+
+def probe_(
+    model: PreTrainedModel, probe: Probe, calibration: dict[str, float] | None = None, places: list[Place] | None = None
+) -> PreTrainedModel:
+    """Quantizes a model in place, for good.
+
+    Args:
+        model: as of `probed`.
+        probe: what to round.
+        calibration: as of `probed`.
+        places: as of `probed`.
+
+    Returns:
+        The same model.
+
+    Raises:
+        SinkscopeError: as `probed` does, before anything is changed.
+    """
+    places = probe.places(model) if places is None else places
+    scales = _scales(probe, calibration or {}, places)
+    for place in places:
+        _put_(place.module, probe, scales.get(place.name))
+    return model
+
+
+def _scales(probe: Probe, calibration: dict[str, float], places: list[Place]) -> dict[str, Tensor]:
+    """The fixed scales by module name; none where activations are not static."""
+    if not probe.calibrates or probe.activation_bits is None:
+        return {}
+    missing = [place.name for place in places if place.name not in calibration]
+    if missing:
+        raise SinkscopeError(f"static activations need a calibration, and {missing[0]} has none")
+    return {place.name: tensor_scale(calibration[place.name], probe.activation_bits) for place in places}
+
+
+def _put_(module: nn.Linear, probe: Probe, scale: Tensor | None) -> list[Any]:
+    """Rounds a module's weight and, by hooks that are returned, its inputs."""
+    if probe.weight_bits:
+        module.weight = _rounded_weight(module.weight, probe.weight_bits)
+    if not probe.activation_bits:
+        return []
+    return [module.register_forward_pre_hook(_rounder(probe.activation_bits, scale))]
 
 
 @torch.no_grad()
@@ -158,7 +199,7 @@ def _rounder(bits: int, scale: Tensor | None) -> Any:
 
     def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         x = inputs[0]
-        by = token_scale(x, bits) if scale is None else scale.to(x.device)
-        return (quantized(x, by, bits), *inputs[1:])
+        by = token_scale(x.detach(), bits) if scale is None else scale.to(x.device)
+        return (straight_through(x, by, bits), *inputs[1:])
 
     return hook

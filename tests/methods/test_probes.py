@@ -4,17 +4,17 @@ import copy
 from typing import Any
 
 import pytest
-import slow
+import slow_rounding as slow
 import tiny
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sinkscope.errors import SinkscopeError
+from sinkscope.methods.linear_modules import linears
+from sinkscope.methods.probes import Probe
 from sinkscope.passes.batches import batches_of
 from sinkscope.quantization import calibrate, parse_probe, probed
-from sinkscope.quantization.linear_modules import linears
-from sinkscope.quantization.probes import Probe
 from sinkscope.vscale import attach_
 
 IDS = torch.arange(2, 34).view(2, 16)

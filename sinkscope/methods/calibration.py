@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sinkscope.errors import SinkscopeError
+from sinkscope.methods.linear_modules import Place
+from sinkscope.models.families import family_of
 from sinkscope.passes.batches import Batch
-from sinkscope.passes.losses import loss_sums
-from sinkscope.passes.modes import frozen
+from sinkscope.passes.modes import frozen, input_device
 from sinkscope.passes.progress import with_progress
-from sinkscope.quantization.linear_modules import Place
 
 
 @torch.no_grad()
@@ -47,7 +47,7 @@ def calibrate(
     try:
         with frozen(model):
             for batch in with_progress(batches, "calibrating", progress):
-                loss_sums(model, batch)
+                _read(model, batch)
     finally:
         for handle in handles:
             handle.remove()
@@ -56,3 +56,10 @@ def calibrate(
         if value == torch.inf or value != value:
             raise SinkscopeError(f"the input of {name} is not finite in the unquantized model: try float32 or bfloat16")
     return ranges
+
+
+def _read(model: PreTrainedModel, batch: Batch) -> None:
+    """Runs the decoder: the output head is not quantized, and its logits would take the most memory of all."""
+    device = input_device(model)
+    positions = None if batch.positions is None else batch.positions.to(device)
+    family_of(model).decoder(model)(input_ids=batch.input_ids.to(device), position_ids=positions, use_cache=False)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sinkscope.quantization.rounding import channel_scale, codes, quantized
+from sinkscope.methods.rounding import channel_scale, codes, quantized
 
 pytest.importorskip("torchao")
 

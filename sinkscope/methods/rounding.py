@@ -8,11 +8,18 @@ code -2^(b-1) is never used. A value x with scale s becomes
 with ties rounded to even. All arithmetic is in float32 whatever the dtype of x; x_hat is returned in x's own dtype,
 because a probe simulates: the model's own matrix product then runs on values that an integer kernel would have seen.
 
+The derivative of a step function is 0 wherever there is one, so its exact gradient says nothing of what comes before.
+Where a gradient has to pass a rounding, it is the straight-through one (Bengio et al., arXiv:1308.3432): d x_hat / d x
+is 1 where x lies in the range of the codes and 0 where it was clamped, with the scale as a constant.
+
 Shapes: N output channels, D input channels.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd import Function
 
 BITS = range(2, 9)
 
@@ -46,10 +53,34 @@ def codes(x: Tensor, scale: Tensor, bits: int) -> Tensor:
         bits: 2 to 8.
     """
     n = largest_code(bits)
-    divisor = torch.where(scale > 0, scale, torch.inf)
-    return (x.float() / divisor).round().clamp(-n, n).to(torch.int8)
+    return _steps(x, scale).clamp(-n, n).to(torch.int8)
 
 
 def quantized(x: Tensor, scale: Tensor, bits: int) -> Tensor:
     """x_hat: the values that the codes of x stand for, in the shape and dtype of x; x itself is not changed."""
     return (codes(x, scale, bits).float() * scale).to(x.dtype)
+
+
+def straight_through(x: Tensor, scale: Tensor, bits: int) -> Tensor:
+    """`quantized`, where a gradient is wanted with the straight-through one."""
+    if not (torch.is_grad_enabled() and x.requires_grad):
+        return quantized(x, scale, bits)
+    result: Tensor = _StraightThrough.apply(x, scale, bits)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _StraightThrough(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, bits: int) -> Tensor:
+        ctx.save_for_backward(_steps(x, scale).abs() <= largest_code(bits))
+        return quantized(x, scale, bits)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (inside,) = ctx.saved_tensors
+        return gradient * inside, None, None
+
+
+def _steps(x: Tensor, scale: Tensor) -> Tensor:
+    """X in steps of the scale, rounded but not yet clamped, float32."""
+    return (x.float() / torch.where(scale > 0, scale, torch.inf)).round()

@@ -1,10 +1,10 @@
 """Codes, scales and rounded values are those of the slow reference."""
 
 import pytest
-import slow
+import slow_rounding as slow
 import torch
 
-from sinkscope.quantization.rounding import channel_scale, codes, largest_code, quantized, tensor_scale, token_scale
+from sinkscope.methods.rounding import channel_scale, codes, largest_code, quantized, tensor_scale, token_scale
 
 
 @pytest.mark.parametrize("bits", range(2, 9))

@@ -16,23 +16,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
-from transformers import PreTrainedModel
+from torch import Tensor
 
 from sinkscope.errors import SinkscopeError
-from sinkscope.loading.load import load_model
+from sinkscope.loading.load import Loaded, load_model
+from sinkscope.methods.library import virtual_environment
+from sinkscope.methods.library.method import LoadRequest, Method
 from sinkscope.models.families import Family, Feature, family_of
-from sinkscope.passes.batches import batches_of
-from sinkscope.quantization.library import virtual_environment
-from sinkscope.quantization.library.method import LoadRequest, Method
-from sinkscope.quantization.ranking import losses
+from sinkscope.passes.modes import input_device
 from sinkscope.vscale.saved import INFO_FILE, WEIGHTS_FILE
 from sinkscope.vscale.saved import save as save_vscale
 
 SCRIPT = Path(__file__).with_name("oneshot.py")
 
 
-def quantized(request: LoadRequest, method: str) -> PreTrainedModel:
+def quantized(request: LoadRequest, method: str) -> Loaded:
     """The model as llm-compressor's method leaves it.
 
     Raises:
@@ -43,7 +43,7 @@ def quantized(request: LoadRequest, method: str) -> PreTrainedModel:
         base, out = Path(scratch) / "base", Path(scratch) / method
         has_vscale = _save_base(request, base, method)
         windows = Path(scratch) / "windows.safetensors"
-        save_file({"input_ids": request.calibration_ids.contiguous()}, windows)
+        save_file({"input_ids": _windows(request).contiguous()}, windows)
         job = {"base": str(base), "method": method, "vscale": has_vscale, "windows": str(windows), "out": str(out),
                "sinkscope": str(Path(__file__).parents[3])}  # fmt: skip
         _run(virtual_environment.python_of(folder), job, Path(scratch) / "job.json")
@@ -53,9 +53,17 @@ def quantized(request: LoadRequest, method: str) -> PreTrainedModel:
             shutil.copy(file, out)
         loading = {key: value for key, value in request.loading.items() if key not in ("revision", "gguf_file")}
         with contextlib.redirect_stderr(io.StringIO()):  # compressed-tensors' progress bars
-            model = load_model(str(out), **loading).model
-            losses(model, batches_of(request.calibration_ids[:1, :2], None, 1))  # unpacks its weights in a first pass
-            return model
+            loaded = load_model(str(out), **loading)
+            first = _windows(request)[:1, :2].to(input_device(loaded.model))
+            with torch.no_grad():
+                loaded.model(input_ids=first, use_cache=False)  # unpacks its weights in a first pass
+            return loaded
+
+
+def _windows(request: LoadRequest) -> Tensor:
+    if request.calibration_ids is None:
+        raise ValueError("llm-compressor's methods calibrate, and there are no windows")
+    return request.calibration_ids
 
 
 def check_awq(family: Family) -> None:
@@ -106,7 +114,7 @@ def _versions(chosen: Path | None) -> dict[str, str]:
     return {"llmcompressor": virtual_environment.installed(virtual_environment.location(chosen)) or "unknown"}
 
 
-def _method(name: str, bits: tuple[int, int | None], granularity: str, vscale: str) -> Method:
+def _method(name: str, bits: tuple[int, int | None], granularity: str, vscale: str, no_gradient: str = "") -> Method:
     return Method(
         name,
         *bits,
@@ -117,12 +125,15 @@ def _method(name: str, bits: tuple[int, int | None], granularity: str, vscale: s
         check=virtual_environment.check,
         versions=_versions,
         vscale_note=vscale,
+        calibrates=True,
+        no_gradient=no_gradient,
     )
 
 
 _ATTACHED = "calibrated with V-scale attached"
 METHODS = (
-    _method("smoothquant", (8, 8), "W per channel, A per token, smoothed 0.8", _ATTACHED),
+    _method("smoothquant", (8, 8), "W per channel, A per token, smoothed 0.8", _ATTACHED,
+            "compressed-tensors rounds activations without a derivative"),
     _method("gptq", (4, None), "W in groups of at most 128", _ATTACHED),
     _method("awq", (4, None), "W in groups of at most 128, scaled", f"{_ATTACHED}, and without the factors from v_proj "
             "into o_proj, which V-scale would not pass on"),

@@ -1,0 +1,88 @@
+"""All methods by name. To add one: a file in `library` with its rows, and its name here.
+
+`none` is the model as it is loaded. The probes are a grammar rather than a list: `w8a8-dynamic`, `w4`, `a6-static`.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from sinkscope.errors import RequestError
+from sinkscope.methods.library import bitsandbytes, llmcompressor, torchao
+from sinkscope.methods.library.method import Method
+from sinkscope.methods.probes import GRAMMAR, Probe, parse_probe
+from sinkscope.names import NONE
+
+LIBRARY: dict[str, Method] = {
+    method.name: method for method in (*bitsandbytes.METHODS, *torchao.METHODS, *llmcompressor.METHODS)
+}
+
+
+class Chosen(NamedTuple):
+    """The methods of a run by name, in the order they were asked for."""
+
+    probes: dict[str, Probe]
+    library: dict[str, Method]
+    order: list[str]
+
+
+def method_of(name: str, field: str = "quantize") -> Probe | Method | None:
+    """A method by its name; None for `none`.
+
+    Args:
+        name: as a user typed it.
+        field: where.
+
+    Raises:
+        RequestError: for an unknown name.
+    """
+    found = parse_probe(name) or LIBRARY.get(name)
+    if found is None and name != NONE:
+        raise RequestError(f"there is no method {name or '(empty)'} for `{field}`; there are: {NONE}, {GRAMMAR}, "
+                           f"{', '.join(LIBRARY)}")  # fmt: skip
+    return found
+
+
+def choose(names: Sequence[str], *, allow_install: bool = False, environment: Path | None = None) -> Chosen:
+    """Looks methods up, and refuses those that cannot run here. `none` comes first, asked for or not.
+
+    Args:
+        names: of methods.
+        allow_install: whether methods may install what they need into an environment of their own.
+        environment: where that is.
+
+    Raises:
+        SinkscopeError: for an unknown name, or a method whose package or GPU is missing.
+    """
+    order = list(dict.fromkeys([NONE, *names]))
+    known = {name: method_of(name, "methods") for name in order}
+    library = {name: method for name, method in known.items() if isinstance(method, Method)}
+    for method in library.values():
+        method.refuse(allow_install=allow_install, environment=environment)
+    return Chosen({name: probe for name, probe in known.items() if isinstance(probe, Probe)}, library, order)
+
+
+def check_modules(modules: str | None, library: Iterable[str]) -> None:
+    """Refuses a selection of modules beside a method that makes its own.
+
+    Args:
+        modules: patterns, or None.
+        library: names of library methods.
+
+    Raises:
+        RequestError: if there are both.
+    """
+    name = next(iter(library), None)
+    if modules is not None and name is not None:
+        raise RequestError(
+            f"`modules` selects modules for the probes, and {name} quantizes what its library does: leave out one of "
+            "the two"
+        )
+
+
+def bits_and_granularity(chosen: Chosen, name: str) -> tuple[int | None, int | None, str]:
+    """Weight bits, activation bits and granularity of a method."""
+    if name == NONE:
+        return None, None, ""
+    of = chosen.probes.get(name) or chosen.library[name]
+    return of.weight_bits, of.activation_bits, of.granularity

@@ -1,0 +1,1 @@
+"""Quantization methods of other libraries, one thin file each. `sinkscope.methods.choose` lists them."""

@@ -1,1 +1,0 @@
-"""Quantization methods of other libraries, one thin file each. `sinkscope.quantization.methods` lists them."""
