@@ -3,13 +3,19 @@
 Needed: weights that are unpacked while they are read, whatever the hardware: releases that can leave them packed take
 a `GgufConfig` that says so, and older ones, which always unpack, do not know the class. And which ways of splitting
 text before the tokenizer's merges are rebuilt: a file names its own (`tokenizer.ggml.pre`), and an unknown one is
-taken for GPT-2's without a word, so that tokens may be others than the model was trained on.
+taken for GPT-2's without a word, so that tokens may be others than the model was trained on. And that a file's
+configuration, tokenizer and weights are each read through the package gguf, by names that are looked up in it when they
+are called: its reader, which `gguf_reader` makes fast, and its table of tensors' names, which is the same for every
+module of a model, and is made anew for each of them.
 
-Public alternative: for the weights, `GgufConfig` itself, once every release that is supported has it; for the
-tokenizer, none.
+Public alternative: for the weights, `GgufConfig` itself, once every release that is supported has it; for the others,
+none.
 """
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import transformers
@@ -32,3 +38,19 @@ def rebuilds_split(kind: str) -> bool:
     except ImportError:  # a release that does not look at the kind
         known = {}
     return kind in _AS_GPT2 or kind in known
+
+
+@contextmanager
+def quickly() -> Iterator[None]:
+    """While open, the package gguf, which must be installed, reads as before and takes seconds instead of minutes."""
+    import gguf
+
+    from sinkscope.compat.gguf_reader import Reader
+
+    package: Any = gguf
+    usual = package.GGUFReader, package.get_tensor_name_map
+    package.GGUFReader, package.get_tensor_name_map = Reader, lru_cache(maxsize=1)(gguf.get_tensor_name_map)
+    try:
+        yield
+    finally:
+        package.GGUFReader, package.get_tensor_name_map = usual

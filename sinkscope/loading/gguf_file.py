@@ -6,12 +6,14 @@ positions, without which the model would be another one.
 """
 
 import hashlib
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import PretrainedConfig
+from transformers import AutoConfig, PretrainedConfig
 
+from sinkscope.compat.gguf_reading import quickly
 from sinkscope.errors import RequestError, SinkscopeError, first_line
 from sinkscope.loading.gguf_header import UNREADABLE, Header, read_header
 from sinkscope.loading.model_folder import CONFIG, GGUF, listed, which_gguf
@@ -35,6 +37,15 @@ class Gguf:
     path: Path
     config: dict[str, Any]
     header: Header
+
+    def configuration(self) -> PretrainedConfig:
+        """The configuration as an object, so that nobody has it read from the file again.
+
+        Raises:
+            ValueError: if transformers does not know the architecture, or refuses a value.
+        """
+        made: PretrainedConfig = AutoConfig.for_model(**deepcopy(self.config))
+        return made
 
     def sha256(self) -> str:
         """Hash of the file."""
@@ -92,7 +103,7 @@ def read_gguf(path: Path, file: str, name: str) -> Gguf:
     if parts > 1:
         raise SinkscopeError(f"{name} is one of {parts} parts of a GGUF file: merge them, as llama-gguf-split does")
     try:
-        with quiet():
+        with quiet(), quickly():
             config, _ = PretrainedConfig.get_config_dict(
                 str(path.parent), gguf_file=str(path.absolute()), local_files_only=True
             )
@@ -103,8 +114,19 @@ def read_gguf(path: Path, file: str, name: str) -> Gguf:
         ) from error
     if not isinstance(config.get("model_type"), str):
         raise SinkscopeError(f"{name} names no architecture in its header")
+    _refuse_lost_layers(header, name)
     _refuse_lost_scaling(header, config, name)
     return Gguf(file, path, config, header)
+
+
+def _refuse_lost_layers(header: Header, name: str) -> None:
+    """Refuses a header that asks for layers which the file has no tensors of, before anything is made that large."""
+    there = {tensor.split(".")[1] for tensor in header.names if tensor.startswith("blk.")}
+    asked = header.facts.get(f"{header.facts.get('general.architecture')}.block_count", 0)
+    if isinstance(asked, int) and asked > len(there):
+        raise SinkscopeError(
+            f"{name} asks for {asked} layers and holds tensors of {len(there)}: copy or download it again"
+        )
 
 
 def _refuse_lost_scaling(header: Header, config: dict[str, Any], name: str) -> None:

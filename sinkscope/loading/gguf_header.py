@@ -55,11 +55,13 @@ def read_header(path: Path, name: str) -> Header:
         ) from error
 
 
-@lru_cache(maxsize=4)  # a large vocabulary takes seconds, and is come by several times
+@lru_cache(maxsize=4)  # a verb comes by it several times
 def _read(path: Path, _size: int, _time: int) -> Header:
-    from gguf import GGUFReader, GGUFValueType
+    from gguf import GGUFValueType
 
-    reader = GGUFReader(path)
+    from sinkscope.compat.gguf_reader import Reader
+
+    reader = Reader(path)
     facts = {
         key: len(field.data) if field.types[:1] == [GGUFValueType.ARRAY] else field.contents()
         for key, field in reader.fields.items()

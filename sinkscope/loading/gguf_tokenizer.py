@@ -12,7 +12,7 @@ from pathlib import Path
 from tokenizers import pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from sinkscope.compat.gguf_reading import rebuilds_split
+from sinkscope.compat.gguf_reading import quickly, rebuilds_split
 from sinkscope.errors import SinkscopeError, first_line
 from sinkscope.loading.gguf_header import read_header
 
@@ -41,7 +41,7 @@ def gguf_tokenizer(path: Path, name: str) -> PreTrainedTokenizerBase:
     kind, split = facts.get(_KIND), facts.get(_SPLIT)
     failed = f"transformers cannot read the tokenizer of {name}, which is of kind '{kind}'"
     try:
-        with tempfile.TemporaryDirectory(prefix="sinkscope-") as empty:
+        with quickly(), tempfile.TemporaryDirectory(prefix="sinkscope-") as empty:
             tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
                 empty, gguf_file=str(path.absolute()), local_files_only=True
             )

@@ -2,13 +2,15 @@
 
 import io
 import logging
-from contextlib import AbstractContextManager, nullcontext, redirect_stderr
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
 
+from sinkscope.compat.gguf_reading import quickly
 from sinkscope.errors import SinkscopeError, first_line
 from sinkscope.loading.gguf_file import Gguf
 from sinkscope.loading.model_folder import CONFIG
@@ -34,7 +36,9 @@ def load_weights(resolved: Resolved, arguments: dict[str, Any]) -> PreTrainedMod
     name = resolved.name
     reads_images = FAMILIES[resolved.config["model_type"]].images
     try:
-        with _without_bar(resolved):
+        if resolved.gguf is not None:
+            arguments = {**arguments, "config": resolved.gguf.configuration()}
+        with _as_read(resolved.gguf):
             loaded: Any = (AutoModelForImageTextToText if reads_images else AutoModelForCausalLM).from_pretrained(
                 resolved.location,
                 use_safetensors=True,
@@ -65,9 +69,14 @@ def load_weights(resolved: Resolved, arguments: dict[str, Any]) -> PreTrainedMod
     return model
 
 
-def _without_bar(resolved: Resolved) -> AbstractContextManager[Any]:
-    """Keeps the bar off stderr that transformers draws over a GGUF file, whatever its own settings of bars."""
-    return nullcontext() if resolved.gguf is None else redirect_stderr(io.StringIO())
+@contextmanager
+def _as_read(gguf: Gguf | None) -> Iterator[None]:
+    """Has a GGUF file read quickly, and without the bar that transformers draws whatever its own settings of bars."""
+    if gguf is None:
+        yield
+        return
+    with quickly(), redirect_stderr(io.StringIO()):
+        yield
 
 
 def _check_unpacked(model: PreTrainedModel, gguf: Gguf, name: str) -> None:

@@ -38,11 +38,12 @@ def read_configuration(resolved: Resolved) -> ConfiguredModel:
     Raises:
         SinkscopeError: if transformers does not know its architecture, or refuses its values.
     """
-    file = {} if resolved.gguf_path is None else {"gguf_file": str(resolved.gguf_path.absolute())}
     try:
         with quiet():
-            config = AutoConfig.from_pretrained(
-                str(resolved.folder), local_files_only=True, trust_remote_code=False, **file
+            config = (
+                resolved.gguf.configuration()
+                if resolved.gguf is not None
+                else AutoConfig.from_pretrained(str(resolved.folder), local_files_only=True, trust_remote_code=False)
             )
     except (OSError, ValueError, TypeError, KeyError, AttributeError, StrictDataclassError) as error:
         raise SinkscopeError(

@@ -3,10 +3,12 @@
 import hashlib
 import json
 import logging
+import random
 import shutil
 import sys
 from pathlib import Path
 
+import gguf
 import ggufs
 import pandas.testing
 import pytest
@@ -75,6 +77,44 @@ def test_run_json_says_what_the_file_was(file: Path, tmp_path: Path) -> None:
     assert model["weights_sha256"] == digest
     assert model["gguf"] == {"file": file.name, "sha256": digest, "tensors": ggufs.TYPES}
     assert model["quantization"] is None
+
+
+def test_a_header_is_taken_apart_once_for_each_of_its_uses(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large vocabulary takes a while each time: header, configuration, tokenizer and weights, and no plan."""
+    made: list[str] = []
+    usual = gguf.GGUFReader.__init__
+    monkeypatch.setattr(
+        gguf.GGUFReader, "__init__", lambda self, *path: made.append(type(self).__name__) or usual(self, *path)
+    )
+    path = shutil.copy(file, tmp_path / "a.gguf")  # of which nothing is known yet
+    resolved = resolve(str(path))
+    assert made == ["Reader", "Reader"]
+    load_model(str(path), resolved=resolved)
+    assert made == ["Reader"] * 4
+    read_configuration(resolved)
+    assert len(made) == 4
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_garbled_is_refused_or_read(file: Path, tmp_path: Path, seed: int) -> None:
+    """Whatever bytes stand in a header: one line, and no crash, no endless loop, no other class of exception."""
+    drawn = random.Random(seed)
+    whole = file.read_bytes()
+    header = whole.index(b"output_norm.weight")
+    path = tmp_path / "a.gguf"
+    for _ in range(12):
+        garbled = bytearray(whole)
+        for _ in range(drawn.choice((1, 1, 4))):
+            garbled[drawn.randrange(4, header)] = drawn.choice((0, 1, 8, 9, 127, 255, drawn.randrange(256)))
+        path.write_bytes(garbled)
+        said = ""
+        try:
+            load_model(str(path))
+        except SinkscopeError as error:
+            said = str(error)
+        assert "\n" not in said
 
 
 def test_loading_is_silent(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -213,6 +253,14 @@ def test_digits_are_set_apart_where_the_file_says_so(
 def test_scaled_rotary_positions_are_not_passed_over(tmp_path: Path) -> None:
     path = ggufs.write(tmp_path / "a.gguf", lambda writer: writer.add_string("llama.rope.scaling.type", "linear"))
     assert "scales its rotary positions" in refusal(path)
+
+
+def test_layers_that_the_file_does_not_hold(file: Path, tmp_path: Path) -> None:
+    whole, key = file.read_bytes(), b"llama.block_count"
+    place = whole.index(key) + len(key) + 4
+    path = tmp_path / "a.gguf"
+    path.write_bytes(whole[:place] + (1 << 27).to_bytes(4, "little") + whole[place + 4 :])
+    assert "asks for 134217728 layers and holds tensors of 2" in refusal(path)
 
 
 def test_one_part_of_several(tmp_path: Path) -> None:
