@@ -57,7 +57,10 @@ def test_it_holds_the_modules_the_models_and_the_recipes(wheel: Path) -> None:
     expected = {path.relative_to(ROOT) for path in PACKAGE.rglob("*.py")}
     expected |= {path.relative_to(ROOT) for path in (PACKAGE / "packaged").rglob("*") if path.is_file()}
     expected |= {"sinkscope" / path.relative_to(ROOT) for path in (ROOT / "recipes").rglob("*") if path.is_file()}
-    expected.add(Path("sinkscope", "py.typed"))
+    expected |= {
+        Path("sinkscope", "py.typed"),
+        *(Path("sinkscope", "report", "html", f"page.{kind}") for kind in ("css", "js")),
+    }
     assert {path.as_posix() for path in expected} == {name for name in names if ".dist-info/" not in name}
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert sum(name.endswith("model.safetensors") for name in names) == 2

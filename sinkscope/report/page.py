@@ -6,7 +6,8 @@ outside the panels is measured and broken before it is placed, so that neither c
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from matplotlib.artist import Artist
@@ -14,6 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 
 from sinkscope.report import style
 from sinkscope.report.text import fitted, literal, wrapped
@@ -39,6 +41,7 @@ class Page(Figure):
         )
         super().__init__(figsize=style.PAGE_INCHES, dpi=style.DPI, layout=layout)
         FigureCanvasAgg(self)
+        self._labels: list[Text] = []
 
     def _repr_png_(self) -> bytes:
         """The page as a notebook shows it."""
@@ -64,10 +67,23 @@ class Page(Figure):
     def label(self, title: str, subtitle: str, caption: str, foot: str = "") -> None:
         """Writes the title, a line below it, the caption, and a small line at the foot."""
         room = (RIGHT - LEFT) * style.POINTS[0]
+        others = len(self.texts)
         write(self, LEFT, 0.953, fitted(title, room, style.TITLE, "bold"), size=style.TITLE, weight="bold")
         write(self, LEFT, 0.921, fitted(subtitle, room, style.SUBTITLE), size=style.SUBTITLE, color=style.GREY)
         paragraph(self, caption, top=_CAPTION_TOP, size=style.SMALL)
         write(self, LEFT, _FOOT, fitted(foot, room, style.SMALL), size=style.SMALL, color=style.GREY)
+        self._labels = self.texts[others:]
+
+    @contextmanager
+    def bare(self) -> Iterator[None]:
+        """Leaves out what `label` wrote while a `with` block lasts: a page of HTML says it as text."""
+        for text in self._labels:
+            text.set_visible(False)
+        try:
+            yield
+        finally:
+            for text in self._labels:
+                text.set_visible(True)
 
 
 def write(page: Figure, x: float, y: float, text: str, *, size: float, align: str = "left", **text_style: Any) -> None:

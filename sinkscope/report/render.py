@@ -3,23 +3,25 @@
 Files depend on the run alone: no date is written into them, so that rendering twice gives the same bytes.
 """
 
-import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import cast
 
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from sinkscope.errors import RequestError
 from sinkscope.report import style
 from sinkscope.report.entry import Entry
-from sinkscope.report.html import document
+from sinkscope.report.html.document import IN_WORDS, document
+from sinkscope.report.html.pictures import picture
 from sinkscope.report.kinds import kind_of
 from sinkscope.report.page import Page
 from sinkscope.tables.run_folder import Run
 
 FORMATS = ("png", "pdf", "html")
-DEFAULT = ("png", "pdf")  # of a run folder; the HTML file holds all of it once more
+DEFAULT = FORMATS
 FIGURES, REPORT, PAGE = "figures", "report.pdf", "report.html"
 
 
@@ -45,14 +47,15 @@ def render(run: Run, folder: Path, formats: Sequence[str] = DEFAULT) -> None:
         SinkscopeError: for an unknown format.
     """
     check_formats(formats)
-    pages = _pages(run)
+    paper = bool({"png", "pdf"} & set(formats))
+    pages = _pages(run, left_out=frozenset() if paper else IN_WORDS)
     with style.drawing():
-        pictures = [(entry, _picture(page)) for entry, page in pages] if {"png", "html"} & set(formats) else []
         if "png" in formats:
             (folder / FIGURES).mkdir(exist_ok=True)
-            for entry, picture in pictures:
-                (folder / FIGURES / f"{entry.name}.png").write_bytes(picture)
+            for entry, page in pages:
+                page.savefig(folder / FIGURES / f"{entry.name}.png", metadata={"Software": None})
         if "html" in formats:
+            pictures = [(entry, vectors(entry, page)) for entry, page in pages if entry.name not in IN_WORDS]
             (folder / PAGE).write_text(document(run, pictures), encoding="utf-8")
         if "pdf" in formats:
             with PdfPages(folder / REPORT, metadata=_metadata(run)) as pdf:
@@ -72,16 +75,19 @@ def check_formats(formats: Sequence[str]) -> None:
         raise RequestError(f"a report is made as {' or '.join(FORMATS)}{named}")
 
 
-def _picture(page: Page) -> bytes:
-    buffer = io.BytesIO()
-    page.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+def vectors(entry: Entry, page: Page) -> str:
+    """A figure for the HTML file, which has its title and caption as text."""
+    return picture(page, entry.name, title=f"{entry.name}-title", caption=f"{entry.name}-caption")
 
 
-def _pages(run: Run) -> list[tuple[Entry, Page]]:
+def _pages(run: Run, left_out: Collection[str] = ()) -> list[tuple[Entry, Page]]:
     chosen = entries(run)
     with style.drawing():
-        return [(entry, _page(entry, run, f"{number} / {len(chosen)}")) for number, entry in enumerate(chosen, start=1)]
+        return [
+            (entry, _page(entry, run, f"{number} / {len(chosen)}"))
+            for number, entry in enumerate(chosen, start=1)
+            if entry.name not in left_out
+        ]
 
 
 def _page(entry: Entry, run: Run, number: str) -> Page:
@@ -89,7 +95,8 @@ def _page(entry: Entry, run: Run, number: str) -> Page:
     page = entry.draw(run)
     foot = f"sinkscope {run.info['sinkscope']}, page {number}"
     page.label(entry.title, kind_of(run).subtitle(run), entry.caption, foot)
-    page.draw_without_rendering()
+    if page.axes:
+        cast("ConstrainedLayoutEngine", page.get_layout_engine()).execute(page)
     page.set_layout_engine(None)  # not "none", whose placeholder makes every save draw the page once more
     for axes in page.axes:  # the layout's solver sums in an order that varies, and with it the last bits of its result
         left, bottom, width, height = (round(float(side), 6) for side in axes.get_position(original=True).bounds)

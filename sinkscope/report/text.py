@@ -13,7 +13,7 @@ from matplotlib.textpath import TextToPath
 
 NOT_MEASURED = "not measured"
 _MILLION = 1e6
-_BLANKS = {0x0120: " ", 0x2581: " ", 0x010A: "\n"}  # byte-level and SentencePiece vocabularies
+BLANKS = {0x0120: " ", 0x2581: " ", 0x010A: "\n"}  # byte-level and SentencePiece vocabularies
 _OUTLINES = TextToPath()  # measures letters as they are drawn, without rounding to pixels
 
 
@@ -33,7 +33,7 @@ def printable(text: object, limit: int | None = None, *, keep_end: bool = False)
 
 def quoted(token: object, limit: int = 24) -> str:
     """A token in quotation marks, so that blanks show; the marks by which vocabularies write blanks are undone."""
-    return f'"{printable(str(token).translate(_BLANKS), limit)}"'
+    return f'"{printable(str(token).translate(BLANKS), limit)}"'
 
 
 def counted(count: int, thing: str) -> str:

@@ -1,163 +1,261 @@
-"""The HTML report is one file that needs nothing else, holds every table, and sorts them."""
+"""The HTML report is one file that needs nothing else, shows markup as text, and holds every row of every table."""
 
 import base64
+import gzip
+import hashlib
 import html
 import json
+import math
 import re
-import shutil
-import subprocess
 from dataclasses import replace
-from html.parser import HTMLParser
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
-from synthetic import Shape, synthetic
+from html_runs import EVIL, RUNS, Outline, made, page, whole
 
-from sinkscope.comparison.compare_runs import compare_runs
-from sinkscope.report.html import ROWS, document
-from sinkscope.report.kinds import KINDS
-from sinkscope.report.render import FIGURES, PAGE, entries, render
+from sinkscope.report.html import data_tables
+from sinkscope.report.html.document import IN_WORDS, document
+from sinkscope.report.html.markup import escaped, visible
+from sinkscope.report.html.packed import compact
+from sinkscope.report.kinds import KINDS, kind_of
+from sinkscope.report.render import PAGE, entries, render
 from sinkscope.tables.run_folder import Run
 
-SHAPE = Shape(2, 2, 1, tokens=12, sequences=2)
-EVIL = "<script>alert(1)</script>\"'&"
-RUN = synthetic(SHAPE, name=EVIL)
-COMPARISON = compare_runs([synthetic(SHAPE), synthetic(replace(SHAPE, seed=1))], ["a", EVIL], draws=100)
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+each_kind = pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
 
 
-class Outline(HTMLParser):
-    """Tags with their attributes, and the text of every table row."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.tables: list[list[list[str]]] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attributes)))
-        if tag not in ("meta", "img"):
-            self.open.append(tag)
-        if tag == "table":
-            self.tables.append([])
-        elif tag == "tr":
-            self.tables[-1].append([])
-        elif tag in ("td", "th"):
-            self.tables[-1][-1].append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and {"td", "th"} & set(self.open[-2:]):
-            self.tables[-1][-1][-1] += data
+def unpacked(island: str) -> str:
+    return gzip.decompress(base64.b64decode(island)).decode("utf-8")
 
 
-def page(run: Run) -> str:
-    return document(run, [(entry, b"\x89PNG made up") for entry in entries(run)[:1]])
+def rows_of(text: str) -> dict[str, Any]:
+    """The tables as the page's script reads them, by name."""
+    islands = Outline(text).islands
+    return {name.removeprefix("rows-"): json.loads(unpacked(island)) for name, island in islands.items()
+            if name.startswith("rows-")}  # fmt: skip
 
 
-@pytest.mark.parametrize("run", [RUN, COMPARISON], ids=["analysis", "comparison"])
+def test_every_kind_is_here() -> None:
+    assert set(RUNS) == set(KINDS)
+
+
+@each_kind
 def test_file_is_well_formed_and_asks_for_nothing(run: Run) -> None:
     outline = Outline(page(run))
     assert outline.open == []
-    assert sum(tag == "script" for tag, _ in outline.tags) == 1
     for tag, attributes in outline.tags:
-        assert tag not in ("link", "iframe", "object", "embed", "base"), tag
+        assert tag not in ("link", "iframe", "object", "embed", "base", "form", "img"), tag
         assert not any(name.startswith("on") for name in attributes), attributes
-        source = attributes.get("src")
-        assert source is None or source.startswith("data:image/png;base64,")
+        assert "src" not in attributes
         target = attributes.get("href")
         assert target is None or target.startswith("#")
+    assert not re.search(r"https?://", re.sub(r"<pre.*?</pre>", "", page(run), flags=re.DOTALL))
+
+
+@each_kind
+def test_policy_allows_no_request_and_no_script_but_the_files_own(run: Run) -> None:
+    text = page(run)
+    outline = Outline(text)
     policy = next(attributes["content"] for tag, attributes in outline.tags if "http-equiv" in attributes)
     assert policy is not None
-    assert policy.startswith("default-src 'none'")
-    assert not re.search(r"https?://", re.sub(r"<pre>.*?</pre>", "", page(run), flags=re.DOTALL))
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    assert rules["default-src"] == "'none'"
+    assert set(rules) == {"default-src", "img-src", "style-src", "script-src", "base-uri", "form-action"}
+    assert rules["img-src"] == "data:"
+    (own,) = re.findall(r"<script>(.*?)</script>", text, flags=re.DOTALL)
+    scripts = [own, *(unpacked(island) for name, island in outline.islands.items() if name.startswith("script-"))]
+    digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
+    assert set(rules["script-src"].split()) == {f"'sha256-{digest}'" for digest in digests}
 
 
-@pytest.mark.parametrize("run", [RUN, COMPARISON], ids=["analysis", "comparison"])
-def test_links_lead_somewhere(run: Run) -> None:
+@each_kind
+def test_markup_in_names_stays_text(run: Run) -> None:
+    text = page(run)
+    assert EVIL not in text
+    assert "onerror='" not in text
+    assert "window.evil" in Outline(text).text
+    assert "\u202e" not in text
+
+
+def test_markup_in_tokens_stays_text_in_tables_and_charts() -> None:
+    outline = Outline(page(RUNS["analysis"]))
+    content = json.loads(unpacked(outline.islands["rows-sinks"]))
+    assert visible(EVIL) in content["columns"][content["kinds"].index("token")]
+    charts = unpacked(outline.islands["charts"])
+    assert "&lt;/script&gt;" in charts
+    assert "<script" not in charts
+    assert "<img" not in charts
+
+
+@each_kind
+def test_links_lead_somewhere_and_names_are_used_once(run: Run) -> None:
     tags = Outline(page(run)).tags
-    places = {attributes["id"] for _, attributes in tags if "id" in attributes}
+    places = [attributes["id"] for _, attributes in tags if "id" in attributes]
+    assert len(places) == len(set(places))
     targets = {str(attributes["href"])[1:] for tag, attributes in tags if tag == "a"}
+    named = {str(attributes[name]) for _, attributes in tags for name in ("aria-labelledby", "aria-describedby")
+             if name in attributes}  # fmt: skip
     assert targets
-    assert targets <= places
+    assert targets | named <= set(places)
 
 
-@pytest.mark.parametrize("run", [RUN, COMPARISON], ids=["analysis", "comparison"])
-def test_every_table_is_there_cell_by_cell(run: Run) -> None:
-    outline = Outline(page(run))
-    for shown, (name, table) in zip(outline.tables, run.tables.items(), strict=True):
-        assert shown[0] == list(table.columns), name
-        assert len(shown) - 1 == min(len(table), ROWS), name
-        for cells, row in zip(shown[1:], table.itertuples(index=False), strict=False):
-            for cell, value in zip(cells, row, strict=True):
-                if pd.isna(value):
-                    assert cell == ""
-                elif isinstance(value, float):
-                    assert float(cell) == pytest.approx(value, rel=1e-5)
+@each_kind
+def test_every_row_of_every_table_is_there(run: Run) -> None:
+    shown = rows_of(page(run))
+    assert len(shown) == len(run.tables)
+    for name, table in run.tables.items():
+        content = shown[html.unescape(escaped(name))]
+        assert len(content["columns"]) == len(table.columns)
+        for kind, cells, column in zip(content["kinds"], content["columns"], table, strict=True):
+            assert len(cells) == len(table)
+            for cell, value in zip(cells, table[column].tolist(), strict=True):
+                _assert_same(kind, cell, value)
 
 
-def test_long_tables_are_capped_and_say_so() -> None:
-    long = Run(RUN.info, {"positions": pd.concat([RUN["positions"]] * 20, ignore_index=True)})
-    assert len(long["positions"]) > 2 * ROWS
-    pages = document(replace(RUN, tables={**RUN.tables, **long.tables}), [])
-    assert f"The first {ROWS} of {len(long['positions']):,} rows; all are in positions.parquet" in pages
+def _assert_same(kind: str, cell: Any, value: Any) -> None:
+    if value is None or pd.isna(value):
+        assert cell is None
+    elif kind == "number":
+        expected = float(value)
+        assert float(cell) == expected if math.isinf(expected) else float(cell) == pytest.approx(expected, rel=1e-5)
+    elif kind == "truth":
+        assert cell == int(value)
+    else:
+        assert cell == (visible(value) if kind == "token" else value)
 
 
-def test_headline_and_run_json_are_in_it() -> None:
-    text = page(COMPARISON)
-    assert "suppressed" in text or "unclear" in text or "preserved" in text
-    content = re.findall(r"<pre>(.*?)</pre>", text, flags=re.DOTALL)[-1]
-    assert json.loads(html.unescape(content))["kind"] == "comparison"
+def test_columns_are_named_and_explained() -> None:
+    outline = Outline(page(RUNS["analysis"]))
+    heads = {attributes.get("title") for tag, attributes in outline.tags if tag == "th"}
+    assert any(title and "attention" in title for title in heads)
+    assert "What the columns mean" in outline.text
 
 
-def test_same_figures_as_the_png_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_too_long_for_a_page_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RUNS["analysis"]
+    monkeypatch.setattr(data_tables, "ROWS", len(run["positions"]) - 1)
+    text = made(run)
+    assert "positions" not in rows_of(text)
+    assert f"with {len(run['positions']):,} rows: they are in positions.parquet" in Outline(text).text
+
+
+@each_kind
+def test_words_are_those_of_the_terminal(run: Run) -> None:
+    """Every word of the summary, however rich breaks it into lines; and each figure with heading and caption."""
+    text = Outline(page(run)).text
+    said = str(kind_of(run).summary(run))
+    words = [word for word in re.findall(r"[\w.]{4,}", said) if "evil" not in word]
+    assert [word for word in words if word not in text] == []
+    for entry in entries(run):
+        if entry.name != "provenance":
+            assert escaped(" ".join(entry.caption.split())) in html.escape(text)
+        if entry.name not in IN_WORDS:
+            assert entry.title in text
+
+
+@each_kind
+def test_numbers_are_a_table_with_heads(run: Run) -> None:
+    said = re.findall(r'<section id="said".*?</section>', page(run), flags=re.DOTALL)[0]
+    assert said.index("<ul ") < said.index("<table>")
+    assert said.count('<th scope="col"') >= 4
+    assert said.count('<th scope="row"') >= 2
+
+
+def test_every_kind_has_its_text_page_left_out_of_the_pictures() -> None:
+    for kind in KINDS.values():
+        assert len([entry for entry in kind.figures if entry.name in IN_WORDS]) == 2
+
+
+@each_kind
+def test_run_json_is_in_it(run: Run) -> None:
+    content = re.findall(r"<pre[^>]*>(.*?)</pre>", page(run), flags=re.DOTALL)[-1]
+    assert json.loads(html.unescape(content))["kind"] == run.info["kind"]
+
+
+def test_provenance_has_no_python_in_it() -> None:
+    text = Outline(page(RUNS["analysis"])).text
+    record = text[text.index("Provenance: how") : text.index("run.json {")]
+    assert not re.search(r"\b(True|False|None)\b|\['|\{'", record)
+
+
+def test_pictures_are_vectors_without_title_and_caption(monkeypatch: pytest.MonkeyPatch) -> None:
     kind = KINDS["analysis"]
     monkeypatch.setitem(KINDS, "analysis", replace(kind, figures=kind.figures[:3]))
-    render(RUN, tmp_path, formats=("png", "html"))
-    text = (tmp_path / PAGE).read_text(encoding="utf-8")
-    pictures = [base64.b64decode(found) for found in re.findall(r"data:image/png;base64,([^\"]+)", text)]
-    files = [(tmp_path / FIGURES / f"{entry.name}.png").read_bytes() for entry in entries(RUN)]
-    assert pictures == files
-    assert len(files) == 3
+    run = RUNS["analysis"]
+    text = whole(run)
+    outline = Outline(text)
+    assert outline.open == []
+    drawings = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
+    assert len(drawings) == 2
+    for drawing, entry in zip(drawings, entries(run)[1:], strict=True):
+        assert entry.title not in drawing
+        assert "#page" not in drawing
+        assert "DejaVu Sans', Verdana" in drawing
+        assert set(re.findall(r'\bid="(\w+?)-', drawing)) == {entry.name}
+    places = [attributes["id"] for _, attributes in outline.tags if "id" in attributes]
+    assert len(places) == len(set(places))
+    used = set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', text))
+    assert {a or b for a, b in used} <= set(places)
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
-def test_clicks_sort_in_a_browser(tmp_path: Path) -> None:
-    """Numbers as numbers, words as words, nulls last; a second click turns the order round."""
-    clicks = """
-    const table = document.querySelector("#table-comparison + p + div table");
-    const column = (n) => Array.from(table.tBodies[0].rows, (row) => row.cells[n].textContent);
-    const button = (n) => table.tHead.rows[0].cells[n].firstElementChild;
-    const found = {};
-    button(5).click(); found.up = column(5); found.state = table.tHead.rows[0].cells[5].getAttribute("aria-sort");
-    button(5).click(); found.down = column(5);
-    button(0).click(); found.words = column(0);
-    found.errors = window.failures || [];
-    document.body.textContent = "";
-    const out = document.createElement("pre"); out.id = "found"; out.textContent = JSON.stringify(found);
-    document.body.append(out);
-    """
-    text = page(COMPARISON).replace(
-        "<script>", "<script>window.failures = []; window.onerror = (m) => failures.push(m);"
-    )
-    file = tmp_path / "page.html"
-    file.write_text(text.replace("</body>", f"<script>{clicks}</script></body>"), encoding="utf-8")
-    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}",
-               "--virtual-time-budget=5000", "--dump-dom", file.as_uri()]  # fmt: skip
-    dom = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
-    (content,) = re.findall(r'<pre id="found">(.*?)</pre>', dom, flags=re.DOTALL)
-    found = json.loads(content.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
-    assert found["errors"] == []
-    assert found["state"] == "ascending"
-    ratios = COMPARISON["comparison"]["ratio"].dropna()
-    blanks = [""] * int(COMPARISON["comparison"]["ratio"].isna().sum())
-    assert found["up"] == [f"{value:.6g}" for value in sorted(ratios)] + blanks
-    assert found["down"] == [f"{value:.6g}" for value in sorted(ratios, reverse=True)] + blanks
-    assert found["words"][:2] == ["abs_max", "abs_max"]
-    assert sorted(found["words"]) == sorted(COMPARISON["comparison"]["metric"])
+def test_pages_keep_their_titles_for_paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing for HTML, which leaves titles out, changes neither the PNG nor the PDF."""
+    kind = KINDS["analysis"]
+    monkeypatch.setitem(KINDS, "analysis", replace(kind, figures=kind.figures[:2]))
+    for name, formats in (("alone", ("png", "pdf")), ("all", ("png", "html", "pdf"))):
+        (tmp_path / name).mkdir()
+        render(RUNS["analysis"], tmp_path / name, formats)
+    papers = [path.relative_to(tmp_path / "alone") for path in (tmp_path / "alone").rglob("*.p*") if path.is_file()]
+    assert len(papers) == 3
+    for path in papers:
+        assert (tmp_path / "alone" / path).read_bytes() == (tmp_path / "all" / path).read_bytes()
+    first = (tmp_path / "all" / PAGE).read_bytes()
+    render(RUNS["analysis"], tmp_path / "all", ("html",))
+    assert (tmp_path / "all" / PAGE).read_bytes() == first
+
+
+def test_json_holds_no_numbers_that_json_lacks() -> None:
+    with pytest.raises(ValueError, match="Out of range"):
+        compact([float("nan")])
+
+
+@pytest.mark.parametrize(
+    ("token", "shown"),
+    [
+        ("\u0120the", "\u2423the"),
+        ("\u2581the", "\u2423the"),
+        ("\u010a\u010a", "\u21b5\u21b5"),
+        ("a\tb", "a\u2192b"),
+        ("\u6f22\u5b57", "\u6f22\u5b57"),
+        ("\x00\u200b\u202e", r"\x00\u200b\u202e"),
+        ("\ud800", r"\ud800"),
+    ],
+)
+def test_tokens_are_readable(token: str, shown: str) -> None:
+    assert visible(token) == shown
+
+
+def _luminance(colour: str) -> float:
+    digits = colour.lstrip("#")
+    digits = "".join(2 * digit for digit in digits) if len(digits) == 3 else digits
+    parts = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_letters_stand_out_by_four_and_a_half_in_light_dark_and_print() -> None:
+    sheet = files("sinkscope.report.html").joinpath("page.css").read_text(encoding="utf-8")
+    light, dark, paper = (dict(re.findall(r"--(\w+): (#\w+);", block))
+                          for block in re.findall(r":root \{(.*?)\}", sheet, flags=re.DOTALL))  # fmt: skip
+    for colours in (light, light | dark, light | paper):
+        for ink in ("ink", "pale", "link", "lower", "higher", "same"):
+            for ground in ("paper", "panel"):
+                a, b = sorted((_luminance(colours[ink]), _luminance(colours[ground])))
+                assert (b + 0.05) / (a + 0.05) >= 4.5, (ink, ground, colours)
+
+
+def test_document_needs_no_pictures() -> None:
+    assert Outline(document(RUNS["track"], [])).open == []

@@ -1,0 +1,49 @@
+"""A page of the report as a picture inside a page of HTML: its panels as SVG.
+
+Title, caption and foot stand in the page as text, so the picture leaves them out, and the room that they have on paper.
+Letters stay letters, which a browser finds and marks; where DejaVu Sans is missing, Verdana has its widths.
+"""
+
+import io
+import re
+from typing import Any
+
+import matplotlib
+
+from sinkscope.report.html.markup import element
+from sinkscope.report.page import Page
+
+_TOP, _BOTTOM = 0.912, 0.12  # of the page's height: between title and caption
+_KEY_TOP = 0.995  # with a key beside the title
+_SETTINGS: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "sinkscope"}
+_FONT = "'DejaVu Sans'"
+_FONTS = "'DejaVu Sans', Verdana, sans-serif"
+_VIEW = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
+_TAG = re.compile(r"<[^<>]*>")  # texts have no angle brackets of their own: matplotlib escapes them
+_REFERENCE = re.compile(r'(\bid="|href="#|url\(#)')
+
+
+def picture(page: Page, name: str, *, title: str, caption: str) -> str:
+    """The page's panels as an SVG element; to be called inside `style.drawing()`.
+
+    Args:
+        page: a finished page.
+        name: what all its ids begin with, so that pictures do not use each other's.
+        title: id of the element that names the picture.
+        caption: id of the element that describes it.
+    """
+    buffer = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    with matplotlib.rc_context(_SETTINGS), page.bare():
+        page.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    start, drawing = re.split(r"</style>\s*</defs>", buffer.getvalue(), maxsplit=1)
+    width, height = (float(side) for side in _VIEW.findall(start)[0])
+    top = _KEY_TOP if page.legends else _TOP
+    view = f"0 {height * (1 - top):.2f} {width:.2f} {height * (top - _BOTTOM):.2f}"
+    drawing = _TAG.sub(lambda tag: _own_ids(tag[0], name), drawing[: drawing.rindex("</svg>")])
+    return element("svg", drawing.replace(_FONT, _FONTS), viewBox=view, role="img", aria_labelledby=title,
+                   aria_describedby=caption)  # fmt: skip
+
+
+def _own_ids(tag: str, name: str) -> str:
+    return _REFERENCE.sub(rf"\g<1>{name}-", tag) if "#" in tag or "id=" in tag else tag
