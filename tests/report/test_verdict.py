@@ -24,7 +24,6 @@ SHOWN = (
     "gradient_sink_q25",
     "mass_slope",
     "bounds_checked",
-    "sink_norm_rank_median",
 )
 ON_THE_PAGE_OF_NUMBERS = (*SHOWN, "residual_t0_mean", "residual_t0_max", "mlp_t0_mean", "attn_t0_mean", "kurtosis_max",
                           "massive_count")  # fmt: skip
@@ -38,6 +37,13 @@ def test_page_one_prints_the_headline_of_the_run() -> None:
     printed = " ".join(page_one(RUN))
     for name in SHOWN:
         assert number(RUN.info["headline"][name]) in printed, name
+
+
+def test_a_rank_is_a_whole_number_where_it_is_one() -> None:
+    def rank(value: float) -> str:
+        return next(row for row in rows(changed(RUN, sink_norm_rank_median=value)) if "Rank" in row.quantity).measured
+
+    assert [rank(1.0), rank(1.5), rank(None)] == ["1", "1.50", NOT_MEASURED]
 
 
 def test_the_page_of_numbers_prints_all_of_them() -> None:

@@ -5,8 +5,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from inspection import words
 from synthetic import Shape, synthetic
 
+from sinkscope.report.analysis import massive
 from sinkscope.report.analysis.consequences import command, consequences, crushed
 from sinkscope.report.analysis.depth_words import depth, shared_channel
 from sinkscope.report.analysis.findings import findings
@@ -33,27 +35,32 @@ def entry(layer: int, site: str, sequence: int, position: int, token: str, chann
 
 def with_tables(**tables: pd.DataFrame) -> Run:
     whole = {**BASE.tables, **tables}
+    if "massive" in tables:  # all of it is listed
+        found = tables["massive"].query("is_massive").groupby(["layer", "site", "sequence"])
+        counts = found.agg(entries=("channel", "size"), positions=("position", "nunique"),
+                           channels=("channel", "nunique")).reset_index()  # fmt: skip
+        whole["massive_counts"] = frame("massive_counts", {name: counts[name] for name in counts})
     return replace(BASE, tables=whole, info={**BASE.info, "headline": headline(whole, 0.3)})
 
 
 def like_smollm() -> Run:
     """Token 0 massive in channel 507 from layer 6, in the MLP's output from layer 2; a second sink in layers 3 to 5."""
-    words = ("Em", "rad", "shift")
-    sinks = [(layer, head, n, 0, words[n], 0.8) for layer in range(3, LAYERS) for head in range(4)
+    first = ("Em", "rad", "shift")
+    sinks = [(layer, head, n, 0, first[n], 0.8) for layer in range(3, LAYERS) for head in range(4)
              for n in range(SEQUENCES)]  # fmt: skip
     sinks += [(layer, head, n, *SECOND[n], 0.5) for layer in range(3, 6) for head in range(4) for n in SECOND]
-    massive = [entry(layer, "h_out", n, 0, words[n], 507, 25000.0, True) for layer in range(6, 13)
+    entries = [entry(layer, "h_out", n, 0, first[n], 507, 25000.0, True) for layer in range(6, 13)
                for n in range(SEQUENCES)]  # fmt: skip
-    massive += [entry(6, "h_out", n, 0, words[n], 247, 2000.0, True) for n in range(2)]
-    massive += [entry(layer, "r_mlp", n, 0, words[n], 507, 24000.0, True) for layer in (2, 6) for n in range(SEQUENCES)]
-    massive += [entry(layer, "h_out", n, *SECOND[n], 507, 600.0 + 100 * n, False) for layer in range(1, 6)
+    entries += [entry(6, "h_out", n, 0, first[n], 247, 2000.0, True) for n in range(2)]
+    entries += [entry(layer, "r_mlp", n, 0, first[n], 507, 24000.0, True) for layer in (2, 6) for n in range(SEQUENCES)]
+    entries += [entry(layer, "h_out", n, *SECOND[n], 507, 600.0 + 100 * n, False) for layer in range(1, 6)
                 for n in SECOND]  # fmt: skip
     t0 = [60, 250, 800, 800, 170, 165, *[25000.0] * 7, 6000]
     positions = BASE["positions"].copy()
     residual = positions["site"] == "h_out"
     positions.loc[residual, "norm"] = 100.0
     positions.loc[residual & (positions["position"] == 0), "norm"] = t0
-    return with_tables(sinks=table("sinks", sinks), massive=table("massive", massive), positions=positions)
+    return with_tables(sinks=table("sinks", sinks), massive=table("massive", entries), positions=positions)
 
 
 SMOLLM = like_smollm()
@@ -109,6 +116,18 @@ def test_a_channel_that_is_massive_at_most_tokens_is_said_so() -> None:
 
 def test_a_list_that_was_cut_gives_a_lower_bound() -> None:
     assert "channel 400 at 93 or more later tokens" in several(like_gemma(31), "h_out")
+
+
+def test_channels_of_which_no_entry_is_listed_are_not_passed_over() -> None:
+    run = like_gemma(31)
+    counts = [(layer, "h_out", n, entries, 31, channels) for layer, entries, channels in ((0, 32, 1), (1, 90, 4))
+              for n in range(SEQUENCES)]  # fmt: skip
+    whole = {**run.tables, "massive_counts": table("massive_counts", counts)}
+    assert several(replace(run, tables=whole), "h_out").endswith("; and channels that are not listed")
+    page = words(massive.ENTRY.draw(replace(run, tables=whole)))
+    assert f"{SEQUENCES * 122} entries pass the binary test" in page
+    assert "In h_out further channels are massive, too small to be among the listed." in page
+    assert "93+ later" in page
 
 
 def test_scattered_sinks_are_no_second_sink() -> None:

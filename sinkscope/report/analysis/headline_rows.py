@@ -164,13 +164,19 @@ def _row(
 ) -> Row:
     """A quantity under its title, with its largest value in brackets where there is one."""
     head = run.info["headline"]
-    title, measured = quantity(metric).title, number(head.get(metric), digits)
+    title, measured = quantity(metric).title, number(_whole(metric, head.get(metric)), digits)
     if largest is not None:
         title += " (max)"
     if largest is not None and measured != NOT_MEASURED:
         measured += f" ({number(head.get(largest))})"
     references = _references(metric, largest) if comparable(run, metric) else ("-", "-")
     return Row(title, measured, *references, remark, chief)
+
+
+def _whole(metric: str, value: Any) -> Any:
+    """A rank without decimals, where it has none."""
+    whole = metric == "sink_norm_rank_median" and isinstance(value, float) and value.is_integer()
+    return int(value) if whole else value
 
 
 def comparable(run: Run, metric: str) -> bool:

@@ -9,11 +9,11 @@ from matplotlib.colors import LogNorm
 
 from sinkscope.quantities.massive_facts import MassiveFact
 from sinkscope.report import style
-from sinkscope.report.analysis.massive_words import BRANCHES, all_listed, facts
+from sinkscope.report.analysis.massive_words import BRANCHES, all_listed, channels_left_out, facts
 from sinkscope.report.axes import colour_bar, colour_map, write_sentence
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import RIGHT, Page, paragraph, table
-from sinkscope.report.text import counted, layer_words, literal, number, quoted
+from sinkscope.report.text import counted, layer_words, listed, literal, number, quoted
 from sinkscope.tables.run_folder import Run
 
 _LISTED = 22
@@ -75,7 +75,10 @@ def _table(page: Page, run: Run) -> None:
     top = paragraph(page, words, top=0.895, left=_TABLE_LEFT, size=style.BODY, weight="bold")
     top = table(page, ("Site", "Channels", "At", "Layers", "Seq.", "Largest"), cells, top=top - 0.01, left=_TABLE_LEFT,
                 right=RIGHT, size=style.SMALL, shares=(52, 100, 100, 85, 34, 50))  # fmt: skip
-    rest = known[_LISTED:]
+    rest, cut = known[_LISTED:], [site for site in ("h_out", *BRANCHES) if channels_left_out(run, site)]
+    if cut:
+        words = f"In {listed(cut)} further channels are massive, too small to be among the listed."
+        top = paragraph(page, words, top=top, left=_TABLE_LEFT, right=RIGHT, size=style.SMALL)
     if rest:
         paragraph(page, f"and {counted(len(rest), 'more row')} of single channels and places: see massive.parquet",
                   top=top, left=_TABLE_LEFT, right=RIGHT, size=style.SMALL)  # fmt: skip

@@ -23,6 +23,16 @@ def all_listed(run: Run, site: str) -> bool:
     return bool((listed_there < LISTED).all())
 
 
+def channels_left_out(run: Run, site: str) -> bool:
+    """Whether a site has massive entries in channels of which none is listed for their sequence and layer."""
+    if "massive_counts" not in run.tables:
+        return False
+    massive, keys = run["massive"][run["massive"]["is_massive"]], ["layer", "site", "sequence"]
+    named = massive.groupby(keys)["channel"].nunique().rename("named").reset_index()
+    counts = run["massive_counts"].merge(named, on=keys, how="left")
+    return bool((counts.loc[counts["site"] == site, "channels"] > counts.loc[counts["site"] == site, "named"]).any())
+
+
 def largest_entry(run: Run) -> dict[str, Any]:
     """The largest entry of the residual stream: a row of the table `massive`, with its size |x|."""
     entries = run["massive"][run["massive"]["site"] == "h_out"]
@@ -41,7 +51,11 @@ def several(run: Run, site: str, count: int = FACTS) -> str:
         named[-1] += f", {'each ' if len(named) > 1 else ''}{sequence_words(run, known[0])}"
     named_channels = {channel for fact in known[:count] for channel in fact.channels}
     rest = {channel for fact in known[count:] for channel in fact.channels} - named_channels
-    return "; ".join([*named, f"and {counted(len(rest), 'further channel')}"] if rest else named)
+    if rest:
+        named.append(f"and {counted(len(rest), 'further channel')}")
+    if channels_left_out(run, site):
+        named.append("and channels that are not listed")
+    return "; ".join(named)
 
 
 def fact_words(run: Run, fact: MassiveFact, *, sequences: bool = True) -> str:

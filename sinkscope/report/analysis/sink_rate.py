@@ -106,6 +106,6 @@ ENTRY = Entry(
     "Sink rate: share of a layer's heads with alpha_0 above epsilon, judged in every sequence and averaged, "
     "equation (1). Column mass M_0: sum over all queries of the weight on token 0, mean over sequences, equation "
     "(2); a dashed line marks attention spread evenly over all keys, a dotted one all attention on token 0. "
-    "Rank: of a sink token's norm entering the layer among all positions of its sequence, 1 the largest. Runs without "
-    "ranks show Spearman's correlation of alpha_s with the norm over positions, which ordinary tokens decide.",
+    "Rank: of a sink token's norm entering the layer in its sequence, 1 the largest (runs without ranks: Spearman's "
+    "correlation of alpha_s with the norm).",
 )
