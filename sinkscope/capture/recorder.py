@@ -64,6 +64,7 @@ class Recorder(Recorded):
         self.first = first or 0
         self.shared = first is not None
         self.valved = False
+        self._entering: list[Tensor] = []
         self._keeps_entries = {self.canonical(layer, site) for layer in range(layers) for site in MASSIVE_SITES}
 
     def expect(self, *, valved: bool) -> None:
@@ -123,8 +124,9 @@ class Recorder(Recorded):
         """
         key = self.canonical(layer, site)
         statistics = self.sites.setdefault(key, SiteStatistics(keeps_entries=key in self._keeps_entries))
-        for _, piece in batch.pieces(rows(_times(x.detach(), factor))):
-            statistics.update(piece.flatten(2))
+        norms = [statistics.update(piece.flatten(2)) for _, piece in batch.pieces(rows(_times(x.detach(), factor)))]
+        if site is Site.H_IN:
+            self._entering = norms  # of this layer, whose attention is next
         self._update_modalities(key, batch, rows(x.detach()))
 
         def sum_gradient(grad: Tensor) -> None:
@@ -188,7 +190,8 @@ class Recorder(Recorded):
                 raw.update(token_norms(part.v_raw).transpose(1, 2))
             if part.sink_logits is not None:
                 self.learned_sinks.setdefault(layer, LearnedSinks()).update(part, self.settings.sink_window)
-        covered = self.heads.setdefault(layer, HeadStatistics(self.settings)).update(batch.first, calls)
+        heads = self.heads.setdefault(layer, HeadStatistics(self.settings))
+        covered = heads.update(batch.first, calls, self._entering)
         kv_heads = call.k.shape[1]
         bounds: list[ValueBounds] = []
 

@@ -45,6 +45,36 @@ def is_massive(value: Tensor, median: Tensor) -> Tensor:
     return (value.abs() > ABSOLUTE) & (value.abs() >= RELATIVE * median)
 
 
+def massive_counts(x: Tensor, median: Tensor, listed: Entries) -> Tensor:
+    """How many massive entries each hidden state has, at how many positions, in how many channels: int64 [N, 3].
+
+    Where the smallest of the listed entries is not massive, all massive ones are listed, and counting them is enough.
+
+    Args:
+        x: hidden states [N, T, D].
+        median: median |x| of each [N].
+        listed: its largest entries, largest first.
+    """
+    massive = is_massive(listed.value, median[:, None])
+    beyond = massive[:, -1].tolist()
+    counts = []
+    for n, more in enumerate(beyond):
+        if more:
+            everywhere = is_massive(x[n].float(), median[n])
+            counts.append(torch.stack([everywhere.sum(), everywhere.any(1).sum(), everywhere.any(0).sum()]))
+        else:
+            kept = massive[n]
+            places = (_distinct(place[n], kept) for place in (listed.position, listed.channel))
+            counts.append(torch.stack([kept.sum(), *places]))
+    return torch.stack(counts)
+
+
+def _distinct(values: Tensor, kept: Tensor) -> Tensor:
+    """How many different values are kept, without asking a device for their number."""
+    ordered = torch.where(kept, values, -1).sort().values
+    return (ordered.diff(prepend=ordered.new_full((1,), -1)) != 0).sum()
+
+
 def ratio_to_median(value: Tensor, median: Tensor) -> Tensor:
     """|value| over the median, null (NaN) where the median is 0."""
     return torch.where(median > 0, value.abs() / median, torch.nan)

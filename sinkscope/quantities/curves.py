@@ -24,8 +24,16 @@ def over_neighbours(site: str) -> Curve:
 
 
 def abs_max_over_median(run: Measured) -> "pd.Series[float]":
-    """Largest entry of the residual stream over its layer's median."""
-    return run.residual_sites["abs_max"] / run.residual_sites["abs_median"]
+    """Ratio of a layer's largest entry of the residual stream to the median of that entry's sequence."""
+    entries = residual_entries(run).sort_values("size", kind="stable")
+    return entries.groupby("layer")["ratio_to_median"].last()
+
+
+def residual_entries(run: Measured) -> pd.DataFrame:
+    """The listed entries of the residual stream with their size |x|."""
+    rows = run.tables["massive"]
+    rows = rows[rows["site"] == "h_out"]
+    return rows.assign(size=rows["value"].abs())
 
 
 def value_ratios(run: Measured) -> "pd.Series[float]":

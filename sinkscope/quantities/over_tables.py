@@ -35,9 +35,19 @@ def largest_entry(column: str) -> Formula:
 
 
 def largest_entry_over_median(run: Measured) -> Any:
-    """The largest entry over the median of its layer."""
-    row = _largest_entry(run)
-    return row["abs_max"] / row["abs_median"]
+    """The ratio of the largest entry to the median of its own sequence and layer, as the binary test forms it."""
+    return _by_size(run)["ratio_to_median"].iloc[-1]
+
+
+def largest_ratio(run: Measured) -> Any:
+    """The largest ratio of an entry to the median of its own sequence and layer, often not the largest entry's."""
+    return _by_size(run)["ratio_to_median"].max()
+
+
+def _by_size(run: Measured) -> pd.DataFrame:
+    """The listed entries of the residual stream, among them the largest of every sequence and layer, by size."""
+    entries = curves.residual_entries(run)
+    return entries.sort_values("size", kind="stable")
 
 
 def _largest_entry(run: Measured) -> "pd.Series[Any]":
@@ -55,8 +65,16 @@ def massive_first_layer(run: Measured) -> Any:
     return rows["layer"].min() if len(rows) else None
 
 
+def massive_count(run: Measured) -> int:
+    """The massive activations of the residual stream, listed or not; a run without their counts has the listed ones."""
+    if "massive_counts" not in run.tables:
+        return len(massive(run))
+    counts = run.tables["massive_counts"]
+    return int(counts.loc[counts["site"] == "h_out", "entries"].sum())
+
+
 def massive(run: Measured) -> pd.DataFrame:
-    """The massive activations of the residual stream."""
+    """The listed massive activations of the residual stream."""
     rows = run.tables["massive"]
     return rows[rows["is_massive"] & (rows["site"] == "h_out")]
 
@@ -102,6 +120,14 @@ def mass_slope(errors: int) -> Formula:
         return slope + errors * 1.96 * math.sqrt(covariance[0, 0]) if errors else slope
 
     return of
+
+
+def sink_norm_rank(run: Measured) -> Any:
+    """Median rank of the norms of the tokens that are sinks, 1 being the largest; None without ranks or sinks."""
+    if "sink_norms" not in run.tables:
+        return None
+    rows = run.tables["sink_norms"]
+    return rows.loc[rows["heads"] > 0, "rank"].median()
 
 
 def routed_experts(run: Measured) -> pd.DataFrame | None:

@@ -57,22 +57,27 @@ _NORMS = (
 
 _ACTIVATIONS = (
     Quantity("abs_max", "Largest |x| in the residual stream (5)",
-             "largest entry of the residual stream, its layer, and its ratio to the layer's median entry", "5",
+             "largest entry of the residual stream, its layer, and its ratio to the median entry of its own sequence "
+             "and layer", "5",
              short="largest |x| of the run", over_tables=largest_entry("abs_max"), compared=70, monitored=30),
     Quantity("abs_max_layer", "Layer of the largest |x| (5)", "", "5", over_tables=largest_entry("layer")),
-    Quantity("abs_max_over_median", "Largest |x| over its layer's median (5)", "", "5",
-             short="largest |x| over the median", over_tables=over_tables.largest_entry_over_median, monitored=30,
+    Quantity("abs_max_over_median", "Largest |x| over its own median (5)", "", "5",
+             short="largest |x| over its median", over_tables=over_tables.largest_entry_over_median, monitored=30),
+    Quantity("abs_over_median_max", "Largest ratio of |x| to the median (5)",
+             "largest ratio of any entry of the residual stream to the median entry of its sequence and layer: reached "
+             "where the median is small, and so not always by the largest entry", "5",
+             short="largest ratio of |x| to the median", over_tables=over_tables.largest_ratio, monitored=30,
              threshold=Threshold(
                  "extreme activations", 50.0,  # a choice, far above any normal distribution, whatever the model's size
-                 "the largest entry of the residual stream over its layer's median; a normal distribution stays below "
-                 "10", place=40)),
+                 "the largest ratio of an entry of the residual stream to the median of its sequence and layer; a "
+                 "normal distribution stays below 10", place=40)),
     Quantity("kurtosis_max", "Largest kurtosis (5)",
              "Pearson's kurtosis of the residual stream, largest over layers; 3 is a normal distribution", "5",
              over_tables=lambda run: run.residual_sites["kurtosis"].max(), compared=70),
     Quantity("massive_count", "Massive activations (5), entries",
              "entries of the residual stream over 100 and over 1000 times the median, the channels that hold most of "
              "them, the first layer with one", "5", short="massive activations",
-             over_tables=lambda run: len(over_tables.massive(run)), compared=70, monitored=30,
+             over_tables=over_tables.massive_count, compared=70, monitored=30,
              threshold=Threshold("massive activations", 1.0,
                                  "an entry of the residual stream passes the binary test (5)", place=50)),
     Quantity("massive_channels", "Massive channels (5)", "", "5", over_tables=over_tables.massive_channels,
@@ -115,9 +120,15 @@ _GRADIENTS = (
              over_tables=over_tables.mass_slope(1), backward=True),
 )  # fmt: skip
 
-_CORRELATION = (
+_NORMS_OF_SINKS = (
+    Quantity("sink_norm_rank_median", "Rank of sinks by norm, median",
+             "rank of a sink token's norm among all positions of its sequence, in the residual stream entering the "
+             "layer where some head has the sink; 1 is the largest norm. Median over layers, sequences and sink "
+             "tokens; null without a sink", short="rank of sinks by norm",
+             over_tables=over_tables.sink_norm_rank, compared=70, judged=False),
     Quantity("alpha_norm_correlation_median", "Rank correlation of alpha and norm",
-             "rank correlation over positions between attention received and residual norm, median over layers",
+             "rank correlation over all positions between attention received and residual norm, median over layers; "
+             "hundreds of ordinary positions decide it, not the sinks",
              over_tables=of_column("layers", "alpha_norm_correlation", "median"), compared=70, judged=False),
 )  # fmt: skip
 
@@ -175,7 +186,7 @@ QUANTITIES: tuple[Quantity, ...] = (
     *_NORMS,
     *_ACTIVATIONS,
     *_GRADIENTS,
-    *_CORRELATION,
+    *_NORMS_OF_SINKS,
     *_ARCHITECTURES,
     *_BESIDE_THE_HEADLINE,
 )

@@ -6,6 +6,7 @@ mathematics, or letters that no font at hand can draw, so whatever is not printa
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.font_manager import FontProperties
@@ -14,6 +15,7 @@ from matplotlib.textpath import TextToPath
 NOT_MEASURED = "not measured"
 _MILLION = 1e6
 BLANKS = {0x0120: " ", 0x2581: " ", 0x010A: "\n"}  # byte-level and SentencePiece vocabularies
+_STRETCHES = 3  # of layers that are named one by one
 _OUTLINES = TextToPath()  # measures letters as they are drawn, without rounding to pixels
 
 
@@ -39,6 +41,32 @@ def quoted(token: object, limit: int = 24) -> str:
 def counted(count: int, thing: str) -> str:
     """A count with its noun: "1 layer", "2 layers"."""
     return f"{number(count)} {thing}{'' if count == 1 else 's'}"
+
+
+def listed(things: Sequence[str], last: str = "and") -> str:
+    """Things in a row: "a", "a and b", "a, b and c"."""
+    return things[0] if len(things) == 1 else f"{', '.join(things[:-1])} {last} {things[-1]}"
+
+
+def layer_words(layers: Sequence[int]) -> str:
+    """Layers in words: "layer 3", "layers 3 to 8", "layers 2, 11 and 28"; many stretches by their number and ends."""
+    ordered = sorted(set(layers))
+    starts = [layer for layer in ordered if layer - 1 not in ordered]
+    ends = [layer for layer in ordered if layer + 1 not in ordered]
+    if len(ordered) == 1:
+        return f"layer {ordered[0]}"
+    if len(starts) > _STRETCHES:
+        return f"{len(ordered)} layers from {ordered[0]} to {ordered[-1]}"
+    if len(ordered) == 2:
+        return f"layers {ordered[0]} and {ordered[1]}"
+    stretches = [str(a) if a == b else f"{a} to {b}" for a, b in zip(starts, ends, strict=True)]
+    return f"layers {listed(stretches)}"
+
+
+def about(value: float) -> str:
+    """A number to two significant digits, thousands separated: for what is said to be "about" so much."""
+    digits = 1 - math.floor(math.log10(abs(value))) if value and math.isfinite(value) else 0
+    return f"{round(value, digits):,.{max(digits, 0)}f}"
 
 
 def literal(text: str) -> str:

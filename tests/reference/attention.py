@@ -1,4 +1,4 @@
-"""Equations (1) and (2) from whole maps: tables `heads`, `sinks`, `maps` and the sink columns of `layers`.
+"""Equations (1) and (2) from whole maps: tables `heads`, `sinks`, `sink_norms`, `maps`, the sink columns of `layers`.
 
 At a position, a mean over sequences is over the sequences that have a value there: alpha_s exists where the sequence is
 long enough for a full window after s, mass and second moment wherever the position exists.
@@ -71,6 +71,23 @@ def sinks(measured: Measured, settings: Settings, token: Any) -> pd.DataFrame:
     text = [token(int(measured.sequences[n].ids[s])) for n, s in zip(table["sequence"], table["position"], strict=True)]
     table.insert(4, "token", text)
     return table
+
+
+def sink_norms(measured: Measured, settings: Settings, token: Any) -> pd.DataFrame:
+    """Table `sink_norms`; `token(id)` is the token's text."""
+    table = alpha_table(measured, settings)
+    heads = table[table["sink"]].groupby(["layer", "sequence", "position"]).size()
+    rows = []
+    for n, sequence in enumerate(measured.sequences):
+        for i, layer in enumerate(sequence.layers):
+            norms = [float(x.norm()) for x in layer.x["h_in"]]
+            for s, own in enumerate(norms):
+                count = int(heads.get((i, n, s), 0))
+                if s == 0 or count:
+                    rank = 1 + sum(norm > own for norm in norms)
+                    rows.append((i, n, s, token(int(sequence.ids[s])), count, own, rank, len(norms)))
+    names = ["layer", "sequence", "position", "token", "heads", "norm", "rank", "positions"]
+    return pd.DataFrame(rows, columns=names)
 
 
 def extreme_heads(measured: Measured, settings: Settings) -> set[tuple[int, int]]:

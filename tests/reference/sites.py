@@ -84,6 +84,25 @@ def massive(measured: Measured, token: Callable[[int], str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
+def massive_counts(measured: Measured) -> pd.DataFrame:
+    """Table `massive_counts`, entry by entry."""
+    rows = []
+    for n, sequence in enumerate(measured.sequences):
+        for i, layer in enumerate(sequence.layers):
+            for site in MASSIVE_SITES:
+                if site not in layer.x:
+                    continue
+                size = layer.x[site].abs()
+                places = [
+                    (s, channel)
+                    for s, channel in torch.nonzero(size > 100).tolist()
+                    if float(size[s, channel]) >= 1000 * float(size.flatten().median())
+                ]
+                if places:
+                    rows.append((i, site, n, len(places), *(len(set(which)) for which in zip(*places, strict=True))))
+    return pd.DataFrame(rows, columns=["layer", "site", "sequence", "entries", "positions", "channels"])
+
+
 def _by_size(state: Tensor) -> Iterator[tuple[int, int, float, float]]:
     """Entries of a hidden state [T, d] from the largest down: position, channel, value, |value| / median (or NaN)."""
     median = float(state.abs().flatten().median())

@@ -29,10 +29,12 @@ def reference_tables(
         "branches": gradients.branches(measured, settings),
         "bounds": bounds.bounds(measured, settings),
         "massive": sites.massive(measured, token),
+        "massive_counts": sites.massive_counts(measured),
         "values": sites.values(measured, settings),
         "sequences": sites.sequences(measured, settings),
         "gradient_blocks": gradients.gradient_blocks(measured, settings),
         "sinks": attention.sinks(measured, settings, token),
+        "sink_norms": attention.sink_norms(measured, settings, token),
         "maps": attention.maps(measured, settings),
     }
 

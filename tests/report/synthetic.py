@@ -169,14 +169,21 @@ class _Maker:
         for layer, site in self.each(MASSIVE_SITES):
             for sequence in range(self.shape.sequences):
                 position = np.minimum(np.array([0, 0, 0, 1, 2, 3, 5, 7]), self.shape.tokens - 1)
-                scale = 1500.0 if self.shape.massive and site == "h_out" else 10.0
+                scale = 1500.0 if self.shape.massive and site == "h_out" else 5.0
                 value = scale * self.noise(8) * np.array([1, -1, 1, 0.1, 0.01, 0.01, 0.01, -0.01])
                 ratio = np.abs(value) / 0.4
                 rows.add(layer=layer, site=site, sequence=sequence, position=position,
                          token=[WORDS[p] for p in position], channel=np.array([11, 133, 7, 90, 12, 200, 201, 202]),
                          value=value, ratio_to_median=ratio,
                          is_massive=(np.abs(value) > 100) & (ratio >= 1000))  # fmt: skip
-        return rows.frame()
+        self.listed_massive = rows.frame()
+        return self.listed_massive
+
+    def massive_counts(self) -> pd.DataFrame:
+        entries = self.listed_massive.query("is_massive").groupby(["layer", "site", "sequence"])
+        counts = entries.agg(entries=("channel", "size"), positions=("position", "nunique"),
+                             channels=("channel", "nunique")).reset_index()  # fmt: skip
+        return frame("massive_counts", {name: counts[name] for name in counts})
 
     def values(self) -> pd.DataFrame:
         rows = Rows("values")
@@ -292,6 +299,18 @@ class _Maker:
         for layer, head, position in self._elsewhere():
             rows.add(layer=layer, head=head, sequence=position % self.shape.sequences, position=position,
                      token=WORDS[position % len(WORDS)], alpha=0.5)  # fmt: skip
+        return rows.frame()
+
+    def sink_norms(self) -> pd.DataFrame:
+        rows = Rows("sink_norms")
+        for layer in range(self.shape.layers):
+            rows.add(layer=layer, sequence=np.arange(self.shape.sequences), position=0,
+                     token=["<bos>"] * self.shape.sequences, heads=int((self.alpha[layer] > 0.3).sum()), norm=900.0,
+                     rank=1, positions=self.shape.tokens)  # fmt: skip
+        for layer, _, position in self._elsewhere():
+            rows.add(layer=layer, sequence=position % self.shape.sequences, position=position,
+                     token=WORDS[position % len(WORDS)], heads=1, norm=90.0, rank=2,
+                     positions=self.shape.tokens)  # fmt: skip
         return rows.frame()
 
     def maps(self) -> pd.DataFrame:

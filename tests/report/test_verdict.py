@@ -6,6 +6,8 @@ from rich.console import Console
 from synthetic import Shape, changed, synthetic
 
 from sinkscope.report.analysis import front_page as verdict
+from sinkscope.report.analysis import numbers
+from sinkscope.report.analysis.consequences import command
 from sinkscope.report.analysis.headline_rows import public_rows, rows
 from sinkscope.report.analysis.terminal import summary
 from sinkscope.report.published import PUBLIC, published_for
@@ -14,21 +16,17 @@ from sinkscope.report.text import NOT_MEASURED, number
 RUN = synthetic(Shape(3, 4, 2, tokens=20))
 SHOWN = (
     "sink_rate_max",
-    "residual_t0_mean",
-    "residual_t0_max",
     "residual_t0_over_early",
-    "mlp_t0_mean",
-    "attn_t0_mean",
     "value_drain",
     "abs_max",
-    "kurtosis_max",
-    "massive_count",
+    "abs_over_median_max",
     "gradient_sink_median",
     "gradient_sink_q25",
     "mass_slope",
     "bounds_checked",
-    "alpha_norm_correlation_median",
 )
+ON_THE_PAGE_OF_NUMBERS = (*SHOWN, "residual_t0_mean", "residual_t0_max", "mlp_t0_mean", "attn_t0_mean", "kurtosis_max",
+                          "massive_count")  # fmt: skip
 
 
 def page_one(run) -> list[str]:
@@ -38,6 +36,19 @@ def page_one(run) -> list[str]:
 def test_page_one_prints_the_headline_of_the_run() -> None:
     printed = " ".join(page_one(RUN))
     for name in SHOWN:
+        assert number(RUN.info["headline"][name]) in printed, name
+
+
+def test_a_rank_is_a_whole_number_where_it_is_one() -> None:
+    def rank(value: float) -> str:
+        return next(row for row in rows(changed(RUN, sink_norm_rank_median=value)) if "Rank" in row.quantity).measured
+
+    assert [rank(1.0), rank(1.5), rank(None)] == ["1", "1.50", NOT_MEASURED]
+
+
+def test_the_page_of_numbers_prints_all_of_them() -> None:
+    printed = " ".join(text.get_text() for text in numbers.ENTRY.draw(RUN).texts)
+    for name in ON_THE_PAGE_OF_NUMBERS:
         assert number(RUN.info["headline"][name]) in printed, name
 
 
@@ -89,10 +100,40 @@ def test_page_one_shows_published_values_beside_the_measured() -> None:
 
 def test_terminal_summary_prints_as_text_and_through_rich() -> None:
     buffer = io.StringIO()
-    Console(file=buffer, width=90).print(summary(RUN))
+    Console(file=buffer, width=100).print(summary(RUN))
     for text in (str(summary(RUN)), buffer.getvalue()):
         assert number(RUN.info["headline"]["residual_t0_mean"]) in text
         assert "0.617 (0.984)" in text
+
+
+def test_a_narrow_terminal_has_no_columns_of_the_papers() -> None:
+    buffer = io.StringIO()
+    Console(file=buffer, width=99).print(summary(RUN))
+    assert number(RUN.info["headline"]["residual_t0_mean"]) in buffer.getvalue()
+    assert "0.617" not in buffer.getvalue()
+    assert "Paper" not in buffer.getvalue()
+
+
+def test_the_terminal_says_the_findings_first_and_the_command_whole() -> None:
+    buffer = io.StringIO()
+    Console(file=buffer, width=60).print(summary(RUN))
+    text = buffer.getvalue()
+    assert text.index("- Token 0") < text.index("Measure it:") < text.index("Quantity")
+    assert "".join(command(RUN).split()) in "".join(text.split())
+
+
+def test_the_papers_losses_and_norms_stand_beside_a_model_of_its_shape_alone() -> None:
+    def baseline(run) -> dict[str, str]:
+        return {row.quantity: row.baseline for row in rows(run)}
+
+    other, alike = baseline(RUN), baseline(synthetic(Shape(17, 8, 4, tokens=20, hidden=1024)))
+    norm, loss = "Residual norm, token 0 (3), mean (max)", "Loss [nats per token]"
+    assert (other[norm], other[loss]) == ("-", "-")
+    assert (alike[norm], alike[loss]) == ("1,916 (2,852)", "2.9168")
+    ratio = "Residual norm, token 0 / early"
+    assert other[ratio] == alike[ratio] == "11.1"
+    settings = {**RUN.info["settings"], "sink_epsilon": 0.2}
+    assert baseline(synthetic(Shape(3, 4, 2), settings=settings))["Sink rate (1), mean (max)"] == "-"
 
 
 def test_markup_in_names_is_printed_as_it_stands() -> None:

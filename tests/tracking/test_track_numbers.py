@@ -93,7 +93,7 @@ def test_appearances_by_hand() -> None:
             series("alpha_max", [0.1, 0.3, 0.31, 0.5]),  # 0.3 itself does not exceed
             series("gradient_sink_median", [2.0, 1.0, 3.0, 3.0]),  # there, gone, there to stay
             series("residual_t0_over_early", [1.0, nan, 2.0, 1.9]),  # not at the last
-            series("abs_max_over_median", [1.0, 49.0, 49.0, 49.0]),  # never
+            series("abs_over_median_max", [1.0, 49.0, 49.0, 49.0]),  # never
             series("massive_count", [nan, nan, nan, nan]),  # not measured
         ]
     )
@@ -103,5 +103,5 @@ def test_appearances_by_hand() -> None:
         ["attention sink", "alpha_max", 0.3, 20, 10, 20, 2],
         ["gradient sink", "gradient_sink_median", 2.0, 0, None, 20, 1],
         ["large residual norm", "residual_t0_over_early", 2.0, 20, 10, None, 2],
-        ["extreme activations", "abs_max_over_median", 50.0, None, None, None, None],
+        ["extreme activations", "abs_over_median_max", 50.0, None, None, None, None],
     ]

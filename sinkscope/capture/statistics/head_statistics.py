@@ -18,7 +18,7 @@ from sinkscope.capture.statistics.attention_columns import alpha, column_sums, o
 from sinkscope.capture.statistics.site_statistics import PositionMean, grown
 from sinkscope.capture.statistics.stack import Stack
 from sinkscope.capture.statistics.statistic import Statistic, total
-from sinkscope.metrics.sinks import is_sink
+from sinkscope.metrics.sinks import is_sink, norm_ranks
 from sinkscope.models.taps.attention_tap import AttentionCall
 
 WINDOW = 128
@@ -57,6 +57,9 @@ class HeadStatistics(Statistic):
         sink_rates: share of heads with a sink at position 0, per sequence.
         sinks: sequence, head and position of every sink, int64 [F, 3].
         sink_alphas: their alphas [F].
+        tokens: sequence, position, heads with a sink there, and rank of its norm among the sequence's, of every token
+            that is a sink of some head and of position 0, int64 [F, 4].
+        token_norms: norms of these tokens entering the layer [F].
         maps: head, kind and weights of the attention maps of the run's first sequence.
     """
 
@@ -70,12 +73,22 @@ class HeadStatistics(Statistic):
     sink_rates: Stack = field(default_factory=Stack)
     sinks: Stack = field(default_factory=Stack)
     sink_alphas: Stack = field(default_factory=Stack)
+    tokens: Stack = field(default_factory=Stack)
+    token_norms: Stack = field(default_factory=Stack)
     maps: list[tuple[int, str, Tensor]] = field(default_factory=list)
 
-    def update(self, first: int, calls: list[AttentionCall]) -> list[Covered]:
-        """Adds a forward pass: calls without padding, the first of them on sequence `first` and the ones after it."""
+    def update(self, first: int, calls: list[AttentionCall], norms: list[Tensor]) -> list[Covered]:
+        """Adds a forward pass: calls without padding, the first of them on sequence `first` and the ones after it.
+
+        Args:
+            first: number of the first sequence.
+            calls: on the sequences in their order.
+            norms: of the tokens entering the layer, per call [N, T].
+        """
         numbers = [first + sum(call.q.shape[0] for call in calls[:index]) for index in range(len(calls))]
-        sinks_of_calls = [self._find(number, call) for number, call in zip(numbers, calls, strict=True)]
+        sinks_of_calls = [
+            self._find(number, call, entering) for number, call, entering in zip(numbers, calls, norms, strict=True)
+        ]
         anywhere = torch.cat([torch.nonzero(sinks.any(0)).flatten() for sinks in sinks_of_calls]).unique()
         return [self._cover(call, sinks, anywhere) for call, sinks in zip(calls, sinks_of_calls, strict=True)]
 
@@ -124,10 +137,12 @@ class HeadStatistics(Statistic):
         self.sink_rates.merge(other.sink_rates)
         self.sinks.merge(other.sinks)
         self.sink_alphas.merge(other.sink_alphas)
+        self.tokens.merge(other.tokens)
+        self.token_norms.merge(other.token_norms)
         self.maps += other.maps
 
-    def _find(self, first: int, call: AttentionCall) -> Tensor:
-        """Adds a call's alphas and sinks; tells which positions hold a sink of any head, bool [N, S]."""
+    def _find(self, first: int, call: AttentionCall, norms: Tensor) -> Tensor:
+        """Adds a call's alphas, sinks and norms there; tells which positions hold a sink of any head, bool [N, S]."""
         values = alpha(call, self.settings.sink_window)
         sinks = is_sink(values, self.settings.sink_epsilon)
         self.alpha.update(values.transpose(1, 2))
@@ -137,10 +152,20 @@ class HeadStatistics(Statistic):
         where[:, 0] += first
         self.sinks.append(where)
         self.sink_alphas.append(values[sinks])
+        self._rank(first, sinks.sum(1), norms)
         if first == 0:
             self._draw(call, values[0, :, 0])
         self.lengths += [call.q.shape[2]] * len(values)
         return sinks.any(1)
+
+    def _rank(self, first: int, heads: Tensor, norms: Tensor) -> None:
+        """Adds the tokens that are a sink of some of the heads [N, S], and those at position 0."""
+        listed = heads > 0
+        listed[:, 0] = True
+        sequence, position = torch.nonzero(listed, as_tuple=True)
+        rank = norm_ranks(norms, sequence, position)
+        self.tokens.append(torch.stack([first + sequence, position, heads[listed], rank], 1))
+        self.token_norms.append(norms[sequence, position])
 
     def _cover(self, call: AttentionCall, sinks: Tensor, anywhere: Tensor) -> Covered:
         """Adds a call's column sums at the early columns and wherever its forward pass has a sink."""

@@ -11,13 +11,13 @@ from torch.nn import functional
 
 from sinkscope.capture.statistics.stack import Stack
 from sinkscope.capture.statistics.statistic import Statistic, total
-from sinkscope.metrics.massive import Entries, largest_entries
+from sinkscope.metrics.massive import Entries, largest_entries, massive_counts
 from sinkscope.metrics.moments import token_moments
 from sinkscope.metrics.order import median_magnitude
+from sinkscope.quantities.massive_facts import LISTED
 from sinkscope.quantities.measured import NEIGHBOURS
 
 _EARLY = slice(NEIGHBOURS[0], NEIGHBOURS[1] + 1)
-LARGEST = 32
 
 
 class PositionMean(Statistic):
@@ -91,8 +91,8 @@ class LargestEntries(Statistic):
     value: Stack = field(default_factory=Stack)
 
     def append(self, entries: Entries) -> None:
-        """Adds the entries of some sequences, padded with nulls where these have fewer than `LARGEST` values."""
-        missing = (0, LARGEST - entries.value.shape[1])
+        """Adds the entries of some sequences, padded with nulls where these have fewer than `LISTED` values."""
+        missing = (0, LISTED - entries.value.shape[1])
         self.position.append(functional.pad(entries.position, missing))
         self.channel.append(functional.pad(entries.channel, missing))
         self.value.append(functional.pad(entries.value, missing, value=torch.nan))
@@ -119,6 +119,7 @@ class SiteStatistics(Statistic):
         token_zero: norm at position 0 per sequence.
         early: mean norm over positions 1..15 per sequence (NaN for sequences of one token).
         largest: the largest entries per sequence, where they are kept.
+        massive: per sequence the massive entries, their positions and channels, int64 [N, 3], where entries are kept.
     """
 
     keeps_entries: bool = False
@@ -131,9 +132,10 @@ class SiteStatistics(Statistic):
     token_zero: Stack = field(default_factory=Stack)
     early: Stack = field(default_factory=Stack)
     largest: LargestEntries = field(default_factory=LargestEntries)
+    massive: Stack = field(default_factory=Stack)
 
-    def update(self, x: Tensor) -> None:
-        """Adds activations x [N, T, D] of the run's next N sequences."""
+    def update(self, x: Tensor) -> Tensor:
+        """Adds activations x [N, T, D] of the run's next N sequences; returns their token norms [N, T]."""
         moments = token_moments(x)
         norms = moments.squared_norms.sqrt()
         self.norms.update(norms)
@@ -142,12 +144,16 @@ class SiteStatistics(Statistic):
         self.norm_max[:T] = torch.maximum(self.norm_max[:T], norms.amax(0))
         self.count += x.numel()
         self.power_sums = self.power_sums.to(x.device) + moments.power_sums
-        self.medians.append(torch.stack([median_magnitude(sequence) for sequence in x]))
+        medians = torch.stack([median_magnitude(sequence) for sequence in x])
+        self.medians.append(medians)
         self.maxima.append(moments.abs_max.amax(1))
         self.token_zero.append(norms[:, 0])
         self.early.append(norms[:, _EARLY].mean(1))
         if self.keeps_entries:
-            self.largest.append(largest_entries(x, moments.abs_max, LARGEST))
+            largest = largest_entries(x, moments.abs_max, LISTED)
+            self.largest.append(largest)
+            self.massive.append(massive_counts(x, medians, largest))
+        return norms
 
     def merge(self, other: "SiteStatistics") -> None:
         """Adds the other's sequences."""
@@ -162,6 +168,7 @@ class SiteStatistics(Statistic):
             (self.maxima, other.maxima),
             (self.token_zero, other.token_zero),
             (self.early, other.early),
+            (self.massive, other.massive),
         ):
             mine.merge(others)
         self.largest.merge(other.largest)

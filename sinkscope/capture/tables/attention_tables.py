@@ -1,4 +1,4 @@
-"""The tables of attention: `heads`, `layers`, `sinks`, `learned_sinks`, `maps`, `values` and `vscale`.
+"""The tables of attention: `heads`, `layers`, `sinks`, `sink_norms`, `learned_sinks`, `maps`, `values` and `vscale`.
 
 Equation numbers are those of docs/definitions.md.
 """
@@ -65,6 +65,25 @@ def sinks(run: Collected) -> pd.DataFrame:
             position=position,
             token=[run.token(tokens[s][p]) for s, p in zip(sequence, position, strict=True)],
             alpha=heads.sink_alphas.rows().cpu().numpy(),
+        )
+    return rows.frame()
+
+
+def sink_norms(run: Collected) -> pd.DataFrame:
+    """The norms of the tokens that are sinks, and of position 0, among those of their sequence."""
+    rows = Rows("sink_norms")
+    tokens = run.sequence_tokens()
+    for layer, heads in run.recorder.heads.items():
+        sequence, position, sinks, rank = heads.tokens.rows().cpu().numpy().T
+        rows.add(
+            layer=layer,
+            sequence=sequence,
+            position=position,
+            token=[run.token(tokens[s][p]) for s, p in zip(sequence, position, strict=True)],
+            heads=sinks,
+            norm=heads.token_norms.rows().cpu().numpy(),
+            rank=rank,
+            positions=[len(tokens[s]) for s in sequence],
         )
     return rows.frame()
 

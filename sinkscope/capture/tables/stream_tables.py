@@ -1,4 +1,4 @@
-"""The tables of the residual stream and its branches: `sites`, `positions`, `branches` and `massive`.
+"""The tables of the residual stream and its branches: `sites`, `positions`, `branches`, `massive`, `massive_counts`.
 
 Equation numbers are those of docs/definitions.md.
 """
@@ -96,6 +96,21 @@ def massive(run: Collected) -> pd.DataFrame:
                 ratio_to_median=ratio_to_median(value, median)[kept].numpy(),
                 is_massive=massive[kept].numpy(),
             )
+    return rows.frame()
+
+
+def massive_counts(run: Collected) -> pd.DataFrame:
+    """How many massive activations each hidden state has, whether listed or not."""
+    rows = Rows("massive_counts")
+    for layer in range(run.recorder.layers):
+        for site in MASSIVE_SITES:
+            if site in run.recorder.layout.absent or not _measured(run, layer, site):
+                continue
+            counts = run.recorder.sites[run.recorder.canonical(layer, site)].massive.rows().cpu().numpy()
+            sequence = np.flatnonzero(counts[:, 0])
+            entries, positions, channels = counts[sequence].T
+            rows.add(layer=layer, site=str(site), sequence=sequence, entries=entries, positions=positions,
+                     channels=channels)  # fmt: skip
     return rows.frame()
 
 

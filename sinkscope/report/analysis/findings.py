@@ -1,4 +1,4 @@
-"""Three sentences on what a run shows: about attention, about activations, about gradients.
+"""Sentences on what a run shows: about attention, activations, gradients, and token 0 over the depth.
 
 Each sentence is chosen by the numbers and quotes them. They say what occurs, and what occurs together; a measurement of
 a finished model cannot say what caused what, so no sentence does.
@@ -6,19 +6,24 @@ a finished model cannot say what caused what, so no sentence does.
 
 from typing import Any
 
-from sinkscope.quantities.rows import large
+from sinkscope.quantities.rows import large, quantity
+from sinkscope.report.analysis.depth_words import depth
+from sinkscope.report.analysis.massive_words import BRANCHES, facts, several
+from sinkscope.report.analysis.sink_words import elsewhere, token_zero
 from sinkscope.report.published import TYPICAL_GRADIENT_SINK
-from sinkscope.report.text import counted, number, quoted
+from sinkscope.report.text import counted, number
 from sinkscope.tables.applicability import reason
+from sinkscope.tables.headline import measured
 from sinkscope.tables.run_folder import Run
 
 FEW_HEADS = 0.1  # share of all heads below which a sink is called weak
+RELATIVE = 1000  # times the median: the second part of the test of equation (5)
 
 
-def findings(run: Run) -> tuple[str, str, str]:
-    """The three sentences: attention sinks, massive activations, gradient sinks."""
+def findings(run: Run) -> tuple[str, ...]:
+    """The sentences: attention sinks, massive activations, gradient sinks, and token 0 over the depth."""
     head = run.info["headline"]
-    return _attention(run, head), _activations(run, head), _gradients(run, head)
+    return _attention(run, head), _activations(run, head), _gradients(run, head), depth(run)
 
 
 def _attention(run: Run, head: dict[str, Any]) -> str:
@@ -28,64 +33,52 @@ def _attention(run: Run, head: dict[str, Any]) -> str:
         largest = run["heads"].loc[run["heads"]["position"] == 0, "alpha"].max()
         return (
             f"No head gives token 0 more than {epsilon:g} of its attention on average "
-            f"(largest: {number(float(largest))}); {_elsewhere(run)}."
+            f"(largest: {number(float(largest))}); {elsewhere(run)}."
         )
     share = heads / head["heads_total"]
     strength = "a weak attention sink" if share < FEW_HEADS else "an attention sink"
     give = "gives" if heads == 1 else "give"
     return (
-        f"Token 0{_token_at_zero(run)} is {strength}: {number(heads)} of {counted(head['heads_total'], 'head')} "
+        f"Token 0{token_zero(run)} is {strength}: {number(heads)} of {counted(head['heads_total'], 'head')} "
         f"({100 * share:.0f} %), in {head['sink_layers']} of {layers}, {give} it more than {epsilon:g} of the "
-        f"attention on average; {_elsewhere(run)}."
-    )
-
-
-def _token_at_zero(run: Run) -> str:
-    for entry in run.info["sink_tokens"]:
-        if entry["position"] == 0:
-            always = "" if entry["share"] == 1 else f" in {100 * entry['share']:.0f} % of the sinks"
-            return f" ({quoted(entry['token'], 16)}{always})"
-    return ""
-
-
-def _elsewhere(run: Run) -> str:
-    """What there is at other positions, where single sequences may have a sink that no average shows."""
-    sinks = run.info["sink_tokens"]
-    others = [entry for entry in sinks if entry["position"]]
-    if not others:
-        return "no other position holds a sink in any sequence"
-    main = max(others, key=lambda entry: (entry["sinks"], -entry["position"]))
-    elsewhere = sum(entry["sinks"] for entry in others)
-    total = sum(entry["sinks"] for entry in sinks)
-    return (
-        f"of {counted(total, 'sink')} counted sequence by sequence {100 * elsewhere / total:.2g} % stand at other "
-        f"positions, most at position {main['position']} ({quoted(main['token'], 12)})"
+        f"attention on average; {elsewhere(run)}."
     )
 
 
 def _activations(run: Run, head: dict[str, Any]) -> str:
-    size = (
-        f"the largest entry of the residual stream is {number(head['abs_max'])}, {number(head['abs_max_over_median'])} "
-        f"times its layer's median"
-    )
-    massive = run["massive"][run["massive"]["is_massive"]]
-    residual = massive["site"] == "h_out"
+    size = f"the largest entry of the residual stream is {number(head['abs_max'])} in layer {head['abs_max_layer']}"
+    over = head["abs_max_over_median"]
+    ratio = f"{number(over)} times the median of its sequence and layer"
+    if head["massive_count"] and over is not None and over < RELATIVE:
+        ratio += f", below the {RELATIVE:,} of the test"
     if head["massive_count"]:
-        first = 100 * float((massive.loc[residual, "position"] == 0).mean())
         opening = _both(head, "Massive activations accompany it", "Massive activations occur without a sink at token 0")
+        return f"{opening}: {several(run, 'h_out')}; {size}, {ratio}{_in_branches(run, '; the {} has some, ')}."
+    beside = _in_branches(run, " (the {} has some, ", ")")
+    highest = largest_ratio(run)
+    if (highest or 0) >= large("abs_over_median_max"):
         return (
-            f"{opening}: {number(head['massive_count'])} entries over all sequences, the first in layer "
-            f"{head['massive_first_layer']}, {first:.0f} % of them at token 0, whose residual norm is "
-            f"{number(head['residual_t0_over_early'])} times that of early tokens; {size}."
-        )
-    elsewhere = f" ({number(len(massive))} stand inside the branches)" if len(massive) else ""
-    if (head["abs_max_over_median"] or 0) >= large("abs_max_over_median"):
-        return (
-            f"The binary test finds no massive activation in the residual stream{elsewhere}, yet {size} and kurtosis "
-            f"reaches {number(head['kurtosis_max'])}: judge this model by the continuous measures."
+            f"The binary test finds no massive activation in the residual stream{beside}, yet {size}, {ratio}, "
+            f"entries reach {number(highest)} times the median and kurtosis {number(head['kurtosis_max'])}: judge this "
+            "model by the continuous measures."
         )
     opening = _both(head, "The sink comes without massive activations", "Massive activations are absent too")
-    return f"{opening} in the residual stream{elsewhere}: {size}."
+    return f"{opening} in the residual stream{beside}: {size}, {ratio}."
+
+
+def largest_ratio(run: Run) -> Any:
+    """The largest ratio of an entry to its median; from the tables where run.json is older than the quantity."""
+    name = "abs_over_median_max"
+    return run.info["headline"].get(name) if name in run.info["headline"] else quantity(name).measured(measured(run))
+
+
+def _in_branches(run: Run, opening: str, closing: str = "") -> str:
+    """The massive activations inside the branches, of the MLP's output where it has some."""
+    for site, name in BRANCHES.items():
+        if known := facts(run, site):
+            first = min(layer for fact in known for layer in fact.layers)
+            return f"{opening.format(name)}from layer {first} on: {several(run, site, 2)}{closing}"
+    return ""
 
 
 def _both(head: dict[str, Any], with_sink: str, without: str) -> str:

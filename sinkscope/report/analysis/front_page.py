@@ -1,9 +1,11 @@
-"""The first page: what a busy reader needs to act, with published values beside it."""
+"""The first page: what was found, what follows from it, and the numbers, with published values beside them."""
+
+from matplotlib.patches import Rectangle
 
 from sinkscope.report import style
+from sinkscope.report.analysis.consequences import consequences
 from sinkscope.report.analysis.findings import findings
 from sinkscope.report.analysis.headline_rows import (
-    HEADER,
     PUBLIC_NOTE,
     REFERENCE_NOTE,
     data_line,
@@ -11,24 +13,26 @@ from sinkscope.report.analysis.headline_rows import (
     public_rows,
     rows,
 )
+from sinkscope.report.analysis.numbers import SHARES, number_table
 from sinkscope.report.entry import Entry
-from sinkscope.report.page import LEFT, Page, paragraph, table, write
+from sinkscope.report.page import LEFT, RIGHT, Page, paragraph, table, write
 from sinkscope.tables.applicability import sentences
 from sinkscope.tables.run_folder import Run
 
 _GAP = 0.014
-_SHARES = (3.9, 2.1, 1.45, 1.35, 4.2)
+_INSET, _NAMES = 0.008, 0.085  # of the box: its margin, and where its texts begin
 _NO_BACKWARD = "Gradients were not measured (no backward pass): the pages on gradients and bounds are left out."
 
 
 def draw(run: Run) -> Page:
-    """Findings, the headline table, and the published values of this model."""
+    """Findings, their consequences, the chief numbers, and the published values of this model."""
     page = Page()
     top = paragraph(page, model_line(run), top=0.908, size=style.BODY)
     top = paragraph(page, data_line(run), top=top, size=style.BODY) - _GAP
     for index, sentence in enumerate(findings(run), start=1):
         write(page, LEFT, top - 0.0175, f"{index}", size=style.HEADING, weight="bold", color=style.BLUE)
         top = paragraph(page, sentence, top=top, size=style.BODY, left=LEFT + 0.02) - 0.5 * _GAP
+    top = _consequences(page, run, top - 0.5 * _GAP)
     top = _headline(page, run, top - 0.5 * _GAP)
     top = _published(page, run, top - _GAP)
     if not run.backward:
@@ -38,23 +42,30 @@ def draw(run: Run) -> Page:
     return page
 
 
+def _consequences(page: Page, run: Run, top: float) -> float:
+    """A box of what follows for running the model in few bits."""
+    start = top
+    top -= 0.5 * _GAP
+    for name, text in consequences(run):
+        write(page, LEFT + _INSET, top - 0.0162, name, size=style.SMALL, weight="bold", color=style.BLUE)
+        top = paragraph(page, text, top=top, left=LEFT + _NAMES, right=RIGHT - _INSET, size=style.SMALL)
+    top -= 0.5 * _GAP
+    box = Rectangle((LEFT, top), RIGHT - LEFT, start - top, facecolor=style.PALE, alpha=0.45, edgecolor=style.GREY,
+                    linewidth=0.8, transform=page.transFigure, zorder=-1)  # fmt: skip
+    page.add_artist(box)
+    return top
+
+
 def _headline(page: Page, run: Run, top: float) -> float:
-    cells = [(row.quantity, row.measured, row.baseline, row.vscale, row.remark) for row in rows(run)]
-    return table(page, HEADER, cells, top=top, shares=_SHARES, size=style.SMALL, bold=1, spacing=1.6)
+    return number_table(page, [row for row in rows(run) if row.chief], top)
 
 
 def _published(page: Page, run: Run, top: float) -> float:
     known = public_rows(run)
     if not known:
-        return paragraph(
-            page,
-            "No published values of this very model are on file; the reference columns are the nearest comparison.",
-            top=top,
-            size=style.SMALL,
-            color=style.GREY,
-        )
+        return top
     header = ("Published for this model", "This run", "Published", "Source")
-    top = table(page, header, known, top=top, shares=(*_SHARES[:3], sum(_SHARES[3:])), size=style.SMALL, bold=1)
+    top = table(page, header, known, top=top, shares=(*SHARES[:3], sum(SHARES[3:])), size=style.SMALL, bold=1)
     return paragraph(page, PUBLIC_NOTE, top=top - 0.3 * _GAP, size=style.SMALL, color=style.GREY)
 
 

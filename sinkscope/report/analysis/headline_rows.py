@@ -1,9 +1,10 @@
 """The headline numbers as rows of text, with what the paper reports beside them: one source for page 1 and terminal."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sinkscope.quantities.rows import quantity
+from sinkscope.report.analysis.massive_words import channel_words, facts
 from sinkscope.report.published import PAPER, TRAINED, TYPICAL_GRADIENT_SINK, published_for
 from sinkscope.report.text import NOT_MEASURED, counted, number, printable
 from sinkscope.report.under import under
@@ -11,10 +12,15 @@ from sinkscope.tables.applicability import reason
 from sinkscope.tables.run_folder import Run
 
 _BASELINE, _VSCALE = "0.3B baseline", "0.3B V-scale"
+_PAPER_SHAPE = (17, 1024)  # layers and hidden size of these models
+_PAPER_SINK = (0.3, 64)  # epsilon and T_eps of the paper's sink rate
+_OF_SINK_RATE = ("sink_rate_mean",)
+_RATIOS = ("residual_t0_over_early", "value_drain")
 HEADER = ("Quantity", "This run", "Paper: baseline", "Paper: V-scale", "Remark")
 REFERENCE_NOTE = (
     f"Paper: the 0.3B models of {PAPER}, trained from scratch on C4 (step 20000, GPT-2 tokenizer); means and "
-    "maxima are over layers. Losses and absolute norms compare only between models of like size, text and tokenizer. "
+    "maxima are over layers. Losses and norms are given beside a model of the same shape alone: between others they do "
+    "not compare. "
     '"Token 0" is the first token of a sequence, "early" are positions 1 to 15. Numbers in brackets are equations '
     "of the project's definitions."
 )
@@ -25,33 +31,39 @@ NOT_APPLICABLE = "not applicable"
 
 @dataclass(frozen=True)
 class Row:
-    """A headline quantity: what it is, this run's value, the two reference values, and a remark."""
+    """A headline quantity: what it is, this run's value, the two reference values, and a remark.
+
+    `chief` rows stand on page 1, the others on the page of all numbers.
+    """
 
     quantity: str
     measured: str
     baseline: str
     vscale: str
     remark: str
+    chief: bool = True
 
 
 def rows(run: Run) -> list[Row]:
     """The headline table of a run."""
     head = run.info["headline"]
     forward = [
-        _row(head, "loss", digits=4, remark=_unless(head, "perplexity", "perplexity {}")),
-        _row(head, "sink_rate_mean", "sink_rate_max", remark=_heads(head)),
-        _row(head, "residual_t0_mean", "residual_t0_max", remark=_unless(head, "residual_early_mean", "early mean {}")),
-        _row(head, "residual_t0_over_early",
+        _row(run, "loss", digits=4, remark=_unless(head, "perplexity", "perplexity {}")),
+        _row(run, "sink_rate_mean", "sink_rate_max", remark=_heads(head)),
+        _row(run, "residual_t0_mean", "residual_t0_max", chief=False,
+             remark=_unless(head, "residual_early_mean", "early mean {}")),
+        _row(run, "residual_t0_over_early",
              remark=_unless(head, "residual_t0_over_early_max", "largest in a layer {}")),
-        _row(head, "mlp_t0_mean", "mlp_t0_max"),
-        _row(head, "attn_t0_mean", "attn_t0_max"),
-        _row(head, "value_drain", remark="below 1: drained"),
-        _row(head, "abs_max", remark=_where(head)),
-        _row(head, "kurtosis_max", remark="3 is a normal distribution"),
-        _row(head, "massive_count", remark=_massive(head)),
-        _row(head, "alpha_norm_correlation_median", remark="median over layers"),
+        _row(run, "mlp_t0_mean", "mlp_t0_max", chief=False),
+        _row(run, "attn_t0_mean", "attn_t0_max", chief=False),
+        _row(run, "value_drain", remark="below 1: drained"),
+        _row(run, "abs_max", remark=_where(head)),
+        _row(run, "abs_over_median_max", remark="largest of any entry"),
+        _row(run, "kurtosis_max", remark="3 is a normal distribution", chief=False),
+        _row(run, "massive_count", remark=_massive(run), chief=False),
+        _row(run, "sink_norm_rank_median", remark=f"of {number(run.info['data']['tokens'])}; 1: the largest norm"),
     ]  # fmt: skip
-    forward += _particular(head)
+    forward += _particular(run)
     return forward + (_backward(run, head) if run.backward else [])
 
 
@@ -111,7 +123,7 @@ def _backward(run: Run, head: dict[str, Any]) -> list[Row]:
     median = quantity("gradient_sink_median").title
     return [
         Row(f"{median} (quartiles)", quartiles, *_references("gradient_sink_median"), others),
-        Row("Gradient at token 0 by q / k / v (7)", _shares(shares), "-", "-", _first_query(head)),
+        Row("Gradient at token 0 by q / k / v (7)", _shares(shares), "-", "-", _first_query(head), chief=False),
         Row(f"{quantity('mass_slope').title}, 95 % interval", slope, "-", "-", "1: gradients add up coherently"),
         Row(
             quantity("bound_violations").title,
@@ -129,12 +141,13 @@ def _first_query(head: dict[str, Any]) -> str:
     return "with learned sinks q may have some"
 
 
-def _particular(head: dict[str, Any]) -> list[Row]:
+def _particular(run: Run) -> list[Row]:
     """What only some models have: learned sinks, experts, image tokens."""
+    head = run.info["headline"]
     extra = []
     if head.get("learned_sink_mass_mean") is not None:
         means = "learned_sink_mass_mean", "learned_sink_mass_max"
-        extra.append(_row(head, *means, remark="attention that no token gets"))
+        extra.append(_row(run, *means, remark="attention that no token gets"))
     if head.get("experts_total") is not None:
         experts = f"{number(head['super_experts'])} of {counted(head['experts_total'], 'expert')}"
         extra.append(Row(quantity("super_experts").title, experts, "-", "-", "whose output makes massive activations"))
@@ -144,17 +157,38 @@ def _particular(head: dict[str, Any]) -> list[Row]:
     if head.get("image_sink_share") is not None:
         shares = " / ".join(number(head.get(name)) for name in ("image_sink_share", "text_sink_share"))
         extra.append(Row("Positions with a sink: image / text", shares, "-", "-", "mean over layers, position 0 apart"))
-    return extra
+    return [replace(row, chief=False) for row in extra]
 
 
-def _row(head: dict[str, Any], metric: str, largest: str | None = None, remark: str = "", digits: int = 3) -> Row:
+def _row(
+    run: Run, metric: str, largest: str | None = None, remark: str = "", digits: int = 3, *, chief: bool = True
+) -> Row:
     """A quantity under its title, with its largest value in brackets where there is one."""
-    title, measured = quantity(metric).title, number(head.get(metric), digits)
+    head = run.info["headline"]
+    title, measured = quantity(metric).title, number(_whole(metric, head.get(metric)), digits)
     if largest is not None:
         title += " (max)"
     if largest is not None and measured != NOT_MEASURED:
         measured += f" ({number(head.get(largest))})"
-    return Row(title, measured, *_references(metric, largest), remark)
+    references = _references(metric, largest) if comparable(run, metric) else ("-", "-")
+    return Row(title, measured, *references, remark, chief)
+
+
+def _whole(metric: str, value: Any) -> Any:
+    """A rank without decimals, where it has none."""
+    whole = metric == "sink_norm_rank_median" and isinstance(value, float) and value.is_integer()
+    return int(value) if whole else value
+
+
+def comparable(run: Run, metric: str) -> bool:
+    """Whether the paper's value of a metric says something beside this run's.
+
+    Rates and ratios do under the paper's settings; losses and norms only for a model of the paper's shape.
+    """
+    model, settings = run.info["model"], run.info["settings"]
+    if metric in _OF_SINK_RATE:
+        return (settings["sink_epsilon"], settings["sink_window"]) == _PAPER_SINK
+    return metric in _RATIOS or (model["layers"], model["hidden_size"]) == _PAPER_SHAPE
 
 
 def _references(metric: str, second: str | None = None) -> tuple[str, str]:
@@ -185,14 +219,16 @@ def _heads(head: dict[str, Any]) -> str:
 def _where(head: dict[str, Any]) -> str:
     if head.get("abs_max") is None:
         return ""
-    return f"layer {head['abs_max_layer']}, {number(head['abs_max_over_median'])} x the median"
+    return f"layer {head['abs_max_layer']}, {number(head['abs_max_over_median'])} x its median"
 
 
-def _massive(head: dict[str, Any]) -> str:
-    if not head["massive_count"]:
-        return "|x| > 100 and at least 1000 x the median"
-    channels = ", ".join(str(channel) for channel in head["massive_channels"])
-    return f"from layer {head['massive_first_layer']}; channels {channels}"
+def _massive(run: Run) -> str:
+    known = facts(run)
+    if not known:
+        return "|x| > 100 and at least 1,000 x the median"
+    channels = tuple(sorted({channel for fact in known for channel in fact.channels}))
+    zero = "" if any(not fact.at_zero for fact in known) else ", at token 0 alone"
+    return f"{channel_words(channels)}{zero}"
 
 
 def _shares(shares: list[float | None]) -> str:

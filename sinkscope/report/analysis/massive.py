@@ -7,20 +7,23 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 
+from sinkscope.quantities.massive_facts import MassiveFact
 from sinkscope.report import style
+from sinkscope.report.analysis.massive_words import BRANCHES, all_listed, channels_left_out, facts
 from sinkscope.report.axes import colour_bar, colour_map, write_sentence
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import RIGHT, Page, paragraph, table
-from sinkscope.report.text import literal, number, quoted
+from sinkscope.report.text import counted, layer_words, listed, literal, number, quoted
 from sinkscope.tables.run_folder import Run
 
 _LISTED = 22
+_CHANNELS = 3  # that are named in a row
 _TOKENS, _CHANNELS = 16, 24
 _TABLE_LEFT = 0.5
 
 
 def draw(run: Run) -> Page:
-    """Tokens x channels of the largest residual entries, and a table of the largest entries of all sites."""
+    """Tokens x channels of the largest residual entries, and a table of what is massive at all sites."""
     page = Page(right=_TABLE_LEFT - 0.025)
     axes = page.subplots()
     entries = run["massive"].assign(size=run["massive"]["value"].abs())
@@ -29,7 +32,7 @@ def draw(run: Run) -> Page:
         _picture(axes, residual)
     else:
         write_sentence(axes, "No entry of the residual stream was recorded.")
-    _largest(page, entries)
+    _table(page, run)
     return page
 
 
@@ -60,33 +63,63 @@ def _mark(axes: Axes, massive: pd.DataFrame, tokens: list[Any], channels: list[A
             axes.plot(*place, marker="o", color="white", markeredgecolor="black")
 
 
-def _largest(page: Page, entries: pd.DataFrame) -> None:
-    massive = int(entries["is_massive"].sum())
-    residual = int((entries["is_massive"] & (entries["site"] == "h_out")).sum())
-    sentence = (
-        f"{number(massive)} entries pass the binary test, {number(residual)} of them in h_out."
-        if massive
-        else "No entry passes the binary test; the largest ones are listed all the same."
-    )
-    top = paragraph(page, sentence, top=0.895, left=_TABLE_LEFT, size=style.BODY, weight="bold")
-    strongest = entries.sort_values(["is_massive", "size"], ascending=False, kind="stable")
-    strongest = strongest.drop_duplicates(["layer", "site", "position", "channel"]).head(_LISTED)
-    cells = [
-        (
-            str(row["layer"]),
-            str(row["site"]),
-            str(row["position"]),
-            quoted(row["token"], 10),
-            str(row["channel"]),
-            number(float(row["value"]), 4),
-            number(float(row["ratio_to_median"])),
-            "yes" if row["is_massive"] else "no",
-        )
-        for row in strongest.to_dict("records")
-    ]
-    header = ("Layer", "Site", "Pos.", "Token", "Channel", "Value", "x median", "Massive")
-    table(page, header, cells, top=top - 0.01, left=_TABLE_LEFT, right=RIGHT, size=style.SMALL,
-          shares=(35, 48, 35, 78, 52, 50, 58, 48))  # fmt: skip
+def _table(page: Page, run: Run) -> None:
+    """What is massive where, a row per fact; without any, the largest entries, a row per channel and token."""
+    known = [fact for site in ("h_out", *BRANCHES) for fact in facts(run, site)]
+    if not known:
+        words = "No entry passes the binary test; these are the largest ones."
+        cells = _unmassive(run)
+    else:
+        words = _counted(run)
+        cells = [_cells(run, fact) for fact in known[:_LISTED]]
+    top = paragraph(page, words, top=0.895, left=_TABLE_LEFT, size=style.BODY, weight="bold")
+    top = table(page, ("Site", "Channels", "At", "Layers", "Seq.", "Largest"), cells, top=top - 0.01, left=_TABLE_LEFT,
+                right=RIGHT, size=style.SMALL, shares=(52, 100, 100, 85, 34, 50))  # fmt: skip
+    rest, cut = known[_LISTED:], [site for site in ("h_out", *BRANCHES) if channels_left_out(run, site)]
+    if cut:
+        words = f"In {listed(cut)} further channels are massive, too small to be among the listed."
+        top = paragraph(page, words, top=top, left=_TABLE_LEFT, right=RIGHT, size=style.SMALL)
+    if rest:
+        paragraph(page, f"and {counted(len(rest), 'more row')} of single channels and places: see massive.parquet",
+                  top=top, left=_TABLE_LEFT, right=RIGHT, size=style.SMALL)  # fmt: skip
+
+
+def _counted(run: Run) -> str:
+    """How many entries pass the test, and that they are few facts."""
+    counts = {site: _entries(run, site) for site in ("h_out", *BRANCHES)}
+    total = sum(counts.values())
+    return f"{number(total)} entries pass the binary test, {number(counts['h_out'])} of them in h_out. They are:"
+
+
+def _entries(run: Run, site: str) -> int:
+    if "massive_counts" in run.tables:
+        counts = run["massive_counts"]
+        return int(counts.loc[counts["site"] == site, "entries"].sum())
+    return int((run["massive"]["is_massive"] & (run["massive"]["site"] == site)).sum())
+
+
+def _cells(run: Run, fact: MassiveFact) -> tuple[str, ...]:
+    few = len(fact.channels) <= _CHANNELS
+    channels = ", ".join(map(str, fact.channels)) if few else f"{number(len(fact.channels))} of them"
+    token = "" if fact.at_zero else f" {quoted(fact.tokens[0], 8)}"
+    places = number(fact.places) + ("" if all_listed(run, fact.site) else "+")
+    at = "token 0" if fact.at_zero else f"{places} later{token}" if fact.position is None else f"{fact.position}{token}"
+    layers = layer_words(fact.layers).removeprefix("layers ").removeprefix("layer ")
+    return fact.site, channels, at, layers, number(fact.sequences), number(round(fact.largest))
+
+
+def _unmassive(run: Run) -> list[tuple[str, ...]]:
+    entries = run["massive"].assign(size=run["massive"]["value"].abs())
+    entries = entries.sort_values("size", ascending=False, kind="stable")
+    cells: list[tuple[str, ...]] = []
+    for (site, channel, position), rows in entries.groupby(["site", "channel", "position"], sort=False):
+        at = f"{position} {quoted(rows['token'].iloc[0], 8)}"
+        layers = layer_words(rows["layer"].tolist()).removeprefix("layers ").removeprefix("layer ")
+        largest = number(float(rows["size"].iloc[0]))
+        cells.append((str(site), str(channel), at, layers, number(int(rows["sequence"].nunique())), largest))
+        if len(cells) == _LISTED:
+            break
+    return cells
 
 
 ENTRY = Entry(
@@ -94,8 +127,7 @@ ENTRY = Entry(
     "Massive activations: the largest entries",
     draw,
     "An entry is massive if |x| > 100 and at least 1000 times the median |x| of its sequence, layer and site, "
-    "equation (5); such cells carry a white dot. The picture covers the residual stream leaving each layer (h_out) "
-    "and the tokens and channels with the largest entries; grey cells hold no recorded entry. The table lists the "
-    "largest entries of h_out, r_attn, r_mlp and down_in, each layer, site, position and channel once, massive "
-    "ones first.",
+    "equation (5); such cells carry a white dot. The picture covers the residual stream leaving each layer (h_out), "
+    "the tokens and channels with the largest entries; grey: not among the listed. The table has a row for channels "
+    "that are massive at the same tokens in the same layers; + where there are more than the 32 listed of a sequence.",
 )

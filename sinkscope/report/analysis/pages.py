@@ -3,6 +3,7 @@
 from sinkscope.report.analysis import (
     attention_maps,
     bounds,
+    chain,
     experts,
     extremes,
     front_page,
@@ -10,6 +11,7 @@ from sinkscope.report.analysis import (
     learned_sinks,
     massive,
     modalities,
+    numbers,
     pathways,
     provenance,
     reshaping,
@@ -22,6 +24,8 @@ from sinkscope.report.entry import Entry
 
 REGISTRY: tuple[Entry, ...] = (
     front_page.ENTRY,
+    chain.ENTRY,
+    numbers.ENTRY,
     sink_heatmap.ENTRY,
     sink_rate.ENTRY,
     learned_sinks.ENTRY,

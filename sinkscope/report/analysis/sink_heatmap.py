@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.colors import Normalize
 
 from sinkscope.report import style
+from sinkscope.report.analysis.sink_words import groups, zero
 from sinkscope.report.axes import heatmap, write_sentence
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import RIGHT, Page, paragraph, table
@@ -34,7 +35,7 @@ def draw(run: Run) -> Page:
         lower.set_title("Sinks at other positions: sequences in which a head has one")
     else:
         write_sentence(lower, "No head of any layer and sequence has a sink at a position other than 0.")
-    _tokens(page, run["sinks"])
+    _tokens(page, run)
     return page
 
 
@@ -47,27 +48,25 @@ def _grid(
     return grid
 
 
-def _tokens(page: Page, sinks: pd.DataFrame) -> None:
-    """Per position its most frequent token, that token's share, and the number of sinks, most sinks first."""
-    if sinks.empty:
+def _tokens(page: Page, run: Run) -> None:
+    """The tokens that are sinks, position 0 first, then later ones by their number of sinks."""
+    known = groups(run)
+    if not known:
         paragraph(page, "There is no sink at any position, so there is no token to list.", top=0.88,
                   left=_TABLE_LEFT, size=style.BODY)  # fmt: skip
         return
-    grouped = sinks.groupby("position")
-    counts = grouped.size().sort_values(ascending=False, kind="stable")
-    cells = []
-    for position in counts.index[:_LISTED]:
-        tokens = grouped.get_group(position)["token"].value_counts()
-        cells.append(
-            (str(position), quoted(tokens.index[0], 16), f"{100 * tokens.iloc[0] / counts[position]:.0f} %",
-             number(int(counts[position])))
-        )  # fmt: skip
-    top = table(page, ("Position", "Token", "Share", "Sinks"), cells, top=0.895, left=_TABLE_LEFT,
-                shares=(1.3, 2.2, 1, 1.1), size=style.SMALL)  # fmt: skip
-    more = len(counts) - _LISTED
-    if more > 0:
-        rest = f"and {number(more)} more positions with {number(int(counts.iloc[_LISTED:].sum()))} sinks"
-        paragraph(page, rest, top=top, left=_TABLE_LEFT, right=RIGHT, size=style.SMALL)
+    sequences = number(run.info["data"]["sequences"])
+    cells = [
+        (f"0: {zero(group)}" if group.at_zero else quoted(group.token, 16), f"{number(group.sequences)} of {sequences}",
+         f"{100 * group.share:.2g} %", number(group.sinks))
+        for group in known[:_LISTED]
+    ]  # fmt: skip
+    top = table(page, ("Token", "In seq.", "Heads", "Sinks"), cells, top=0.895, left=_TABLE_LEFT,
+                shares=(2.2, 1.5, 1, 1), size=style.SMALL)  # fmt: skip
+    rest = known[_LISTED:]
+    if rest:
+        words = f"and {number(len(rest))} more tokens with {number(sum(group.sinks for group in rest))} sinks"
+        paragraph(page, words, top=top, left=_TABLE_LEFT, right=RIGHT, size=style.SMALL)
 
 
 ENTRY = Entry(
@@ -76,6 +75,6 @@ ENTRY = Entry(
     draw,
     "alpha_s is the mean attention that queries s to s + T_eps - 1 give to token s, equation (1); the self term t = "
     "s counts. Shown is the mean over sequences. A head has a sink where alpha_s exceeds epsilon (0.3 unless set "
-    "otherwise) in a sequence. The table counts sinks over layers, heads and sequences; it names the most frequent "
-    "token of each position and its share.",
+    "otherwise) in a sequence. The table counts by token, at position 0 and at later "
+    "ones: sequences where it is a sink, the share of all heads that then have one there, and all its sinks.",
 )

@@ -6,12 +6,15 @@ from rich.console import Console, ConsoleOptions, Group, JustifyMethod, RenderRe
 from rich.table import Table
 from rich.text import Text
 
+from sinkscope.report.analysis.consequences import consequences
 from sinkscope.report.analysis.findings import findings
 from sinkscope.report.analysis.headline_rows import HEADER, data_line, model_line, public_rows, rows
 from sinkscope.report.plain import Plain
 from sinkscope.tables.applicability import sentences
 from sinkscope.tables.run_folder import Run
 
+PAPERS_WIDTH = 100  # columns of a terminal from which on the paper's values are shown
+_PAPERS = (2, 3)
 _SIDES: tuple[JustifyMethod, ...] = ("left", "right", "right", "right", "left")
 
 
@@ -24,10 +27,11 @@ class Summary(Plain):
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield Text(model_line(self.run), style="bold")
         yield Text(data_line(self.run), style="dim")
-        yield _headline(self.run)
+        yield Group(*(Text(f"- {sentence}") for sentence in (*findings(self.run), *sentences(self.run))))
+        yield from _consequences(self.run)
+        yield _headline(self.run, papers=options.max_width >= PAPERS_WIDTH)
         if public_rows(self.run):
             yield _public(self.run)
-        yield Group(*(Text(f"- {sentence}") for sentence in (*findings(self.run), *sentences(self.run))))
 
 
 def summary(run: Run) -> Summary:
@@ -35,13 +39,23 @@ def summary(run: Run) -> Summary:
     return Summary(run)
 
 
-def _headline(run: Run) -> Table:
+def _consequences(run: Run) -> RenderResult:
+    """What follows, a line each; the command last and on a line of its own, to be copied."""
+    *said, (name, typed) = consequences(run)
+    yield Group(*(Text.assemble((f"{title}: ", "bold"), text) for title, text in said))
+    yield Text.assemble((f"{name}: ", "bold"), typed, overflow="fold")
+
+
+def _headline(run: Run, *, papers: bool) -> Table:
+    """The numbers; the paper's columns only where the terminal is wide enough for them."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     styles = ("", "bold", "", "", "dim")
-    for name, style, side in zip(HEADER, styles, _SIDES, strict=True):
-        table.add_column(name, style=style, justify=side)
+    shown = [column for column in range(len(HEADER)) if papers or column not in _PAPERS]
+    for column in shown:
+        table.add_column(HEADER[column], style=styles[column], justify=_SIDES[column])
     for row in rows(run):
-        table.add_row(*(Text(cell) for cell in (row.quantity, row.measured, row.baseline, row.vscale, row.remark)))
+        cells = (row.quantity, row.measured, row.baseline, row.vscale, row.remark)
+        table.add_row(*(Text(cells[column]) for column in shown))
     return table
 
 

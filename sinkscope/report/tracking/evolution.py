@@ -65,7 +65,7 @@ PANELS = (
     Panel(
         "Largest entry of the residual stream",
         "|x|, or ratio",
-        (("abs_max", "", style.VERMILION), ("abs_max_over_median", "", style.BLUE)),
+        (("abs_max", "", style.VERMILION), ("abs_over_median_max", "", style.BLUE)),
     ),
     Panel(
         "Pathways: share at token 0",

@@ -20,7 +20,7 @@ PROGRESS = (
     "gradient_sink_median",
     "residual_t0_over_early",
     "abs_max",
-    "abs_max_over_median",
+    "abs_over_median_max",
     "massive_count",
     "value_drain",
     "theta_mean",

@@ -93,7 +93,8 @@ TABLES = (
     ),
     Table(
         "massive",
-        "An entry of a hidden state: the largest of each sequence, layer and site, and all massive ones.",
+        "An entry of a hidden state: the 8 largest of each sequence, layer and site, and of its 32 largest all massive "
+        "ones.",
         (
             _LAYER,
             _SITE,
@@ -104,6 +105,18 @@ TABLES = (
             floats("value", "the entry"),
             floats("ratio_to_median", "|value| over the median |x| of the same sequence, layer and site"),
             Column("is_massive", "bool", "", "|value| > 100 and ratio_to_median >= 1000"),
+        ),
+    ),
+    Table(
+        "massive_counts",
+        "A layer, a site and a sequence with massive activations: how many there are, listed in `massive` or not.",
+        (
+            _LAYER,
+            _SITE,
+            _SEQUENCE,
+            ints("entries", "entries x with |x| > 100 and at least 1000 times the median |x|, equation (5)"),
+            ints("positions", "positions that have one"),
+            ints("channels", "channels that have one"),
         ),
     ),
     Table(
@@ -159,6 +172,20 @@ TABLES = (
         "sinks",
         "A sink: a head of one sequence whose alpha at a position exceeds epsilon.",
         (_LAYER, _HEAD, _SEQUENCE, _POSITION, _TOKEN, floats("alpha", "equation (1) for this sequence")),
+    ),
+    Table(
+        "sink_norms",
+        "A layer, a sequence and a position where some head of the layer has a sink, or position 0.",
+        (
+            _LAYER,
+            _SEQUENCE,
+            _POSITION,
+            _TOKEN,
+            ints("heads", "query heads of the layer with a sink there; 0 only at position 0"),
+            floats("norm", "l2 norm of the token's vector entering the layer (h_in)"),
+            ints("rank", "1 + the number of positions of the sequence with a larger norm there"),
+            ints("positions", "positions of the sequence"),
+        ),
     ),
     Table(
         "maps",

@@ -109,7 +109,7 @@ TABLES = (
         (
             _MODEL,
             floats("abs_max", "largest |x| of the residual stream, equation (5)"),
-            floats("abs_max_over_median", "its ratio to the median |x| of its layer"),
+            floats("abs_max_over_median", "its ratio to the median |x| of its sequence and layer"),
             floats("kurtosis_max", "Pearson's kurtosis of the residual stream, largest over layers"),
             floats("linear_absmax", "largest |x| that a quantized linear module reads"),
             floats("sink_rate_mean", "share of heads that are sinks at token 0, mean over layers, equation (1)"),
