@@ -49,6 +49,13 @@ def choose(names: Sequence[str], *, allow_install: bool = False, environment: Pa
     return Chosen(probes, library, order)
 
 
+def calibrates(chosen: Chosen, name: str) -> bool:
+    """Whether a method fits its scales or weights to the calibration windows."""
+    if name in chosen.probes:
+        return chosen.probes[name].static and chosen.probes[name].activation_bits is not None
+    return name in chosen.library and chosen.library[name].calibrates
+
+
 def bits_and_granularity(chosen: Chosen, name: str) -> tuple[int | None, int | None, str]:
     """Weight bits, activation bits and granularity of a method."""
     if name == NONE:

@@ -31,6 +31,7 @@ def reference_tables(
         "massive": sites.massive(measured, token),
         "values": sites.values(measured, settings),
         "sequences": sites.sequences(measured, settings),
+        "slope_sums": bounds.slope_sums(measured, settings),
         "gradient_blocks": gradients.gradient_blocks(measured, settings),
         "sinks": attention.sinks(measured, settings, token),
         "maps": attention.maps(measured, settings),

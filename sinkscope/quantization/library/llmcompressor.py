@@ -117,6 +117,7 @@ def _method(name: str, bits: tuple[int, int | None], granularity: str, vscale: s
         check=virtual_environment.check,
         versions=_versions,
         vscale_note=vscale,
+        calibrates=True,
     )
 
 

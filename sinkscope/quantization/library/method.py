@@ -49,6 +49,7 @@ class Method:
         check: whatever else can be seen before any work: the permission to install, and the place to install to.
         versions: versions of what runs outside this environment, for run.json.
         vscale_note: what a reader should know about models with V-scale.
+        calibrates: whether it fits anything to the calibration windows.
         needs_gpu: why it cannot run without a GPU; empty where it can.
     """
 
@@ -62,6 +63,7 @@ class Method:
     check: Callable[[bool, Path | None], None] = lambda _allow, _place: None
     versions: Callable[[Path | None], dict[str, str]] = lambda _place: {}
     vscale_note: str = ""
+    calibrates: bool = False
     needs_gpu: str = ""
 
     def refuse(self, *, allow_install: bool, environment: Path | None) -> None:
