@@ -4,6 +4,9 @@ Equations (9), (10), (12) and (13) are evaluated with explicit sums over maps fr
 autograd; equation (11) on synthetic draws whose covariances are known.
 """
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from reference import Layer, measure
@@ -13,10 +16,10 @@ from torch import Tensor
 import sinkscope
 from sinkscope import Settings
 from sinkscope.capture.statistics.bound_tally import BoundTally
+from sinkscope.intervals.headline_ends import headline_with_intervals
 from sinkscope.loading.load import load_model
 from sinkscope.metrics.bounds import measured_over_bound, value_bounds
 from sinkscope.metrics.reshaping import NormAt, norm_bound, norm_vjp
-from sinkscope.tables.headline import headline
 
 TOKENS = 20
 SETTINGS = Settings(sink_epsilon=0.25, sink_window=8, early=5, positions=12, columns="all")
@@ -158,18 +161,24 @@ def test_slope_finds_the_power_of_the_mass_and_its_interval_covers_it(power: flo
 
     A 95 % interval covers the truth in 38 of 40 draws of noise, with a standard deviation of 1.4: at least 33.
     """
-    run = sinkscope.analyze(tiny("llama_gqa"), input_ids=tokens(2, TOKENS), settings=SETTINGS).run
-    scatter = run["scatter"][run["scatter"]["kind"] == "mass_slope"]
+    run = sinkscope.analyze(tiny("llama_gqa"), input_ids=tokens(6, TOKENS), settings=SETTINGS).run
+    pairs = run["scatter"][run["scatter"]["kind"] == "mass_slope"][["layer", "sequence", "x"]]
+    x = np.log(pairs["x"])
     generator = torch.Generator().manual_seed(0)
     slopes, covered = [], 0
     for _ in range(40):
-        noise = torch.randn(len(scatter), generator=generator, dtype=torch.float64).mul(0.1).exp().numpy()
-        made = {**run.tables, "scatter": scatter.assign(y=3.0 * scatter["x"] ** power * noise)}
-        numbers = headline(made, SETTINGS.sink_epsilon)
+        noise = torch.randn(len(pairs), generator=generator, dtype=torch.float64).mul(0.1).numpy()
+        y = math.log(3) + power * x + noise
+        parts = pairs.assign(pairs=1.0, x=x, y=y, xx=x * x, xy=x * y, yy=y * y)
+        sums = parts.groupby(["layer", "sequence"], as_index=False).sum()
+        numbers = headline_with_intervals({**run.tables, "slope_sums": sums}, SETTINGS.sink_epsilon)
         slopes.append(numbers["mass_slope"])
         covered += numbers["mass_slope_low"] < power < numbers["mass_slope_high"]
+        assert numbers["mass_slope"] == pytest.approx(np.polyfit(x, y, 1)[0], rel=1e-9)
+        assert numbers["mass_slope_r2"] == pytest.approx(np.corrcoef(x, y)[0, 1] ** 2, rel=1e-9)
+        assert numbers["mass_slope_pairs"] == len(pairs)
     assert sum(slopes) / len(slopes) == pytest.approx(power, abs=0.02)
-    assert 33 <= covered < 40
+    assert 33 <= covered <= 40
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,8 @@ from sinkscope.planning.automatic import automatic_driver
 from sinkscope.results import Result
 from sinkscope.tables.run_folder import Run
 from sinkscope.text.packing import Packed
-from sinkscope.text.sources import STDLIB, open_text
+from sinkscope.text.sources import open_text
+from sinkscope.text.stdlib import STDLIB
 from sinkscope.text.windows import pack_for
 from sinkscope.unfinished import refuse_unfinished, request_before
 

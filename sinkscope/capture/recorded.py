@@ -16,7 +16,8 @@ from sinkscope.capture.statistics.gradient_statistics import GradientBlocks, Gra
 from sinkscope.capture.statistics.head_statistics import HeadStatistics
 from sinkscope.capture.statistics.learned_sink_statistics import LearnedSinks
 from sinkscope.capture.statistics.modality_statistics import Modalities
-from sinkscope.capture.statistics.site_statistics import PositionMean, SiteStatistics, ValueStatistics
+from sinkscope.capture.statistics.site_statistics import SiteStatistics, ValueStatistics
+from sinkscope.capture.statistics.slope_sums import SlopeSums
 from sinkscope.errors import SinkscopeError
 
 Key = tuple[int, Any]
@@ -35,8 +36,7 @@ class Recorded:
         blocks: gradient blocks at hn by layer.
         reshaped: sums of the norms' vector-Jacobian products by (layer, branch).
         bounds: tallies by (layer, bound).
-        value_gradients: |dL/dv_s|^2 per kv head at the early positions, by layer.
-        squared_masses: M_s^2 per kv head at the early positions, by layer.
+        slopes: what the slope of |dL/dv_s|^2 on M_s^2 is made of, at the early positions, by layer.
         batches: the forward passes seen.
         experts: the routed experts by layer, where there are some.
         shared_experts: the shared experts by layer, as one expert.
@@ -53,8 +53,7 @@ class Recorded:
     blocks: dict[int, GradientBlocks] = field(default_factory=dict)
     reshaped: dict[Key, GradientSum] = field(default_factory=dict)
     bounds: dict[Key, BoundTally] = field(default_factory=dict)
-    value_gradients: dict[int, PositionMean] = field(default_factory=dict)
-    squared_masses: dict[int, PositionMean] = field(default_factory=dict)
+    slopes: dict[int, SlopeSums] = field(default_factory=dict)
     batches: list[MicroBatch] = field(default_factory=list)
     experts: dict[int, ExpertStatistics] = field(default_factory=dict)
     shared_experts: dict[int, ExpertStatistics] = field(default_factory=dict)

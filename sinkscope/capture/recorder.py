@@ -20,7 +20,8 @@ from sinkscope.capture.statistics.gradient_statistics import GradientBlocks, Gra
 from sinkscope.capture.statistics.head_statistics import Covered, HeadStatistics
 from sinkscope.capture.statistics.learned_sink_statistics import LearnedSinks
 from sinkscope.capture.statistics.modality_statistics import Modalities, kinds
-from sinkscope.capture.statistics.site_statistics import PositionMean, SiteStatistics, ValueStatistics
+from sinkscope.capture.statistics.site_statistics import SiteStatistics, ValueStatistics
+from sinkscope.capture.statistics.slope_sums import SlopeSums
 from sinkscope.metrics.bounds import TOLERANCE, ValueBounds, value_bounds
 from sinkscope.metrics.moments import token_norms
 from sinkscope.metrics.reshaping import NormAt, norm_bound, norm_vjp, ratio
@@ -244,8 +245,8 @@ class Recorder(Recorded):
             self._tally(layer, name, grad.dtype).update(first, known.columns, measured, limit)
         early = int((known.columns <= self.settings.early).sum())
         mass = known.mass[..., :early].unflatten(1, (grad.shape[2], -1)).sum(2)
-        self.value_gradients.setdefault(layer, PositionMean()).update(measured[..., :early].square().transpose(1, 2))
-        self.squared_masses.setdefault(layer, PositionMean()).update(mass.square().transpose(1, 2))
+        squared = measured[..., :early].square()
+        self.slopes.setdefault(layer, SlopeSums()).update(first, known.columns[:early], squared, mass.square())
 
     def _update_modalities(self, key: Key, batch: MicroBatch, x: Tensor) -> None:
         """Reduces the residual stream by kind of token where a layer leaves it, in models that read images."""

@@ -25,12 +25,12 @@ from sinkscope.capture.settings import Settings
 from sinkscope.capture.tables.collect import tables
 from sinkscope.capture.tables.collected import Collected
 from sinkscope.errors import SinkscopeError
+from sinkscope.intervals.headline_ends import headline_with_intervals
 from sinkscope.loading.describe import describe
 from sinkscope.models.families import family_of
 from sinkscope.models.layout import layout_of, not_applicable
 from sinkscope.passes.memory import peak_memory
 from sinkscope.provenance.begin import begin
-from sinkscope.tables.headline import headline
 from sinkscope.tables.run_folder import Run
 from sinkscope.vscale.attach import attached
 
@@ -42,6 +42,7 @@ CONVENTIONS = {
     "kurtosis": "Pearson (normal: 3), population moments",
     "median": "the lower of the two middle values; per sequence, then the median over sequences",
     "residual_t0_over_early": "ratio of the means over layers; _max is the largest ratio of a single layer",
+    "mass_slope": "pairs of single sequences, all layers in one line; interval over sequences",
     "norms": "heads concatenated for q, k, v and y; values per kv head stand in the table `values`",
 }
 
@@ -122,7 +123,7 @@ class Scope:
             peak_memory_bytes=peak_memory(self.device),
             settings=asdict(self.settings),
             conventions=CONVENTIONS,
-            headline=headline(frames, self.settings.sink_epsilon),
+            headline=headline_with_intervals(frames, self.settings.sink_epsilon),
         )
         return Run(info, frames)
 

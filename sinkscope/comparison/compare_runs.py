@@ -22,7 +22,7 @@ from sinkscope.comparison.settings import ComparisonSettings
 from sinkscope.comparison.stacked import stacked, stacked_quantization
 from sinkscope.errors import RequestError
 from sinkscope.intervals import limits as intervals
-from sinkscope.intervals.draws import Array
+from sinkscope.intervals.limits import Drawn
 from sinkscope.intervals.sample import Resampled, Sample
 from sinkscope.intervals.verdicts import MARGIN, NOT_JUDGED, NOT_MEASURED, REFERENCE, verdict
 from sinkscope.provenance.begin import TABLE_LIBRARIES, begin, library_versions
@@ -37,25 +37,29 @@ from sinkscope.tables.run_folder import Run
 CONVENTIONS = {
     "reference": "the first run; ratio = value / value of the reference",
     "level": "95 % intervals",
-    "one run per name": "percentile bootstrap over sequences; gradient-sink ratios over blocks of sequences, each "
-    "squared norm divided by the excess that resampling gives it; on the same windows runs share their draws (paired)",
+    "one run per name": "Student's t with the spread of bootstrap draws of sequences, on logarithms; gradient-sink "
+    "ratios over blocks of sequences, each squared norm divided by the excess that resampling gives it; on the same "
+    "windows runs share their draws (paired)",
     "several runs per name": "mean over seeds; Student's t on logarithms, degrees of freedom of the smaller group, "
     "variance over seeds plus the bootstrap's over sequences",
-    "preserved": "1/margin <= ratio_low and ratio_high <= margin",
-    "suppressed": "ratio_high < 1 and ratio < 1/margin",
-    "grown": "ratio_low > 1 and ratio > margin",
+    "unchanged": "1/margin <= ratio_low and ratio_high <= margin",
+    "suppressed (perplexity: better)": "ratio_high < 1/margin",
+    "grown (perplexity: worse)": "ratio_low > margin",
+    "lower (better), size unclear": "1/margin <= ratio_high < 1, and not unchanged",
+    "higher (worse), size unclear": "1 < ratio_low <= margin, and not unchanged",
     "unclear": "any other interval",
-    "no interval": "the ratio, or its interval, is undefined or cannot be had from the tables",
+    "no interval": "the ratio, or its interval, is undefined or cannot be had: too few sequences, a metric that no "
+    "text changes, a single training against several",
     "not judged": "a ratio of this metric means nothing (loss: judged by perplexity)",
 }
 
 
 @dataclass(frozen=True)
 class _Measured:
-    """A metric of one run: its value, and its bootstrap draws [b] where it has any."""
+    """A metric of one run: its value, and its bootstrap draws where it has any."""
 
     value: float
-    draws: Array | None
+    draws: Drawn | None
 
 
 def compare_runs(
@@ -153,10 +157,11 @@ def _measure(run: Run, draws: int, seed: int, stream: int) -> dict[str, _Measure
     measured = {}
     for metric in compared():
         if metric.over_layers is not None:
-            measured[metric.name] = _Measured(float(metric.over_layers(whole)[0]), metric.over_layers(resampled))
+            value = float(metric.over_layers(whole)[0])
+            measured[metric.name] = _Measured(value, resampled.drawn(metric.over_layers))
         else:
-            value = number(run, metric)
-            measured[metric.name] = _Measured(np.nan if value is None else float(value), None)
+            known = number(run, metric)
+            measured[metric.name] = _Measured(np.nan if known is None else float(known), None)
     return measured
 
 
@@ -170,7 +175,9 @@ def _comparison(groups: dict[str, list[dict[str, _Measured]]], margin: float) ->
             ratio, ratio_low, ratio_high = np.nan, np.nan, np.nan
             if metric.judged and name != reference:
                 ratio, (ratio_low, ratio_high) = _ratio(group, members[reference])
-            word = verdict(ratio, ratio_low, ratio_high, metric.margin or margin) if metric.judged else NOT_JUDGED
+            word = NOT_JUDGED
+            if metric.judged:
+                word = verdict(ratio_low, ratio_high, metric.margin or margin, cost=metric.cost)
             word = REFERENCE if name == reference else word
             rows.add(metric=metric.name, run=name, value=value, low=low, high=high, ratio=ratio, ratio_low=ratio_low,
                      ratio_high=ratio_high, verdict=NOT_MEASURED if np.isnan(value) else word)  # fmt: skip
@@ -180,13 +187,15 @@ def _comparison(groups: dict[str, list[dict[str, _Measured]]], margin: float) ->
 def _value(metric: Quantity, group: list[_Measured]) -> tuple[float, intervals.Interval]:
     """Mean over seeds with its interval."""
     value, draws = _mean(group)
-    if len(group) == 1:
-        return value, intervals.percentiles(draws)
     values = np.array([member.value for member in group])
-    if metric.judged:
+    if len(group) == 1:
+        low, high = intervals.resampled(value, draws)
+    elif metric.judged:
         variance = intervals.spread_of_mean(values) + intervals.log_variance(draws)
-        return value, intervals.over_seeds(value, variance, len(group) - 1)
-    return value, intervals.over_seeds_linear(values, 0.0 if draws is None else float(draws.var()))
+        low, high = intervals.over_seeds(value, variance, len(group) - 1)
+    else:
+        low, high = intervals.over_seeds_linear(values, intervals.variance(draws))
+    return value, (low, high if np.isnan(high) else min(high, metric.ceiling))
 
 
 def _ratio(group: list[_Measured], reference: list[_Measured]) -> tuple[float, intervals.Interval]:
@@ -198,19 +207,23 @@ def _ratio(group: list[_Measured], reference: list[_Measured]) -> tuple[float, i
     draws = None
     if draws_above is not None and draws_below is not None:
         with np.errstate(divide="ignore", invalid="ignore"):
-            draws = draws_above / draws_below
+            quotients = draws_above.values / draws_below.values
+        draws = Drawn(quotients, min(draws_above.units, draws_below.units))
     if len(group) == len(reference) == 1:
-        return ratio, intervals.percentiles(draws)
+        varies = any(each is not None and each.varies for each in (draws_above, draws_below))
+        return ratio, intervals.from_draws(ratio, draws) if varies else intervals.NONE
     spreads = [intervals.spread_of_mean(np.array([each.value for each in side])) for side in (group, reference)]
     freedom = min(len(group), len(reference)) - 1
     return ratio, intervals.over_seeds(ratio, sum(spreads) + intervals.log_variance(draws), freedom)
 
 
-def _mean(group: list[_Measured]) -> tuple[float, Array | None]:
+def _mean(group: list[_Measured]) -> tuple[float, Drawn | None]:
     """Mean over seeds of the values, and of the draws, draw by draw."""
     value = float(np.mean([member.value for member in group]))
     draws = [member.draws for member in group if member.draws is not None]
-    return value, np.mean(draws, axis=0) if draws else None
+    if not draws:
+        return value, None
+    return value, Drawn(np.mean([each.values for each in draws], axis=0), min(each.units for each in draws))
 
 
 def _provenance(name: str, runs: Sequence[Run], names: Sequence[str]) -> dict[str, Any]:

@@ -32,7 +32,8 @@ from sinkscope.passes.memory import peak_memory
 from sinkscope.provenance.begin import LIBRARIES, begin, library_versions
 from sinkscope.results import Result
 from sinkscope.tables.run_folder import Run
-from sinkscope.text.sources import STDLIB, open_documents, open_text
+from sinkscope.text.sources import open_documents, open_text
+from sinkscope.text.stdlib import STDLIB
 
 CONVENTIONS = {
     "words": "separated by whitespace",

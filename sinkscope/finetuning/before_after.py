@@ -1,7 +1,7 @@
-"""The report of a finetuning: before, the control, and after, on the same held-out windows.
+"""The report of a finetuning: the control, before, and after, on the same held-out windows.
 
-What is said against the control is taken from a comparison with the control as its reference, by the words and
-intervals of `sinkscope.comparison`; nothing here judges.
+Where there is a control it is the reference of the comparison, whose ratios, intervals and verdicts are against it; the
+ratios to the model before are said beside them. All words are those of `sinkscope.comparison`; nothing here judges.
 """
 
 from dataclasses import replace
@@ -42,10 +42,9 @@ def report(done: Finetuned, out: Path, *, command: str, progress: bool = False) 
         The comparison, saved in `out/report`.
     """
     settings = done.settings
-    models: dict[str, str] = {BEFORE: settings.model}
-    if done.control is not None:
-        models[CONTROL] = str(done.control)
-    models[AFTER] = str(done.model)
+    # The first is the reference of every ratio and verdict. Training alone changes a model too, so that is the control.
+    models: dict[str, str] = {} if done.control is None else {CONTROL: str(done.control)}
+    models |= {BEFORE: settings.model, AFTER: str(done.model)}
     runs = {
         name: _analysis(model, done, out / "analysis" / name, command=command, progress=progress)
         for name, model in models.items()
@@ -58,8 +57,13 @@ def report(done: Finetuned, out: Path, *, command: str, progress: bool = False) 
 
 
 def sentences(done: Finetuned, runs: dict[str, Run]) -> list[str]:
-    """What was done, what it did to the loss, and what the control says of the rest."""
-    return [_done(done.settings), _losses(done.losses), _against_control(done.settings, runs)]
+    """What was done, what it did to the loss, what the control says of the rest, and the ratios to before beside it."""
+    return [
+        _done(done.settings),
+        _losses(done.losses),
+        _against_control(done.settings, runs),
+        *_against_before(runs),
+    ]
 
 
 def _analysis(model: str, done: Finetuned, folder: Path, *, command: str, progress: bool) -> Run:
@@ -110,18 +114,34 @@ def _against_control(settings: Finetuning, runs: dict[str, Run]) -> str:
             "No control was trained, so nothing here says which changes are V-scale's and which are those of training "
             "on: train one too."
         )
-    table = compare_runs([runs[reference], runs[AFTER]], [reference, AFTER])["comparison"]
-    rows = table[table["run"] == AFTER].set_index("metric")
-    parts = []
-    for metric in _AGAINST_CONTROL:
-        row = rows.loc[metric]
-        name = quantity(metric).short
-        if row["ratio"] != row["ratio"]:
-            parts.append(f"{name} {row['verdict']}")
-        else:
-            parts.append(
-                f"{name} {row['verdict']} (x {number(row['ratio'])}, 95 % interval {number(row['ratio_low'])} to "
-                f"{number(row['ratio_high'])})"
-            )
+    parts = [
+        f"{name} {verdict}{f' ({ratio})' if ratio else ''}" for name, ratio, verdict in _ratios(runs, reference, AFTER)
+    ]
     opening = "Against the control" if reference == CONTROL else "Theta alone was trained, so against the model before"
     return f"{opening}: {'; '.join(parts)}. One training each, so these intervals do not cover the choice of seed."
+
+
+def _against_before(runs: dict[str, Run]) -> list[str]:
+    """The ratios to the model before, of what was trained and of the control, without verdicts: training moves both."""
+    if CONTROL not in runs:
+        return []
+    parts = []
+    for (name, after, _), (_, control, _) in zip(
+        _ratios(runs, BEFORE, AFTER), _ratios(runs, BEFORE, CONTROL), strict=True
+    ):
+        parts.append(f"{name} {after or 'no ratio'}, and {control or 'no ratio'} for the control")
+    return [f"Against the model before: {'; '.join(parts)}."]
+
+
+def _ratios(runs: dict[str, Run], reference: str, name: str) -> list[tuple[str, str, str]]:
+    """By metric its name, the ratio with its interval in words (empty where there is none), and the verdict."""
+    table = compare_runs([runs[reference], runs[name]], [reference, name])["comparison"]
+    rows = table[table["run"] == name].set_index("metric")
+    found = []
+    for metric in _AGAINST_CONTROL:
+        row = rows.loc[metric]
+        ratio = "" if row["ratio"] != row["ratio"] else f"x {number(row['ratio'])}"
+        if ratio and row["ratio_low"] == row["ratio_low"]:
+            ratio += f", 95 % interval {number(row['ratio_low'])} to {number(row['ratio_high'])}"
+        found.append((quantity(metric).short, ratio, str(row["verdict"])))
+    return found

@@ -3,19 +3,24 @@
 Sequences or documents are the independent units, so whole ones are drawn with replacement. A change of the loss is
 resampled in pairs: both models' losses of the units drawn. What the units have in common (some texts are harder than
 others) then cancels, and the interval of the change is far narrower than those of the two losses.
+
+The draws give the standard error; the interval is Student's t, as everywhere (`sinkscope.intervals.limits`).
 """
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sinkscope.intervals.limits import FEWEST, NONE, student
+
 DRAWS = 10_000
-COVERAGE = 0.95
 
 Array = NDArray[np.float64]
 
 
 def ratio_interval(sums: Array, counts: Array, *, seed: int, draws: int = DRAWS) -> tuple[float, float]:
-    """Percentile bootstrap of sum(sums) / sum(counts).
+    """The 95 % interval of sum(sums) / sum(counts), by a bootstrap over units.
 
     For the interval of a change, `sums` are the differences of the two models' sums, unit by unit.
 
@@ -26,14 +31,16 @@ def ratio_interval(sums: Array, counts: Array, *, seed: int, draws: int = DRAWS)
         draws: how many.
 
     Returns:
-        Lower and upper end; both NaN with fewer than 2 units, or where a loss is not finite.
+        Lower and upper end; both NaN with fewer than 3 units, or where a loss is not finite.
     """
-    if len(sums) < 2 or not np.isfinite(sums).all():
-        return float("nan"), float("nan")
+    units = len(sums)
+    if units < FEWEST or not np.isfinite(sums).all():
+        return NONE
     generator = np.random.default_rng(seed)
-    means = np.empty(draws)
-    for block in np.array_split(np.arange(draws), max(1, draws * len(sums) // 4_000_000)):
-        picked = generator.integers(0, len(sums), (len(block), len(sums)))
-        means[block] = sums[picked].sum(1) / counts[picked].sum(1)
-    low, high = np.quantile(means, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
-    return float(low), float(high)
+    ratios = np.empty(draws)
+    for block in np.array_split(np.arange(draws), max(1, draws * units // 4_000_000)):
+        picked = generator.integers(0, units, (len(block), units))
+        ratios[block] = sums[picked].sum(1) / counts[picked].sum(1)
+    half = student(units - 1) * math.sqrt(units / (units - 1)) * float(ratios.std())
+    value = float(sums.sum() / counts.sum())
+    return value - half, value + half

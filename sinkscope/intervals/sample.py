@@ -11,6 +11,9 @@ import pandas as pd
 
 from sinkscope.intervals.draws import Array, draws
 from sinkscope.intervals.gradient_sink_blocks import block_products, ratios
+from sinkscope.intervals.limits import Drawn
+from sinkscope.quantities.measured import SLOPE, SLOPE_SUMS
+from sinkscope.quantities.over_layers import Formula
 from sinkscope.tables.run_folder import Run
 
 _SEQUENCES, _BLOCKS = 0, 1  # streams of draws
@@ -28,6 +31,10 @@ class Sample:
         table = run["sequences"]
         count = int(table["sequence"].max()) + 1 if len(table) else 0
         self.sequences = {str(name): _matrix(rows, count) for name, rows in table.groupby("metric", sort=False)}
+        sums = run.tables.get("slope_sums")
+        if sums is not None and len(sums):
+            for name in SLOPE_SUMS:
+                self.sequences[f"{SLOPE}{name}"] = _matrix(sums.rename(columns={name: "value"}), count)
 
     @cached_property
     def _products(self) -> Array:
@@ -63,6 +70,20 @@ class Resampled(Sample):
     def __init__(self, run: Run, count: int, seed: int, stream: int) -> None:
         super().__init__(run)
         self._count, self._seed, self._stream = count, seed, stream
+        self._units: list[int] = []  # of what a formula reads while it is computed
+
+    def drawn(self, formula: Formula) -> Drawn:
+        """A quantity under each draw, and how many units were resampled for it."""
+        self._units = []
+        values = formula(self)
+        return Drawn(values, min(self._units, default=0))
+
+    def by_layer(self, name: str) -> Array:
+        """Values by layer under each draw, [b, layers]."""
+        blocks = self._products.shape[-1] if name == "gradient_sink_ratio" else 0
+        known = np.isfinite(self.sequences.get(name, np.empty((0, 1)))).any(1)
+        self._units.append(blocks or int(known.sum()))
+        return super().by_layer(name)
 
     @cached_property
     def _means(self) -> dict[str, Array]:

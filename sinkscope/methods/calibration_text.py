@@ -2,7 +2,8 @@
 
 Scales that were read off the very text that is evaluated flatter a method: no value there lies beyond their range. So
 the text to calibrate on is another one: what was named, or else the packaged `stdlib`, where that is evaluated too
-behind the documents that were. It is cut into windows as the verb cuts its own.
+behind the documents that were, and where half of it is evaluated the other half. It is cut into windows as the verb
+cuts its own.
 """
 
 from collections.abc import Iterator
@@ -17,8 +18,11 @@ from sinkscope.errors import SinkscopeError
 from sinkscope.inputs import MethodOptions, TextSource, Windows
 from sinkscope.passes.batches import Batch, batches_of
 from sinkscope.text.documents import Document
-from sinkscope.text.sources import STDLIB, open_text
+from sinkscope.text.sources import open_text
+from sinkscope.text.stdlib import CODE, PROSE, STDLIB
 from sinkscope.text.windows import pack_for
+
+_OTHER_HALF = {PROSE: CODE, CODE: PROSE}
 
 
 class Counted(Iterator[Document]):
@@ -59,7 +63,7 @@ class CalibrationText:
 def named_text(evaluated: TextSource | None, options: MethodOptions) -> TextSource:
     """The text to calibrate on: the one that was named, read as the evaluated one is, or the packaged one."""
     if options.calibration_data is None:
-        return TextSource(STDLIB)
+        return TextSource(_OTHER_HALF.get(evaluated.data if evaluated is not None else "", STDLIB))
     return replace(evaluated or TextSource(), data=options.calibration_data)
 
 

@@ -80,6 +80,12 @@ def check_modules(modules: str | None, library: Iterable[str]) -> None:
         )
 
 
+def calibrates(chosen: Chosen, name: str) -> bool:
+    """Whether a method fits its scales or weights to the calibration windows."""
+    of = chosen.probes.get(name) or chosen.library.get(name)
+    return of is not None and of.calibrates
+
+
 def bits_and_granularity(chosen: Chosen, name: str) -> tuple[int | None, int | None, str]:
     """Weight bits, activation bits and granularity of a method."""
     if name == NONE:

@@ -95,6 +95,9 @@ _QUANTIZATION = (
     Key("settings.modules", "text or null", "Patterns of the linear modules that probes quantize; null: all."),
     Key("settings.calibration_data", "text or null", "Text for calibration; null: the evaluated windows."),
     Key("settings.calibration_sequences", "integer", "Windows of it."),
+    Key(
+        "settings.calibrated_methods", "list of text", "Methods that fit scales or weights to the calibration windows."
+    ),
     Key("settings.rank_by", "text or null", "The probe that modules are ranked by."),
     Key("settings.rank_sequences", "integer", "Windows that the ranking ran on."),
     Key("settings.rank_limit", "integer", "Modules that were ranked at most."),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 NEIGHBOURS = (1, 15)  # first and last of the positions that token 0 is compared with, equations (3) and (4)
 
+SLOPE, SLOPE_SUMS = "slope_", ("pairs", "x", "y", "xx", "xy", "yy")  # of the table `slope_sums`, as values by layer
 _OF_LAYERS = ("sink_rate", "gradient_sink_ratio")
 _OF_POSITIONS = ("h_out", "r_mlp", "r_attn")
 
@@ -35,6 +36,10 @@ class Measured:
         """Values [1, layers] as measured; NaN where the run has none."""
         if name in _OF_LAYERS:
             return _row(self.tables["layers"][name])
+        if name.startswith(SLOPE):
+            if "slope_sums" not in self.tables:  # a run of before this table
+                return np.full((1, 1), np.nan)
+            return _row(self.tables["slope_sums"].groupby("layer")[name.removeprefix(SLOPE)].mean())
         site, _, end = name.rpartition("_")
         if site in _OF_POSITIONS:
             return _row(self.norms(site)[end])

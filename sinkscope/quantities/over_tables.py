@@ -1,10 +1,8 @@
-"""Formulas over the tables of a run, where no resampling of sequences reaches: extremes, counts, fits, parameters."""
+"""Formulas over the tables of a run, where no resampling of sequences reaches: extremes, counts, parameters."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from sinkscope.quantities import curves
@@ -101,25 +99,10 @@ def total(table: str, column: str) -> Formula:
     return lambda run: int(run.tables[table][column].sum())
 
 
-def mass_slope(errors: int) -> Formula:
-    """Slope of log |dL/dv_s|^2 against log M_s^2 by least squares, equation (11), and the ends of its 95 % interval.
-
-    The interval is the normal approximation that treats the (layer, kv head, position) triples as independent.
-
-    Args:
-        errors: 0 for the slope, -1 and 1 for the lower and the upper end.
-    """
-
-    def of(run: Measured) -> Any:
-        scatter = run.tables["scatter"]
-        pairs = scatter[(scatter["kind"] == "mass_slope") & (scatter["x"] > 0) & (scatter["y"] > 0)]
-        x, y = np.log(pairs["x"].to_numpy()), np.log(pairs["y"].to_numpy())
-        if len(x) < 4 or np.ptp(x) == 0:
-            return None
-        (slope, _), covariance = np.polyfit(x, y, 1, cov=True)
-        return slope + errors * 1.96 * math.sqrt(covariance[0, 0]) if errors else slope
-
-    return of
+def slope_pairs(run: Measured) -> Any:
+    """Pairs that the slope of equation (11) is fitted to."""
+    rows = run.tables.get("slope_sums")
+    return None if rows is None or rows.empty else int(rows["pairs"].sum())
 
 
 def sink_norm_rank(run: Measured) -> Any:

@@ -2,10 +2,11 @@
 
 A quantity is computed in one of two ways. `over_layers` reduces values by layer, which the tables of a run provide as
 measured and bootstrap draws provide as resampled: one formula then gives the number and its interval. `over_tables`
-reads what no resampling of sequences reaches: an extreme over all tokens, a count, a fit, a learned parameter. Such a
+reads what no resampling of sequences reaches: an extreme over all tokens, a count, a learned parameter. Such a
 quantity has no interval.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -70,7 +71,10 @@ class Quantity:
         compared: its place in a comparison; None: not compared.
         judged: whether a comparison forms and judges its ratio; it must be positive, with a zero of its own.
         margin: equivalence margin of its own, instead of the comparison's.
+        ceiling: the largest value that it can have, where there is one.
+        cost: whether less of it is better, so that a comparison may say better and worse.
         backward: whether it needs gradients.
+        interval: whether its 95 % interval over sequences stands in run.json too, as NAME_low and NAME_high.
         front_page: whether it stands on a comparison's first page.
         monitored: its place among what a monitor logs; None: not logged.
         threshold: from which value it is called large, where there is one.
@@ -89,7 +93,10 @@ class Quantity:
     compared: int | None = None
     judged: bool = True
     margin: float | None = None
+    ceiling: float = math.inf
+    cost: bool = False
     backward: bool = False
+    interval: bool = False
     front_page: bool = False
     monitored: int | None = None
     threshold: Threshold | None = None

@@ -23,7 +23,7 @@ def headline_table() -> str:
     for row in rows.in_headline():
         if row.meaning:
             lines.append(([], _meaning(row)))
-        lines[-1][0].append(f"`{row.name}`")
+        lines[-1][0].extend(f"`{name}`" for name in rows.headline_names(row))
     return markdown_table(("number", "meaning"), [(", ".join(names), meaning) for names, meaning in lines])
 
 

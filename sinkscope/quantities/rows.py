@@ -4,7 +4,7 @@ A threshold that the literature fixes is the literature's. Where it fixes none, 
 and a comment marks it.
 """
 
-from sinkscope.quantities import over_tables
+from sinkscope.quantities import over_tables, slope
 from sinkscope.quantities.norms import norm_quantities
 from sinkscope.quantities.over_layers import exponential, largest, mean, over_neighbours, quantile
 from sinkscope.quantities.over_tables import largest_entry, of_column, of_rows
@@ -14,16 +14,16 @@ _MODEL = (
     Quantity("loss", "Loss [nats per token]", "mean next-token cross-entropy in nats, and its exponential",
              unit="nats per token", short="loss", over_layers=mean("loss"), compared=10, judged=False, monitored=10),
     Quantity("perplexity", "Perplexity", short="perplexity", over_layers=exponential("loss"), compared=10, margin=1.05,
-             front_page=True),
+             front_page=True, cost=True),
 )  # fmt: skip
 
 _ATTENTION = (
     Quantity("sink_rate_mean", "Sink rate (1), mean",
              "share of a layer's heads that are sinks: over 0.3 of the attention of the first 64 queries goes to "
              "token 0", "1", short="sink rate", over_layers=mean("sink_rate"), compared=20, front_page=True,
-             monitored=10),
+             monitored=10, ceiling=1.0),
     Quantity("sink_rate_max", "Sink rate, largest layer", "", "1", short="sink rate, largest layer",
-             over_layers=largest("sink_rate"), compared=20, monitored=10),
+             over_layers=largest("sink_rate"), compared=20, monitored=10, ceiling=1.0),
     Quantity("sink_heads", "Heads that are sinks (1)",
              "heads whose attention to token 0 exceeds 0.3 on average over sequences, of how many, and the layers "
              "that have one", "1", over_tables=over_tables.sink_heads),
@@ -88,11 +88,13 @@ _ACTIVATIONS = (
 
 _GRADIENTS = (
     Quantity("gradient_sink_q25", "Gradient-sink ratio, lower quartile",
-             "gradient norm at token 0 over the mean at positions 1 to 31: median and quartiles over layers", "6",
+             "gradient norm at token 0 over the mean at positions 1 to 31, of gradients summed over the run's "
+             "sequences, on whose number it depends: median and quartiles over layers, and the median's 95 % interval "
+             "over sequences", "6",
              over_layers=quantile("gradient_sink_ratio", 0.25), compared=40, backward=True),
     Quantity("gradient_sink_median", "Gradient-sink ratio (6), median", "", "6", short="gradient-sink ratio",
              over_layers=quantile("gradient_sink_ratio", 0.5), compared=30, backward=True, front_page=True,
-             monitored=20,
+             monitored=20, interval=True,
              threshold=Threshold(
                  "gradient sink", 2.0,  # a choice, as equation (6) itself fixes none
                  "the gradient at token 0 is twice that of early tokens (6), median over layers", place=20)),
@@ -111,13 +113,15 @@ _GRADIENTS = (
     Quantity("bound_violations", "Bounds (12), (13): violations of checks", "", "12, 13",
              over_tables=over_tables.total("bounds", "violations"), backward=True),
     Quantity("mass_slope", "Slope of gradient on mass (11)",
-             "slope of the log of the squared value gradient against the log of the squared column mass, with its 95 % "
-             "interval; 1 when the gradients of a column add up coherently", "11",
-             over_tables=over_tables.mass_slope(0), compared=70, judged=False, backward=True),
-    Quantity("mass_slope_low", "Slope of gradient on mass (11), lower end", "", "11",
-             over_tables=over_tables.mass_slope(-1), backward=True),
-    Quantity("mass_slope_high", "Slope of gradient on mass (11), upper end", "", "11",
-             over_tables=over_tables.mass_slope(1), backward=True),
+             "slope of the log of the squared value gradient against the log of the squared column mass, over layers, "
+             "kv heads, early positions and sequences, with its 95 % interval over sequences, the share of the "
+             "variance that the line explains, and the number of pairs; 1 when the gradients of a column add up "
+             "coherently", "11", short="slope of gradient on mass", over_layers=slope.slope, compared=70, judged=False,
+             backward=True, interval=True),
+    Quantity("mass_slope_r2", "Slope of gradient on mass (11), R^2", "", "11", over_layers=slope.r_squared,
+             backward=True),
+    Quantity("mass_slope_pairs", "Slope of gradient on mass (11), pairs", "", "11",
+             over_tables=over_tables.slope_pairs, backward=True),
 )  # fmt: skip
 
 _NORMS_OF_SINKS = (
@@ -200,6 +204,11 @@ def quantity(name: str) -> Quantity:
 def in_headline() -> list[Quantity]:
     """What stands in run.json."""
     return [row for row in QUANTITIES if row.headline]
+
+
+def headline_names(row: Quantity) -> tuple[str, ...]:
+    """Under which names a quantity stands in run.json: its own, and those of the ends of its interval."""
+    return (row.name, f"{row.name}_low", f"{row.name}_high") if row.interval else (row.name,)
 
 
 def tracked() -> list[Quantity]:

@@ -1,6 +1,7 @@
 """From the losses of single sequences to the table that compares methods."""
 
 import math
+from itertools import combinations
 from typing import cast
 
 import numpy as np
@@ -44,6 +45,35 @@ def compare(losses: pd.DataFrame, chosen: Chosen, windows: dict[str, str], *, se
             **change(measured, exact, seed=seed),
             windows=windows[model][:12],
         )
+    return rows.frame()
+
+
+def paired(losses: pd.DataFrame, windows: dict[str, str], *, seed: int) -> pd.DataFrame:
+    """The table `paired`: which of two changes is larger, sequence by sequence, so that what both share cancels.
+
+    Args:
+        losses: the table `losses`.
+        windows: SHA-256 of the windows by model; models that read others are not set against each other.
+        seed: of the bootstrap.
+    """
+    measured = {cast("tuple[str, str]", group): rows for group, rows in losses.groupby(["model", "method"], sort=False)}
+    changes = {
+        (model, method): _sums(rows) - _sums(measured[model, NONE])
+        for (model, method), rows in measured.items()
+        if method != NONE
+    }
+    rows = Rows("paired")
+    for one, other in combinations(changes, 2):
+        same_model, same_method = one[0] == other[0], one[1] == other[1]
+        if not same_model and not (same_method and windows[one[0]] == windows[other[0]]):
+            continue
+        second, first = (one, other) if same_model else (other, one)  # of models, the later against the earlier
+        counts = _counts(measured[second])
+        differences = changes[second] - changes[first]
+        low, high = ratio_interval(differences, counts, seed=seed)
+        mean = float(differences.sum() / counts.sum())
+        rows.add(model=second[0], method=second[1], other_model=first[0], other_method=first[1], difference=mean,
+                 difference_low=low, difference_high=high)  # fmt: skip
     return rows.frame()
 
 

@@ -3,9 +3,9 @@
 from importlib.util import find_spec
 from typing import Any
 
-from sinkscope.methods.choose import Chosen
+from sinkscope.methods.choose import Chosen, calibrates
 from sinkscope.provenance.begin import LIBRARIES, begin, library_versions
-from sinkscope.quantization.changes import compare
+from sinkscope.quantization.changes import compare, paired
 from sinkscope.quantization.measurements import Measurements
 from sinkscope.quantization.settings import QuantizationRequest
 from sinkscope.tables.run_folder import Run
@@ -15,7 +15,8 @@ CONVENTIONS = {
     "probe_modules": "linear modules inside the decoder layers; lm_head is left alone",
     "static": "largest |x| of the unquantized model over the calibration windows",
     "delta": "loss minus that of the unquantized model on the same windows, nats per token",
-    "intervals": "95 %, percentile bootstrap over sequences, 10,000 draws; paired for delta",
+    "intervals": "95 %, Student's t with the spread of 10,000 bootstrap draws of sequences; paired for differences",
+    "paired": "of two deltas on the same windows, sequence by sequence",
     "sqnr": "10 log10(sum x^2 / sum (x - x_hat)^2), per module, on its input in the unquantized model",
     "ranking": "each module alone, and all but it, on the first windows; no interval",
 }
@@ -33,7 +34,9 @@ def run_of(measurements: Measurements, request: QuantizationRequest, chosen: Cho
     """
     text, windows = request.text, request.windows
     table = compare(measurements.table("losses"), chosen, measurements.windows, seed=request.settings.seed)
-    tables = {"quantization": table, **{name: measurements.table(name) for name in ("losses", "outliers")}}
+    losses = measurements.table("losses")
+    tables = {"quantization": table, "paired": paired(losses, measurements.windows, seed=request.settings.seed)}
+    tables |= {name: measurements.table(name) for name in ("losses", "outliers")}
     for name in ("parts", "noise", "ranking", "histograms"):
         if name in measurements.parts:
             tables[name] = measurements.table(name)
@@ -54,7 +57,7 @@ def run_of(measurements: Measurements, request: QuantizationRequest, chosen: Cho
         device=measurements.device,
         seconds=seconds,
         peak_memory_bytes=measurements.peak_memory,
-        settings=_settings(request),
+        settings=_settings(request, chosen),
         conventions=CONVENTIONS,
         versions={**library_versions((*LIBRARIES, *filter(find_spec, _PACKAGES))), **measurements.versions},
         headline={
@@ -65,7 +68,7 @@ def run_of(measurements: Measurements, request: QuantizationRequest, chosen: Cho
     return Run(info, tables)
 
 
-def _settings(request: QuantizationRequest) -> dict[str, Any]:
+def _settings(request: QuantizationRequest, chosen: Chosen) -> dict[str, Any]:
     """What the numbers depend on beside models and text."""
     settings = request.settings
     return {
@@ -73,6 +76,7 @@ def _settings(request: QuantizationRequest) -> dict[str, Any]:
         "modules": settings.modules,
         "calibration_data": settings.calibration_data,
         "calibration_sequences": request.calibration_windows.sequences,
+        "calibrated_methods": [name for name in settings.methods if calibrates(chosen, name)],
         "rank_by": settings.rank_by,
         "rank_sequences": settings.rank_sequences,
         "rank_limit": settings.rank_limit,

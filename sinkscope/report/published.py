@@ -48,9 +48,6 @@ TRAINED: dict[str, dict[str, float]] = {
 }
 """Models that the paper trained from scratch on C4; the 0.3B ones at step 20000."""
 
-TYPICAL_GRADIENT_SINK = (10.0, 100.0)
-"""The range in which the paper found most medians of R_GS(0)."""
-
 
 @dataclass(frozen=True)
 class Published:
@@ -91,6 +88,13 @@ PUBLIC = (
     Published("Llama-3.1-405B", "sink_rate_mean", 0.783, _BARBERO),
     Published("Qwen3-8B", "gradient_sink_median", 106.7, PAPER),
 )
+
+_GRADIENT_SINKS = [
+    *(TRAINED[model]["gradient_sink_median"] for model in ("0.1B baseline", "0.3B baseline", "1B baseline")),
+    *(value.value for value in PUBLIC if value.metric == "gradient_sink_median" and isinstance(value.value, float)),
+]
+PUBLISHED_GRADIENT_SINKS = (min(_GRADIENT_SINKS), max(_GRADIENT_SINKS))
+"""Smallest and largest median of R_GS(0) that the paper prints of a model without V-scale."""
 
 
 def published_for(name: str) -> tuple[Published, ...]:

@@ -13,7 +13,7 @@ from sinkscope.inputs import TextSource
 from sinkscope.names import looks_like_a_path
 from sinkscope.text.document_files import READERS, find_files, read_files
 from sinkscope.text.documents import Document
-from sinkscope.text.stdlib import STDLIB
+from sinkscope.text.stdlib import BY_NAME
 
 # What `Dataset.save_to_disk` and `DatasetDict.save_to_disk` leave in a folder.
 _SAVED_DATASET = ("state.json", "dataset_dict.json")
@@ -50,11 +50,11 @@ def open_documents(
         SinkscopeError: if the source does not exist, is of no known kind, or needs a library that is not installed.
     """
     path = Path(source).expanduser()
-    if source not in STDLIB and _is_dataset(path, source, config):
+    if source not in BY_NAME and _is_dataset(path, source, config):
         return _open_dataset(path, source, config, split, streaming, column)
     if config is not None or streaming:
         raise RequestError(f"`config` and `streaming` are for datasets, and {source} is none")
-    return STDLIB[source]() if source in STDLIB else _open_path(path, source, column)
+    return BY_NAME[source]() if source in BY_NAME else _open_path(path, source, column)
 
 
 def _is_dataset(path: Path, source: str, config: str | None) -> bool:

@@ -54,9 +54,11 @@ def _by_hash(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
 
 
-STDLIB: dict[str, Callable[[], Iterator[Document]]] = {
-    "stdlib": stdlib_documents,
-    "stdlib-prose": stdlib_prose,
-    "stdlib-code": stdlib_code,
+STDLIB, PROSE, CODE = "stdlib", "stdlib-prose", "stdlib-code"
+
+BY_NAME: dict[str, Callable[[], Iterator[Document]]] = {
+    STDLIB: stdlib_documents,
+    PROSE: stdlib_prose,
+    CODE: stdlib_code,
 }
 """The sources of text that need no file, by the name that a request takes."""

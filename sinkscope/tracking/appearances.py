@@ -1,7 +1,8 @@
 """When each phenomenon first appeared, in which order, and what the spacing of the checkpoints leaves open.
 
 A phenomenon that is seen at one checkpoint and not at the one before appeared somewhere between the two. Phenomena
-whose intervals are the same have no known order, and share a rank.
+whose intervals are the same have no known order, and share a rank. What is present at the first checkpoint was never
+seen to appear: it has no rank.
 """
 
 from dataclasses import dataclass
@@ -68,7 +69,8 @@ def appearances(track: pd.DataFrame, epsilon: float) -> pd.DataFrame:
         for name, value in zip(columns, row, strict=True):
             columns[name].append(value)
     first = pd.Series(columns["first_step"], dtype="Int64")
-    return frame("appearances", {**columns, "rank": first.rank(method="dense").astype("Int64")})
+    seen_to_appear = first.where(pd.Series(columns["previous_step"], dtype="Int64").notna())
+    return frame("appearances", {**columns, "rank": seen_to_appear.rank(method="dense").astype("Int64")})
 
 
 def _steps(seen: "pd.Series[bool]") -> tuple[int | None, int | None, int | None]:

@@ -6,8 +6,8 @@ intervals of each suggest.
 
 import math
 
-from sinkscope.intervals.limits import Interval, percentiles
-from sinkscope.intervals.sample import Resampled
+from sinkscope.intervals.limits import Interval, resampled
+from sinkscope.intervals.sample import Resampled, Sample
 from sinkscope.quantities.rows import tracked
 from sinkscope.tables.run_folder import Run
 
@@ -17,5 +17,10 @@ DRAWS, SEED = 400, 0
 def intervals(run: Run) -> dict[str, Interval]:
     """95 % intervals of headline numbers of an analysis; numbers that resampling does not reach are absent."""
     sample = Resampled(run, DRAWS, SEED, 0)
-    limits = {row.name: percentiles(row.over_layers(sample)) for row in tracked() if row.over_layers is not None}
+    whole = Sample(run)
+    limits = {
+        row.name: resampled(float(row.over_layers(whole)[0]), sample.drawn(row.over_layers))
+        for row in tracked()
+        if row.over_layers is not None
+    }
     return {name: ends for name, ends in limits.items() if not math.isnan(ends[0])}

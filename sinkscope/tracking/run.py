@@ -26,7 +26,8 @@ from sinkscope.provenance.begin import begin
 from sinkscope.results import Result
 from sinkscope.tables.columns import frame
 from sinkscope.tables.run_folder import Run
-from sinkscope.text.sources import STDLIB, open_text
+from sinkscope.text.sources import open_text
+from sinkscope.text.stdlib import STDLIB
 from sinkscope.text.windows import pack_for
 from sinkscope.tracking.appearances import appearances, phenomena
 from sinkscope.tracking.checkpoints import Checkpoint, find_checkpoints, refuse_mixed, refuse_other_shape

@@ -110,7 +110,7 @@ def test_models_are_analyzed_like_the_first_run(tiny_folders: dict[str, Path], t
     assert one["settings"] == two["settings"]
     assert info["mismatches"] == []
     assert info["headline"]["gradient_sink_median"]["again"]["ratio"] == pytest.approx(1)
-    assert info["headline"]["perplexity"]["again"]["verdict"] == "preserved"
+    assert info["headline"]["perplexity"]["again"]["verdict"] == "unchanged"
 
 
 @pytest.mark.usefixtures("undrawn")

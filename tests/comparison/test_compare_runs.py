@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 from report.synthetic import Shape, changed, synthetic
+from scipy import stats
 
 from sinkscope.comparison.compare_runs import compare_runs
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.intervals.draws import draws
 from sinkscope.intervals.sample import Sample
 from sinkscope.quantities.rows import compared
+from sinkscope.report.comparison.sentences import manner, outcomes
 from sinkscope.tables.run_folder import Run
 
 SMALL: dict[str, Any] = {"draws": 200}
@@ -77,18 +79,50 @@ def test_intervals_agree_with_resampling_by_hand() -> None:
     means = np.array(slow)
     found = row(run, "residual_t0_mean", "b")
     for name, resampled in (("", means[:, 1]), ("ratio_", means[:, 1] / means[:, 0])):
-        ordered = np.sort(resampled)
-        assert found[f"{name}low"] == pytest.approx(ordered[7])  # the 8th of 300 is the 2.5 % point
-        assert found[f"{name}high"] == pytest.approx(ordered[292])
+        half = np.exp(stats.t.ppf(0.975, 11) * np.sqrt(12 / 11) * np.log(resampled).std())
+        value = found[name.strip("_") or "value"]
+        assert found[f"{name}low"] == pytest.approx(value / half, rel=1e-5)
+        assert found[f"{name}high"] == pytest.approx(value * half, rel=1e-5)
 
 
-def test_a_run_against_itself_is_preserved_without_width() -> None:
+def test_a_run_against_itself_is_unchanged_without_width() -> None:
     run = compare_runs([FIRST, FIRST], ["a", "b"], **SMALL)
     for metric in compared():
         found = row(run, metric.name, "b")
         if metric.over_layers is not None and metric.judged:
             assert (found["ratio_low"], found["ratio"], found["ratio_high"]) == (1, 1, 1), metric.name
-            assert found["verdict"] == "preserved"
+            assert found["verdict"] == "unchanged"
+
+
+def test_what_no_text_changes_has_no_interval_and_no_verdict() -> None:
+    """Token 0 that is the same token everywhere: 512 (512-512) from one training each says nothing of another."""
+    runs = []
+    for factor in (1.0, 0.25):
+        table = FIRST["sequences"]
+        still = table["metric"] == "h_out_t0"
+        runs.append(replace(FIRST, tables={**FIRST.tables, "sequences": table.assign(
+            value=table["value"].mask(still, 512.0 * factor))}))  # fmt: skip
+    run = compare_runs(runs, ["a", "b"], **SMALL)
+    found = row(run, "residual_t0_mean", "b")
+    assert found["ratio"] == 0.25
+    assert np.isnan([found["low"], found["high"], found["ratio_low"], found["ratio_high"]]).all()
+    assert found["verdict"] == "no interval"
+    assert row(run, "residual_t0_over_early", "b")["verdict"] == "suppressed"  # its other half varies
+    assert "depend on no text" in manner(run)
+
+
+def test_of_perplexity_the_words_are_of_value() -> None:
+    runs = []
+    for shift in (0.0, 0.05, 0.5, -0.5):
+        table = FIRST["sequences"]
+        loss = table["metric"] == "loss"
+        noise = 0.01 * np.random.default_rng(int(100 * (shift + 1))).normal(size=len(table))
+        runs.append(replace(FIRST, tables={**FIRST.tables, "sequences": table.assign(
+            value=table["value"] + (shift + noise) * loss)}))  # fmt: skip
+    run = compare_runs(runs, ["a", "b", "c", "d"], **SMALL)
+    words = [row(run, "perplexity", name)["verdict"] for name in "bcd"]
+    assert words == ["worse, size unclear", "worse", "better"]
+    assert outcomes(run)[1].startswith("c - worse: perplexity")
 
 
 def test_on_the_same_windows_runs_are_paired() -> None:

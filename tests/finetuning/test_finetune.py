@@ -158,8 +158,9 @@ def test_saves_in_the_dtype_of_the_base(settings: Any, tiny_folders: dict[str, P
 def test_the_report_says_what_changed_and_what_the_control_says(settings: Any, tmp_path: Path) -> None:
     done = finetune(settings(), tmp_path / "out", control=True)
     compared = report(done, tmp_path / "out", command="sinkscope finetune")
-    assert [run["name"] for run in compared.info["runs"]] == ["before", "control", "after"]
-    what, loss, against = compared.info["notes"]
+    assert [run["name"] for run in compared.info["runs"]] == ["control", "before", "after"]
+    assert compared.info["reference"] == "control"
+    what, loss, against, before = compared.info["notes"]
     assert "V-scale (learned) was attached" in what
     assert "6 steps (192 tokens" in what
     for moment in ("before", "attached", "after", "control"):
@@ -168,6 +169,11 @@ def test_the_report_says_what_changed_and_what_the_control_says(settings: Any, t
     ratios = compared["comparison"].set_index(["metric", "run"])["value"]
     quotient = ratios["perplexity", "after"] / ratios["perplexity", "control"]
     assert f"(x {number(quotient)}" in against
+    judged = compared["comparison"].set_index(["metric", "run"])["verdict"]
+    assert f"perplexity {judged['perplexity', 'after']}" in against
+    assert before.startswith("Against the model before: ")
+    for name in ("after", "control"):
+        assert f"x {number(ratios['perplexity', name] / ratios['perplexity', 'before'])}" in before
     assert (tmp_path / "out" / "report" / "report.pdf").is_file()
     again = report(done, tmp_path / "out", command="sinkscope finetune")
     assert again["comparison"].equals(compared["comparison"])

@@ -65,7 +65,7 @@ def test_it_is_compared_with_an_interval_and_on_the_pages() -> None:
     assert isinstance(printed, Plain)
     assert TITLE in str(printed)
     equal = compare_runs([analysis(), analysis()], ["a", "b"], draws=200)
-    assert "preserved: " in outcomes(equal)[0]
+    assert "unchanged: " in outcomes(equal)[0]
     assert "; smallest sink rate" in outcomes(equal)[0]
 
 

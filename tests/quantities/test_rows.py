@@ -49,7 +49,7 @@ def test_lists_are_in_their_places() -> None:
 
 def test_everything_is_measured_on_a_run_that_has_everything() -> None:
     head = synthetic(WHOLE).info["headline"]
-    assert list(head) == [row.name for row in rows.in_headline()]
+    assert list(head) == [name for row in rows.in_headline() for name in rows.headline_names(row)]
     assert [name for name, value in head.items() if value is None] == []
 
 
@@ -57,7 +57,7 @@ def test_without_gradients_exactly_theirs_are_missing() -> None:
     head = synthetic(replace(WHOLE, backward=False)).info["headline"]
     counts = {"bounds_checked", "bound_violations"}  # none is checked, and that is a number
     missing = {name for name, value in head.items() if value is None}
-    assert missing == {row.name for row in rows.in_headline() if row.backward} - counts
+    assert missing == {name for row in rows.in_headline() if row.backward for name in rows.headline_names(row)} - counts
     assert [head[name] for name in sorted(counts)] == [0, 0]
 
 

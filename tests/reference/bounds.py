@@ -5,6 +5,7 @@ positions, as the settings say); norm bounds cover every token. A value bound of
 without gradient, which has no Compress.
 """
 
+import math
 from collections.abc import Iterator
 
 import pandas as pd
@@ -76,16 +77,34 @@ def bounds(measured: Measured, settings: Settings) -> pd.DataFrame:
 
 def scatter_pairs(measured: Measured, settings: Settings) -> Pairs:
     """Every pair that table `scatter` may sample."""
-    pairs = bound_pairs(measured, settings)
-    for i, layer in enumerate(measured.sequences[0].layers):
-        kv_heads = layer.grad["v_scaled"].shape[1]
-        group = len(layer.weights) // kv_heads
-        for j in range(kv_heads):
-            for s in range(max(len(sequence) for sequence in measured.sequences)):
-                present = [sequence.layers[i] for sequence in measured.sequences if len(sequence) > s]
-                squares = [
-                    sum(mass(one.weights[h], s) for h in range(j * group, (j + 1) * group)) ** 2 for one in present
-                ]
-                gradients = [float(one.grad["v_scaled"][s, j].norm()) ** 2 for one in present]
-                pairs[i, "mass_slope", j, None, s] = sum(squares) / len(squares), sum(gradients) / len(gradients)
+    return {**bound_pairs(measured, settings), **_slope_pairs(measured)}
+
+
+def slope_sums(measured: Measured, settings: Settings) -> pd.DataFrame:
+    """Table `slope_sums`: equation (11), a pair for each kv head, early position and sequence."""
+    of: dict[tuple[int, int], list[tuple[float, float]]] = {}
+    for (i, _, _, n, s), (square, gradient) in _slope_pairs(measured).items():
+        pairs = of.setdefault((i, n), [])
+        if s <= settings.early and square > 0 and gradient > 0:
+            pairs.append((math.log(square), math.log(gradient)))
+    columns = ["layer", "sequence", "pairs", "x", "y", "xx", "xy", "yy"]
+    rows = [
+        (i, n, float(len(pairs)), sum(x for x, _ in pairs), sum(y for _, y in pairs), sum(x * x for x, _ in pairs),
+         sum(x * y for x, y in pairs), sum(y * y for _, y in pairs))
+        for (i, n), pairs in of.items()
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _slope_pairs(measured: Measured) -> dict[tuple[int, str, int, int, int], tuple[float, float]]:
+    """M_s^2, summed over a group's heads before it is squared, and |dL/dv_s|^2, of every single sequence."""
+    pairs = {}
+    for n, sequence in enumerate(measured.sequences):
+        for i, layer in enumerate(sequence.layers):
+            kv_heads = layer.grad["v_scaled"].shape[1]
+            group = len(layer.weights) // kv_heads
+            for j in range(kv_heads):
+                for s in range(len(sequence)):
+                    total = sum(mass(layer.weights[h], s) for h in range(j * group, (j + 1) * group))
+                    pairs[i, "mass_slope", j, n, s] = total**2, float(layer.grad["v_scaled"][s, j].norm()) ** 2
     return pairs

@@ -32,6 +32,7 @@ def reference_tables(
         "massive_counts": sites.massive_counts(measured),
         "values": sites.values(measured, settings),
         "sequences": sites.sequences(measured, settings),
+        "slope_sums": bounds.slope_sums(measured, settings),
         "gradient_blocks": gradients.gradient_blocks(measured, settings),
         "sinks": attention.sinks(measured, settings, token),
         "sink_norms": attention.sink_norms(measured, settings, token),

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from sinkscope.capture.settings import Settings
+from sinkscope.intervals.headline_ends import headline_with_intervals
 from sinkscope.sites import Site
 from sinkscope.tables.builder import Rows
 from sinkscope.tables.columns import BY_KIND, frame
-from sinkscope.tables.headline import headline
 from sinkscope.tables.run_folder import Run
 
 WORDS = (
@@ -281,6 +281,18 @@ class _Maker:
                 rows.add(layer=layer, sequence=order, metric=f"{site}_early", value=20 * self.noise(len(order)))
         return rows.frame()
 
+    def slope_sums(self) -> pd.DataFrame:
+        """Pairs on a line of slope 0.95, with noise."""
+        rows = Rows("slope_sums")
+        random = np.random.default_rng([self.shape.seed, 7])  # leaves the other tables as they were
+        for layer in range(self.shape.layers if self.shape.backward else 0):
+            x = random.normal(2, 1.5, (self.shape.sequences, len(self.early)))
+            y = 0.95 * x - 14 + random.normal(0, 0.5, x.shape)
+            parts = {"pairs": np.ones_like(x), "x": x, "y": y, "xx": x * x, "xy": x * y, "yy": y * y}
+            sums = {name: part.sum(1) for name, part in parts.items()}
+            rows.add(layer=layer, sequence=np.arange(len(x)), **sums)
+        return rows.frame()
+
     def gradient_blocks(self) -> pd.DataFrame:
         rows = Rows("gradient_blocks")
         if self.shape.backward:
@@ -334,7 +346,7 @@ class _Maker:
                      position=position, x=bound, y=bound * self.random.uniform(0.05, 1, len(position)))  # fmt: skip
         for layer in range(self.shape.layers):
             mass = self.shape.tokens / (1.0 + self.early) * self.noise(len(self.early))
-            rows.add(layer=layer, kind="mass_slope", kv_head=0, sequence=None, position=self.early,
+            rows.add(layer=layer, kind="mass_slope", kv_head=0, sequence=0, position=self.early,
                      x=mass**2, y=1e-6 * mass**1.9 * self.noise(len(self.early)))  # fmt: skip
         return rows.frame()
 
@@ -360,5 +372,5 @@ def _info(shape: Shape, tables: dict[str, pd.DataFrame], name: str) -> dict[str,
         "versions": dict.fromkeys(("python", "torch", "transformers", "numpy", "pandas", "pyarrow"), "1.2.3"),
         "seconds": 12.5,
         "peak_memory_bytes": 1_500_000_000,
-        "headline": headline(tables, 0.3),
+        "headline": headline_with_intervals(tables, 0.3),
     }  # fmt: skip

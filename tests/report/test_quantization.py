@@ -10,6 +10,7 @@ from inspection import assert_legible, words
 from test_figures import AWKWARD
 
 from sinkscope.report.quantization import damage, front_page, outliers, provenance, ranking
+from sinkscope.report.quantization.sentences import calibration, cells, findings
 from sinkscope.report.quantization.terminal import summary
 from sinkscope.tables.builder import Rows
 from sinkscope.tables.run_folder import Run
@@ -79,8 +80,9 @@ def test_pages_are_legible(made: Run) -> None:
 
 def test_words_follow_the_numbers() -> None:
     said = str(summary(run(["demo", "twin"], METHODS, lost="nf4")))
-    assert "w8a8-static costs most" in said
     assert "nf4 gave no finite loss" in said
+    assert "w8a8-static costs most, +0.0160" in said  # its interval lies above that of the other
+    assert "w8a8-dynamic costs least" in said
     assert "their perplexities compare" in said
 
 
@@ -112,6 +114,65 @@ def test_lists_are_written_as_words() -> None:
     said = words(provenance.ENTRY.draw(run(["demo"], METHODS)))
     assert "none, w8a8-dynamic, w8a8-static, nf4" in said
     assert "['" not in said
+
+
+def with_paired(made: Run, differences: dict[tuple[str, str, str, str], tuple[float, float]]) -> Run:
+    """The run with intervals of differences, by model, method, other model and other method."""
+    rows = Rows("paired")
+    for (model, method, other_model, other_method), (low, high) in differences.items():
+        rows.add(model=model, method=method, other_model=other_model, other_method=other_method,
+                 difference=(low + high) / 2, difference_low=low, difference_high=high)  # fmt: skip
+    return Run(made.info, {**made.tables, "paired": rows.frame()})
+
+
+def test_ties_are_said_as_ties() -> None:
+    """By the paired interval of the difference, whatever the intervals of the two changes do."""
+    made = run(["demo"], METHODS)  # changes of 0.002, 0.016 and 0.054
+    pairs = [("w8a8-static", "w8a8-dynamic"), ("nf4", "w8a8-dynamic"), ("nf4", "w8a8-static")]
+    apart, tied = (0.001, 0.03), (-0.001, 0.03)
+
+    def said(*ends: tuple[float, float]) -> str:
+        named = [("demo", one, "demo", other) for one, other in pairs]
+        return findings(with_paired(made, dict(zip(named, ends, strict=True))))[0]
+
+    assert "nf4 costs most, +0.0540" in said(apart, apart, apart)
+    top = said(apart, apart, tied)
+    assert "nf4 and w8a8-static cost most and are not told apart, +0.0160 to +0.0540" in top
+    assert "w8a8-dynamic costs least, +0.0020" in top
+    assert "w8a8-static and w8a8-dynamic cost least and are not told apart" in said(tied, apart, apart)
+    assert "nf4, w8a8-static and w8a8-dynamic are not told apart" in said(tied, tied, tied)
+    for words_of_rank in ("most", "least"):
+        assert words_of_rank not in said(tied, tied, tied)
+
+
+def test_one_method_is_not_ranked() -> None:
+    assert "w8 costs +0.0020 nats per token" in findings(run(["demo"], ["none", "w8"]))[0]
+
+
+def test_two_models_are_set_against_each_other() -> None:
+    made = run(["demo", "twin"], ["none", "w8", "nf4"])
+    made = with_paired(made, {("twin", "w8", "demo", "w8"): (-0.01, 0.02), ("twin", "nf4", "demo", "nf4"): (0.1, 0.2)})
+    text = " ".join(findings(made))
+    assert "twin against demo, paired over sequences: nf4 costs more; w8 not told apart." in text
+    assert cells(made)[-1][:2] == ("twin minus demo", "nf4")
+    assert cells(made)[-1][5:7] == ("+0.1500", "+0.1000 to +0.2000")
+    assert "twin minus demo" in words(front_page.ENTRY.draw(made))
+    assert "twin minus demo" in str(summary(made))
+
+
+def test_what_was_calibrated_on_is_said() -> None:
+    made = run(["demo"], METHODS)
+    itself = "w8a8-static: calibrated on the evaluated windows themselves"
+    assert itself in str(summary(made))
+    assert itself in words(front_page.ENTRY.draw(made))
+    made.info["settings"] |= {
+        "calibration_data": "other.txt",
+        "calibration_sequences": 8,
+        "calibrated_methods": ["gptq"],
+    }
+    assert calibration(made) == "gptq: calibrated on 8 windows of other.txt."
+    made.info["settings"]["calibrated_methods"] = []
+    assert calibration(made) == ""
 
 
 def test_perplexities_of_other_tokenizers_are_said_not_to_compare() -> None:

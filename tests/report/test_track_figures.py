@@ -11,7 +11,7 @@ from synthetic_track import synthetic_track
 from sinkscope.report.render import figures
 from sinkscope.report.text import NOT_MEASURED
 from sinkscope.report.tracking import evolution
-from sinkscope.report.tracking.sentences import progress_cells, sentences
+from sinkscope.report.tracking.sentences import appearance_cells, progress_cells, sentences
 from sinkscope.report.tracking.steps import chosen, step_text
 from sinkscope.report.tracking.terminal import Summary
 from sinkscope.tables.run_folder import Run
@@ -50,6 +50,28 @@ def test_sentences_tell_order_ties_and_failures() -> None:
     assert "large residual norm, extreme activations and massive activations (after step 8, by step 16" in text
     assert "order among them undecided" in text
     assert "5 checkpoints: checkpoint-999" in " ".join(sentences(RUNS["linear"]()))
+
+
+def test_what_was_there_at_the_first_checkpoint_has_no_order() -> None:
+    """R_GS is large in every stage of the made-up training: it was never seen to appear."""
+    run = RUNS["usual"]()
+    text = " ".join(sentences(run))
+    assert "Present from the first checkpoint, so without an order: gradient sink." in text
+    assert "Order of appearance: attention sink" in text
+    by_name = {cells[0]: cells for cells in appearance_cells(run)}
+    assert by_name["gradient sink"][2] == "present from the first checkpoint, step 0"
+    assert by_name["gradient sink"][4] == "-"
+    assert by_name["attention sink"][4] == "1"
+
+
+def test_checkpoints_of_the_same_weights_are_named() -> None:
+    """A finished model under two steps: nothing appears between them, and nothing gets an order."""
+    run = synthetic_track(Shape(3, 4, 2), steps=(1, 2))
+    listed = [{**checkpoint, "weights_sha256": "a" * 64} for checkpoint in run.info["checkpoints"]]
+    text = " ".join(sentences(Run({**run.info, "checkpoints": listed}, run.tables)))
+    assert "The checkpoints of steps 1 and 2 have the same weights: nothing changed between them." in text
+    assert "Order of appearance" not in text
+    assert run["appearances"]["rank"].isna().all()
 
 
 def test_numbers_are_those_of_the_table() -> None:

@@ -69,6 +69,34 @@ def test_reference_columns_are_the_papers() -> None:
     assert by_name["Residual norm, token 0 / early"].vscale == "3.0"
 
 
+def test_the_gradient_sink_has_its_number_of_sequences_and_interval() -> None:
+    head = RUN.info["headline"]
+    ends = f"{number(head['gradient_sink_median_low'])} to {number(head['gradient_sink_median_high'])}"
+    row = {row.quantity: row for row in rows(RUN)}["95 % interval over 4 sequences"]
+    assert row.measured == ends
+    for said in (" ".join(page_one(RUN)), str(summary(RUN))):
+        assert "95 % interval over 4 sequences" in said
+        assert ends in said
+    few = {row.quantity: row for row in rows(synthetic(Shape(3, 4, 2, tokens=20, sequences=1)))}
+    assert few["95 % interval over 1 sequence"].measured == "no interval"
+    assert not any("typical" in row.remark for row in rows(RUN))
+
+
+def test_the_slope_has_its_fit_and_its_pairs() -> None:
+    head = RUN.info["headline"]
+    row = {row.quantity: row for row in rows(RUN)}["Slope of gradient on mass (11), 95 % interval"]
+    ends = f"{number(head['mass_slope_low'])} to {number(head['mass_slope_high'])}"
+    assert row.measured == f"{number(head['mass_slope'])} ({ends})"
+    assert row.remark.startswith(f"R^2 {number(head['mass_slope_r2'], 2)}, {head['mass_slope_pairs']} pairs")
+    assert head["mass_slope_pairs"] == 3 * 4 * 20
+    assert head["mass_slope_low"] < 0.95 < head["mass_slope_high"]
+    older = changed(RUN)
+    for name in ("mass_slope_r2", "mass_slope_pairs"):
+        del older.info["headline"][name]
+    row = {row.quantity: row for row in rows(older)}["Slope of gradient on mass (11), 95 % interval"]
+    assert row.measured.endswith("(no interval)")  # its ends were those of independent pairs
+
+
 def test_gradients_have_no_rows_without_backward() -> None:
     forward = synthetic(Shape(3, 4, 2, backward=False))
     assert not any("radient" in row.quantity or "Bounds" in row.quantity for row in rows(forward))

@@ -60,8 +60,7 @@ class BoundTally(Statistic):
         self.total += total
         self.largest = max(self.largest, largest)
         self.violations += int(violations)
-        if first < SAMPLED_SEQUENCES:
-            self._sample(first, positions, measured, bound)
+        self.sampled += sampled_pairs(first, positions, measured, bound)
 
     def merge(self, other: "BoundTally") -> None:
         """Adds the other's pairs."""
@@ -71,12 +70,17 @@ class BoundTally(Statistic):
         self.violations += other.violations
         self.sampled += other.sampled
 
-    def _sample(self, first: int, positions: Tensor, measured: Tensor, bound: Tensor) -> None:
-        sparse = (positions & (positions - 1)) == 0  # 0, 1, 2, 4, 8, ...
-        keep = (bound > 0) & sparse
-        keep[SAMPLED_SEQUENCES - first :] = False
-        where = torch.nonzero(keep)
-        pairs = (where.tolist(), positions[where[:, -1]].tolist(), bound[keep].tolist(), measured[keep].tolist())
-        for index, position, limit, value in zip(*pairs, strict=True):
-            head = index[1] if len(index) == 3 else None
-            self.sampled.append(Pair(head, first + index[0], position, limit, value))
+
+def sampled_pairs(first: int, positions: Tensor, measured: Tensor, bound: Tensor) -> list[Pair]:
+    """The pairs with a bound at positions 0, 1, 2, 4, 8, ... of the run's first sequences; shapes as for `update`."""
+    if first >= SAMPLED_SEQUENCES:
+        return []
+    sparse = (positions & (positions - 1)) == 0
+    keep = (bound > 0) & sparse
+    keep[SAMPLED_SEQUENCES - first :] = False
+    where = torch.nonzero(keep)
+    pairs = (where.tolist(), positions[where[:, -1]].tolist(), bound[keep].tolist(), measured[keep].tolist())
+    return [
+        Pair(index[1] if len(index) == 3 else None, first + index[0], position, limit, value)
+        for index, position, limit, value in zip(*pairs, strict=True)
+    ]

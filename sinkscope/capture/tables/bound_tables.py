@@ -1,14 +1,18 @@
-"""The tables behind bounds and intervals: `bounds`, `scatter`, `gradient_blocks` and `sequences`.
+"""The tables behind bounds and intervals: `bounds`, `scatter`, `gradient_blocks`, `sequences` and `slope_sums`.
 
 Equation numbers are those of docs/definitions.md.
 """
+
+import math
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
+from sinkscope.capture.statistics.bound_tally import Pair
 from sinkscope.capture.statistics.site_statistics import SiteStatistics, ValueStatistics
+from sinkscope.capture.statistics.slope_sums import SUMS
 from sinkscope.capture.tables.collected import Collected
 from sinkscope.sites import Site
 from sinkscope.tables.builder import Rows
@@ -34,28 +38,25 @@ def bounds(run: Collected) -> pd.DataFrame:
 def scatter(run: Collected) -> pd.DataFrame:
     """Pairs of measured value and bound, and of mass and value gradient."""
     rows = Rows("scatter")
-    for (layer, bound), tally in sorted(run.recorder.bounds.items()):
-        pairs = tally.sampled
-        if not pairs:
-            continue
-        scale = 1.0 if pairs[0].kv_head is None else run.divisor
+
+    def add(layer: int, kind: str, pairs: list[Pair], x_scale: float, y_scale: float) -> None:
         rows.add(
             layer=layer,
-            kind=bound,
+            kind=kind,
             kv_head=None if pairs[0].kv_head is None else np.array([pair.kv_head for pair in pairs]),
             sequence=np.array([pair.sequence for pair in pairs]),
             position=np.array([pair.position for pair in pairs]),
-            x=np.array([pair.bound for pair in pairs]) / scale,
-            y=np.array([pair.measured for pair in pairs]) / scale,
+            x=np.array([pair.bound for pair in pairs]) / x_scale,
+            y=np.array([pair.measured for pair in pairs]) / y_scale,
         )
-    for layer, gradients in sorted(run.recorder.value_gradients.items()):
-        squared = gradients.mean().cpu().numpy() / run.divisor**2
-        masses = run.recorder.squared_masses[layer].mean().cpu().numpy()
-        for head in range(squared.shape[1]):
-            rows.add(
-                layer=layer, kind="mass_slope", kv_head=head, sequence=None, position=np.arange(len(squared)),
-                x=masses[:, head], y=squared[:, head],
-            )  # fmt: skip
+
+    for (layer, bound), tally in sorted(run.recorder.bounds.items()):
+        if tally.sampled:
+            scale = 1.0 if tally.sampled[0].kv_head is None else run.divisor
+            add(layer, bound, tally.sampled, scale, scale)
+    for layer, slope in sorted(run.recorder.slopes.items()):
+        if slope.sampled:
+            add(layer, "mass_slope", slope.sampled, 1.0, run.divisor**2)
     return rows.frame()
 
 
@@ -92,3 +93,20 @@ def sequences(run: Collected) -> pd.DataFrame:
             add(layer, f"{site}_t0", statistics.token_zero.rows())
             add(layer, f"{site}_early", statistics.early.rows())
     return rows.frame()
+
+
+def slope_sums(run: Collected) -> pd.DataFrame:
+    """What the slope of equation (11) and its interval are made of."""
+    rows = Rows("slope_sums")
+    for layer, slope in sorted(run.recorder.slopes.items()):
+        sums = _per_unit(slope.sums.rows().cpu(), run.divisor)
+        columns = {name: column.numpy() for name, column in zip(SUMS, sums.T, strict=True)}
+        rows.add(layer=layer, sequence=slope.sequences.rows().cpu().numpy(), **columns)
+    return rows.frame()
+
+
+def _per_unit(sums: Tensor, divisor: float) -> Tensor:
+    """The sums with every y = ln |dL/dv|^2 lowered by ln divisor^2: gradients of the mean loss, not of the sum."""
+    pairs, x, y, xx, xy, yy = sums.T
+    shift = 2 * math.log(divisor)
+    return torch.stack([pairs, x, y - shift * pairs, xx, xy - shift * x, yy - 2 * shift * y + shift**2 * pairs], dim=1)

@@ -31,6 +31,7 @@ def tables(run: Collected) -> dict[str, pd.DataFrame]:
         "values": attention.values(run),
         **vscale,
         "sequences": bounds.sequences(run),
+        "slope_sums": bounds.slope_sums(run),
         "gradient_blocks": bounds.gradient_blocks(run),
         "sinks": attention.sinks(run),
         "sink_norms": attention.sink_norms(run),

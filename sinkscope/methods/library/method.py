@@ -65,7 +65,6 @@ class Method:
         granularity: what shares a scale.
         load: loads the model quantized, in eval mode, with its V-scale where it has one.
         put_: puts the method on a loaded model in place; None where a library loads the model itself.
-        calibrates: whether it needs calibration windows.
         streams: whether the weights can be quantized layer by layer as they are read.
         held_as: how memory holds the weights, of `names.QUANTIZATIONS`; None where they are held unquantized.
         no_gradient: why gradients do not pass through it; empty where they do.
@@ -74,6 +73,7 @@ class Method:
         check: whatever else can be seen before any work: the permission to install, and the place to install to.
         versions: versions of what runs outside this environment, for run.json.
         vscale_note: what a reader should know about models with V-scale.
+        calibrates: whether it fits anything to the calibration windows.
         needs_gpu: why it cannot run without a GPU; empty where it can.
     """
 
@@ -87,9 +87,9 @@ class Method:
     check: Callable[[bool, Path | None], None] = lambda _allow, _place: None
     versions: Callable[[Path | None], dict[str, str]] = lambda _place: {}
     vscale_note: str = ""
+    calibrates: bool = False
     needs_gpu: str = ""
     put_: Callable[[PreTrainedModel], None] | None = None
-    calibrates: bool = False
     streams: bool = False
     held_as: str | None = None
     no_gradient: str = ""

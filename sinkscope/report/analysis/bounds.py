@@ -84,8 +84,10 @@ def _slope(axes: Axes, run: Run) -> None:
         axes.set_title("Gradient on mass (11)")
         write_sentence(axes, "The slope is not defined: too few columns carry mass and gradient.", 180)
         return
-    slope, low, high = (head[name] for name in ("mass_slope", "mass_slope_low", "mass_slope_high"))
-    axes.set_title(f"Gradient on mass (11)\nslope {number(slope)} ({number(low)} to {number(high)})")
+    slope, low, high, fit = (head.get(f"mass_slope{end}") for end in ("", "_low", "_high", "_r2"))
+    within = "" if low is None or fit is None else f" ({number(low)} to {number(high)})"
+    explained = "" if fit is None else f", R^2 {number(fit, 2)}"
+    axes.set_title(f"Gradient on mass (11)\nslope {number(slope)}{within}{explained}")
     x, y = np.log10(pairs["x"]), np.log10(pairs["y"])
     axes.plot(x, y, "o", color=style.PURPLE, alpha=0.4, markersize=_dot(len(x)), markeredgewidth=0, rasterized=True)
     ends = np.array([x.min(), x.max()])
@@ -113,7 +115,7 @@ ENTRY = Entry(
     draw,
     "Bounds (12) on value gradients and (13) on the norms' Jacobians hold for every token of any model: dots lie on "
     "or below the line, and a violation means a wrong measurement. Dots are a sample; the counts cover all pairs. "
-    "Slope (11): least squares of log |dL/dv|^2 on log M^2 over layers, kv heads and positions, with a normal 95 % "
-    "interval; 1 where gradients add coherently.",
+    "Slope (11): least squares of log |dL/dv|^2 on log M^2 over layers, kv heads, early positions and sequences, with "
+    "a 95 % interval over sequences; 1 where gradients add coherently.",
     needs_backward=True,
 )

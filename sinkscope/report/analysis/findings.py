@@ -10,7 +10,7 @@ from sinkscope.quantities.rows import large, quantity
 from sinkscope.report.analysis.depth_words import depth
 from sinkscope.report.analysis.massive_words import BRANCHES, facts, several
 from sinkscope.report.analysis.sink_words import elsewhere, token_zero
-from sinkscope.report.published import TYPICAL_GRADIENT_SINK
+from sinkscope.report.published import PUBLISHED_GRADIENT_SINKS
 from sinkscope.report.text import counted, number
 from sinkscope.tables.applicability import reason
 from sinkscope.tables.headline import measured
@@ -108,9 +108,6 @@ def _gradients(run: Run, head: dict[str, Any]) -> str:
 
 
 def _against_paper(ratio: float) -> str:
-    low, high = TYPICAL_GRADIENT_SINK
-    if ratio < low:
-        return f"below the {low:.0f} to {high:.0f} typical of the paper's models"
-    if ratio > high:
-        return f"above the {low:.0f} to {high:.0f} typical of the paper's models"
-    return f"within the {low:.0f} to {high:.0f} typical of the paper's models"
+    low, high = PUBLISHED_GRADIENT_SINKS
+    side = "below" if ratio < low else "above" if ratio > high else "within"
+    return f"{side} the {number(low, 2)} to {number(high, 4)} that the paper prints of models without V-scale"

@@ -5,7 +5,7 @@ from typing import Any
 
 from sinkscope.quantities.rows import quantity
 from sinkscope.report.analysis.massive_words import channel_words, facts
-from sinkscope.report.published import PAPER, TRAINED, TYPICAL_GRADIENT_SINK, published_for
+from sinkscope.report.published import PAPER, TRAINED, published_for
 from sinkscope.report.text import NOT_MEASURED, counted, number, printable
 from sinkscope.report.under import under
 from sinkscope.tables.applicability import reason
@@ -27,6 +27,7 @@ REFERENCE_NOTE = (
 PUBLIC_NOTE = "Published values come from other text and code; sources may count layers or set thresholds differently."
 
 NOT_APPLICABLE = "not applicable"
+NO_INTERVAL = "no interval"
 
 
 @dataclass(frozen=True)
@@ -108,23 +109,11 @@ def data_line(run: Run) -> str:
 
 
 def _backward(run: Run, head: dict[str, Any]) -> list[Row]:
-    small, large = TYPICAL_GRADIENT_SINK
-    paper = TRAINED["0.1B baseline"]
-    others = (
-        f"0.1B {number(paper['gradient_sink_median'])} ({number(paper['gradient_sink_q25'], 2)} to "
-        f"{number(paper['gradient_sink_q75'])}); 1B {number(TRAINED['1B baseline']['gradient_sink_median'], 2)}; "
-        f"typically {small:.0f} to {large:.0f}"
-    )
     shares = [head.get(f"gradient_share_{site}") for site in "qkv"]
-    slope = _with_range(head, "mass_slope", "mass_slope_low", "mass_slope_high")
-    quartiles = _with_range(head, "gradient_sink_median", "gradient_sink_q25", "gradient_sink_q75")
-    if reason(run, "gradient_sink_ratio") is not None:
-        quartiles = NOT_APPLICABLE
-    median = quantity("gradient_sink_median").title
     return [
-        Row(f"{median} (quartiles)", quartiles, *_references("gradient_sink_median"), others),
+        *_gradient_sink(run, head),
         Row("Gradient at token 0 by q / k / v (7)", _shares(shares), "-", "-", _first_query(head), chief=False),
-        Row(f"{quantity('mass_slope').title}, 95 % interval", slope, "-", "-", "1: gradients add up coherently"),
+        Row(f"{quantity('mass_slope').title}, 95 % interval", _slope(head), "-", "-", _fit(head)),
         Row(
             quantity("bound_violations").title,
             f"{number(head['bound_violations'])} of {number(head['bounds_checked'])}",
@@ -133,6 +122,43 @@ def _backward(run: Run, head: dict[str, Any]) -> list[Row]:
             "anything but 0 is a wrong measurement",
         ),
     ]
+
+
+def _gradient_sink(run: Run, head: dict[str, Any]) -> list[Row]:
+    """The ratio, and its interval with the number of sequences that it holds for."""
+    paper = TRAINED["0.1B baseline"]
+    others = (
+        f"0.1B {number(paper['gradient_sink_median'])} ({number(paper['gradient_sink_q25'], 2)} to "
+        f"{number(paper['gradient_sink_q75'])}); 1B {number(TRAINED['1B baseline']['gradient_sink_median'], 2)}"
+    )
+    quartiles = _with_range(head, "gradient_sink_median", "gradient_sink_q25", "gradient_sink_q75")
+    if reason(run, "gradient_sink_ratio") is not None:
+        quartiles = NOT_APPLICABLE
+    row = Row(f"{quantity('gradient_sink_median').title} (quartiles)", quartiles, *_references("gradient_sink_median"),
+              others)  # fmt: skip
+    if quartiles in (NOT_APPLICABLE, NOT_MEASURED):
+        return [row]
+    sequences = counted(run.info["data"]["sequences"], "sequence")
+    ends = [head.get(f"gradient_sink_median_{end}") for end in ("low", "high")]
+    interval = NO_INTERVAL if None in ends else f"{number(ends[0])} to {number(ends[1])}"
+    return [row, Row(f"95 % interval over {sequences}", interval, "-", "-", "compare at equal numbers of sequences")]
+
+
+def _slope(head: dict[str, Any]) -> str:
+    """The slope and its interval; that of a run before the interval was over sequences stands alone."""
+    if head.get("mass_slope") is None:
+        return NOT_MEASURED
+    ends = [head.get(f"mass_slope_{end}") for end in ("low", "high")]
+    if None in ends or "mass_slope_r2" not in head:
+        return f"{number(head['mass_slope'])} ({NO_INTERVAL})"
+    return f"{number(head['mass_slope'])} ({number(ends[0])} to {number(ends[1])})"
+
+
+def _fit(head: dict[str, Any]) -> str:
+    """How well the line of the slope fits, and to how many pairs."""
+    if head.get("mass_slope_r2") is None:
+        return "1: gradients add up coherently"
+    return f"R^2 {number(head['mass_slope_r2'], 2)}, {counted(head['mass_slope_pairs'], 'pair')}; 1: coherent"
 
 
 def _first_query(head: dict[str, Any]) -> str:

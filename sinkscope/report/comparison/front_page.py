@@ -49,8 +49,9 @@ ENTRY = Entry(
     "comparison",
     "Side by side: what moved, and how sure that is",
     draw,
-    "A cell: value (95 % interval), ratio to the reference (95 % interval), verdict. Preserved: the whole interval "
-    "of the ratio lies within the margin. Suppressed (grown): the interval lies below (above) 1 and the ratio "
-    f"outside the margin. Unclear: anything else. Perplexity has a margin of {quantity('perplexity').margin}. Norms "
-    "are means over layers; early are positions 1 to 15. All metrics stand in comparison.parquet.",
+    "A cell: value (95 % interval), ratio to the reference (95 % interval), verdict. By the interval of the ratio: "
+    "wholly within the margin, unchanged; wholly below (above) it, suppressed (grown), of perplexity better (worse); "
+    "below (above) 1 but reaching into the margin, lower (higher), size unclear; else unclear. Perplexity has a margin "
+    f"of {quantity('perplexity').margin}. Norms are means over layers; early are positions 1 to 15. All metrics stand "
+    "in comparison.parquet.",
 )

@@ -6,12 +6,23 @@ from typing import Any
 
 from matplotlib.lines import Line2D
 
-from sinkscope.intervals.verdicts import GROWN, NOT_JUDGED, NOT_MEASURED, PRESERVED, REFERENCE, SUPPRESSED
+from sinkscope.intervals.verdicts import (
+    LARGER,
+    NOT_JUDGED,
+    NOT_MEASURED,
+    REFERENCE,
+    SMALLER,
+    UNCHANGED,
+)
 from sinkscope.report import style
 from sinkscope.report.page import LEFT, RIGHT, Page, write
 from sinkscope.report.text import fitted, number, wrapped
 
-_COLOURS = {SUPPRESSED: style.BLUE, GROWN: style.VERMILION, PRESERVED: style.GREEN}
+_COLOURS = {
+    **dict.fromkeys(SMALLER, style.BLUE),
+    **dict.fromkeys(LARGER, style.VERMILION),
+    UNCHANGED: style.GREEN,
+}
 _LEADING = 1.28
 _DECIMAL = (0.1, 10.0)
 _LOWEST = 0.12  # of the page's height: what does not fit above the caption is left to the tables

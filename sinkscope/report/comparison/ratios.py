@@ -105,5 +105,5 @@ ENTRY = Entry(
     "One mark per run; bars are the intervals of comparison.parquet, and where none is seen it is narrower than the "
     "mark or cannot be had. The pale band is the margin within which a ratio counts as the same "
     f"({quantity('perplexity').margin} either way for perplexity). Where every sequence begins with the same token, "
-    "its norms do not depend on the text: their intervals over sequences have no width.",
+    "its norms do not depend on the text, and from one training each they have no interval.",
 )

@@ -1,14 +1,11 @@
 """What page 1 and the terminal say in words: how the runs were compared, and what came out for each."""
 
-from sinkscope.intervals.verdicts import GROWN, PRESERVED, SUPPRESSED, UNCLEAR
+from sinkscope.intervals.limits import FEWEST
+from sinkscope.intervals.verdicts import JUDGED, NO_INTERVAL
 from sinkscope.quantities.rows import compared
 from sinkscope.report.comparison.runs import mismatch, rows_of
 from sinkscope.report.text import counted, printable
 from sinkscope.tables.run_folder import Run
-
-_SAME = 1e-6
-_FEWEST = 2
-_WORDS = (SUPPRESSED, GROWN, PRESERVED, UNCLEAR)
 
 
 def warning(run: Run) -> str:
@@ -27,16 +24,18 @@ def manner(run: Run) -> str:
         how = "Runs of one name are seeds: their mean is shown, and 95 % intervals are Student's t over seeds"
         if any(entry["seeds"] == 1 for entry in entries):
             how += "; a single run has no spread over seeds, so its ratios have no interval"
-    elif data["sequences"] < _FEWEST:
-        how = "A single sequence was measured, so there are no intervals"
+    elif data["sequences"] < FEWEST:
+        how = f"Only {counted(data['sequences'], 'sequence')} was measured, too few for intervals"
     else:
         how = (
-            f"95 % intervals by {settings['draws']:,} bootstrap draws over {counted(data['sequences'], 'sequence')}, "
-            f"{pairing}; they say what other text would change, not what another training would"
+            f"95 % intervals are Student's t, with the spread of {settings['draws']:,} bootstrap draws over "
+            f"{counted(data['sequences'], 'sequence')}, {pairing}; they say what other text would "
+            "change, not what another training would"
         )
     if _text_independent(run):
         how += (
-            "; token 0 is the same token everywhere, so its norms depend on no text and their intervals have no width"
+            "; token 0 is the same token everywhere, so its norms depend on no text: from one training each they have "
+            "no interval and no verdict"
         )
     parts = [f"{how}. Ratios within 1/{settings['margin']:g} to {settings['margin']:g} count as the same."]
     if run.info["layers_differ"]:
@@ -48,11 +47,11 @@ def manner(run: Run) -> str:
 
 
 def outcomes(run: Run) -> list[str]:
-    """A sentence per run: which of the first page's metrics are suppressed, grown, preserved, unclear."""
+    """A sentence per run: which of the first page's metrics get which verdict."""
     rows = rows_of(run)
     sentences = []
     for entry in run.info["runs"][1:]:
-        judged: dict[str, list[str]] = {word: [] for word in _WORDS}
+        judged: dict[str, list[str]] = {word: [] for word in (*JUDGED, NO_INTERVAL)}
         for metric in compared():
             word = rows[metric.name, entry["name"]]["verdict"]
             if metric.front_page and word in judged:
@@ -71,4 +70,6 @@ def _capital(parts: list[str]) -> list[str]:
 def _text_independent(run: Run) -> bool:
     """Whether token 0 has the same norm in every sequence of the reference: it is the same token, and sees itself."""
     row = rows_of(run)["residual_t0_mean", run.info["reference"]]
-    return bool(row["high"] - row["low"] <= _SAME * abs(row["value"]))
+    several = any(entry["seeds"] > 1 for entry in run.info["runs"])
+    many = run.info["runs"][0]["measured"][0]["data"]["sequences"] >= FEWEST
+    return not several and many and row["value"] == row["value"] and row["low"] != row["low"]

@@ -6,7 +6,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from sinkscope.intervals.verdicts import GROWN, PRESERVED, REFERENCE, SUPPRESSED
+from sinkscope.intervals.verdicts import BETTER, GROWN, REFERENCE, SUPPRESSED, UNCHANGED, WORSE
 from sinkscope.quantities.rows import compared
 from sinkscope.report.comparison.runs import named, rows_of
 from sinkscope.report.comparison.sentences import manner, outcomes, warning
@@ -14,7 +14,14 @@ from sinkscope.report.plain import Plain
 from sinkscope.report.text import number, printable
 from sinkscope.tables.run_folder import Run
 
-_STYLES = {SUPPRESSED: "bold blue", GROWN: "bold red", PRESERVED: "bold green", REFERENCE: "dim"}
+_STYLES = {
+    SUPPRESSED: "bold blue",
+    GROWN: "bold red",
+    UNCHANGED: "bold green",
+    BETTER: "bold green",
+    WORSE: "bold red",
+    REFERENCE: "dim",
+}
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,6 @@ def draw(run: Run) -> Page:
     page = Page()
     loss, count = page.subplots(2, 1, height_ratios=(3, 1), sharex=True)
     bins = binned(run["contexts"])
-    reach = 1.96 * bins["deviation"] / np.sqrt(bins["targets"])
-    low, high = bins["loss"] - reach, bins["loss"] + reach
-    loss.fill_between(bins["middle"], low, high, color=style.SKY, alpha=0.5, linewidth=0,
-                      label="1.96 standard errors, tokens taken as independent")  # fmt: skip
     loss.plot(bins["middle"], bins["loss"], color=style.BLUE, marker="o", label="mean loss")
     mean = run.info["headline"]["loss"]
     loss.axhline(mean, color=style.BLACK, linestyle="--", linewidth=1, label=f"over all tokens: {mean:.3f}")
@@ -71,7 +67,9 @@ ENTRY = Entry(
     "Loss by length of context",
     draw,
     "Every token is scored once, behind as much context as its window shows of its document; contexts of like length "
-    "are pooled. Short contexts occur at the starts of documents alone, where text is of its own kind (titles, licence "
-    "headers), so a fall of the curve mixes what context gives with where in a document a token stands.",
+    "are pooled. No interval is drawn: tokens of one document are not independent, and their losses are not kept "
+    "apart by document here. Short contexts occur at the starts of documents alone, where text is of its own kind "
+    "(titles, licence headers), so a fall of the curve mixes what context gives with where in a document a token "
+    "stands.",
     applies=lambda run: "contexts" in run.tables,
 )

@@ -34,6 +34,6 @@ ENTRY = Entry(
     draw,
     "Perplexities normalize the same log-likelihood of whole documents, by tokens, words or bytes; their intervals are "
     "bootstrapped. Needles follow three tasks of RULER with a wording of their own, found where the generated text "
-    "contains the value; Wilson's intervals. Tasks: values of lm-evaluation-harness, with 1.96 of its standard errors "
-    "to either side. The definitions are in docs/evaluation.md.",
+    "contains the value; Wilson's intervals. Tasks: values of lm-evaluation-harness, with intervals over its "
+    "questions. The definitions are in docs/evaluation.md.",
 )

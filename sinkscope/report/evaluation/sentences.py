@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from sinkscope.intervals.of_scores import score_interval
 from sinkscope.report.analysis.headline_rows import model_line as plain_model_line
 from sinkscope.report.text import counted, number, printable
 from sinkscope.tables.run_folder import Run
@@ -88,13 +89,18 @@ def _needles(scores: pd.DataFrame) -> list[Row]:
 def _tasks(tasks: pd.DataFrame) -> list[Row]:
     cells = []
     for row in tasks.to_dict("records"):
-        error = row["stderr"]
-        ends = "-" if math.isnan(error) else interval(row["value"] - 1.96 * error, row["value"] + 1.96 * error, 3)
+        ends = interval(*ends_of(row), 3)
         kept = "" if row["filter"] == "none" else f" ({row['filter']})"
         samples = "" if pd.isna(row["samples"]) else counted(int(row["samples"]), "sample")
         name = f"{printable(row['task'], 40)}: {printable(row['metric'], 24)}{printable(kept, 24)}"
         cells.append((name, number(row["value"], 4), ends, samples))
     return cells
+
+
+def ends_of(row: dict[Any, Any]) -> tuple[float, float]:
+    """The interval of a row of the table `tasks`."""
+    samples = math.nan if pd.isna(row["samples"]) else float(row["samples"])
+    return score_interval(row["metric"], row["value"], row["stderr"], samples)
 
 
 def interval(low: float, high: float, digits: int = 4) -> str:

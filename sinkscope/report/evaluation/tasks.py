@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from sinkscope.report import style
 from sinkscope.report.axes import write_sentence
 from sinkscope.report.entry import Entry
-from sinkscope.report.evaluation.sentences import interval
+from sinkscope.report.evaluation.sentences import ends_of, interval
 from sinkscope.report.page import RIGHT, Page, paragraph, table
 from sinkscope.report.text import literal, number, printable
 from sinkscope.tables.run_folder import Run
@@ -37,7 +37,9 @@ def _bars(axes: Axes, tasks: pd.DataFrame) -> None:
     rows = tasks.iloc[:_MOST]
     places = np.arange(len(rows))
     axes.barh(places, rows["value"], color=[style.BLUE if m == "acc" else style.SKY for m in rows["metric"]])
-    axes.errorbar(rows["value"], places, xerr=1.96 * rows["stderr"].fillna(0), fmt="none", color=style.BLACK, capsize=2)
+    ends = np.array([ends_of(row) for row in rows.to_dict("records")])
+    reach = np.nan_to_num(np.abs(ends.T - rows["value"].to_numpy()))
+    axes.errorbar(rows["value"], places, xerr=reach, fmt="none", color=style.BLACK, capsize=2)
     labels = [f"{printable(task, 24)}: {metric}" for task, metric in rows[["task", "metric"]].to_numpy()]
     axes.set_yticks(places, [literal(label) for label in labels])
     axes.set_ylim(max(len(rows), _FEWEST) - 0.5, -0.5)
@@ -48,11 +50,10 @@ def _bars(axes: Axes, tasks: pd.DataFrame) -> None:
 
 
 def _table(page: Page, tasks: pd.DataFrame) -> None:
-    cells = []
-    for row in tasks.iloc[:_MOST].to_dict("records"):
-        reach = 1.96 * row["stderr"]
-        cells.append((printable(row["task"], 30), printable(row["metric"], 30), number(row["value"], 4),
-                      interval(row["value"] - reach, row["value"] + reach, 3)))  # fmt: skip
+    cells = [
+        (printable(row["task"], 30), printable(row["metric"], 30), number(row["value"], 4), interval(*ends_of(row), 3))
+        for row in tasks.iloc[:_MOST].to_dict("records")
+    ]
     top = table(page, ("Task", "Metric", "Value", "95 %"), cells, top=0.895, left=_TABLE_LEFT, shares=(2, 2.2, 1.2, 2),
                 size=style.SMALL)  # fmt: skip
     if len(tasks) > _MOST:
@@ -64,8 +65,8 @@ ENTRY = Entry(
     "tasks",
     "Tasks of lm-evaluation-harness",
     draw,
-    "Metrics as the harness computes them, with its prompts and its defaults. Lines: 1.96 of its standard errors to "
-    "either side. acc compares the log-likelihoods of the choices, acc_norm those divided by the choices' lengths in "
-    "bytes.",
+    "Metrics as the harness computes them, with its prompts and its defaults. Lines: 95 % intervals over its "
+    "questions, Wilson's for shares of right answers, else Student's t with its standard error. acc compares the "
+    "log-likelihoods of the choices, acc_norm those divided by the choices' lengths in bytes.",
     applies=lambda run: "tasks" in run.tables,
 )

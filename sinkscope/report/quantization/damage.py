@@ -50,7 +50,7 @@ ENTRY = Entry(
     "Perplexity by method",
     draw,
     "Above: exponential of the mean loss; a missing mark is a loss that is not finite. Below: loss minus that of the "
-    "same model unquantized, on the same windows; intervals are paired bootstraps over sequences, so that texts that "
+    "same model unquantized, on the same windows; intervals are over sequences, paired, so that texts that "
     "are hard for both cancel. Perplexities compare between models only if these read the same windows (page 1 says "
     "whether they did). The first six models are drawn.",
 )

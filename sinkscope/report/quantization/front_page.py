@@ -37,8 +37,8 @@ ENTRY = Entry(
     "verdict",
     "What quantization costs",
     draw,
-    "Loss: mean next-token cross-entropy; perplexity is its exponential, per token. Interval: 95 %, bootstrap over "
-    "sequences, paired with the unquantized model. W and A: weights and activations; empty where they stay as they "
-    "are. wNaM are this project's probes, which round values and compute in the model's dtype: they show the cost of "
-    "rounding, not the speed of a kernel.",
+    "Loss: mean next-token cross-entropy; perplexity is its exponential, per token. Interval: 95 %, over sequences, "
+    "paired with the unquantized model. A minus B: delta of A less that of B, of models that read the same windows. W "
+    "and A bits: weights and activations; empty where they stay as they are. wNaM are this project's probes, which "
+    "round values and compute in the model's dtype: they show the cost of rounding, not the speed of a kernel.",
 )

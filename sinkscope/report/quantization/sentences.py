@@ -1,7 +1,7 @@
 """What a quantization run shows, in words and cells: one source for the first page and the terminal."""
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
@@ -39,8 +39,8 @@ def short(model: str) -> str:
 
 
 def cells(run: Run) -> list[tuple[str, ...]]:
-    """The rows of the table."""
-    return [
+    """The rows of the table: a model and a method each, then what a method costs one model more than another."""
+    changes = [
         (
             short(row.model),
             row.method,
@@ -53,6 +53,7 @@ def cells(run: Run) -> list[tuple[str, ...]]:
         )
         for row in _rows(run["quantization"])
     ]
+    return [*changes, *between_models(run)]
 
 
 def _rows(table: pd.DataFrame) -> Any:
@@ -62,10 +63,11 @@ def _rows(table: pd.DataFrame) -> Any:
 
 def findings(run: Run) -> list[str]:
     """Sentences chosen by the numbers, which they quote."""
-    table = run["quantization"]
-    sentences = [_of_model(model, table[table["model"] == model]) for model in models(run)]
+    sentences = [_of_model(run, model) for model in models(run)]
     if len(models(run)) > 1:
         sentences.append(COMPARABLE if run.info["data"]["comparable"] else NOT_COMPARABLE)
+        sentences += _of_models(run)
+    sentences += [calibration(run)] if calibration(run) else []
     return [*sentences, *run.info.get("notes", [])]
 
 
@@ -77,26 +79,121 @@ def text_line(run: Run) -> str:
     return f"{read} Delta is the loss minus that of the unquantized model; intervals are over sequences, paired."
 
 
-def _of_model(model: str, rows: pd.DataFrame) -> str:
+def _of_model(run: Run, model: str) -> str:
+    rows = run["quantization"]
+    rows = rows[rows["model"] == model]
     exact = rows[rows["method"] == NONE].iloc[0]
     opening = f"{short(model)} (perplexity {number(float(exact['perplexity']), 4)})"
     others = rows[rows["method"] != NONE]
     broken = others[~others["loss"].map(math.isfinite)]
-    others = others[others["loss"].map(math.isfinite)]
+    others = others[others["loss"].map(math.isfinite)].sort_values("delta", ascending=False, kind="stable")
     if others.empty and broken.empty:
         return f"{opening} was not quantized."
     clauses = []
-    if len(others):
-        worst, best = others.iloc[int(others["delta"].argmax())], others.iloc[int(others["delta"].argmin())]
-        clauses.append(f"{worst['method']} costs most, {_cost(worst)}")
-        if len(others) > 1:
-            clauses.append(f"{best['method']} least, {_cost(best)}")
-        unclear = others[(others["delta_low"] <= 0) & (others["delta_high"] >= 0)]["method"].tolist()
-        if unclear:
-            clauses.append(f"no change can be told from zero for {', '.join(unclear)}")
+    if len(others) == 1:
+        clauses.append(f"{others.iloc[0]['method']} costs {_cost(others.iloc[0])}")
+    elif len(others):
+        clauses += _extremes(run, model, others)
+    unclear = others[(others["delta_low"] <= 0) & (others["delta_high"] >= 0)]["method"].tolist()
+    if unclear:
+        clauses.append(f"no change can be told from zero for {', '.join(unclear)}")
     if len(broken):
         clauses.append(f"{', '.join(broken['method'])} gave no finite loss")
     return f"{opening}: {'; '.join(clauses)}."
+
+
+def _extremes(run: Run, model: str, others: pd.DataFrame) -> list[str]:
+    """What costs most and what least, each with the methods that its interval does not tell it apart from."""
+    most, least = others.iloc[0], others.iloc[-1]
+    with_most = others[[_tied(run, model, most, row) for _, row in others.iterrows()]]
+    if len(with_most) == len(others):
+        return [f"{_listed(others)} are not told apart, {_span(others)}"]
+    rest = others[~others["method"].isin(with_most["method"])]
+    with_least = rest[[_tied(run, model, least, row) for _, row in rest.iterrows()]]
+    clauses = []
+    for group, words, first in ((with_most, "most", most), (with_least, "least", least)):
+        if len(group) == 1:
+            clauses.append(f"{first['method']} costs {words}, {_cost(first)}")
+        else:
+            clauses.append(f"{_listed(group)} cost {words} and are not told apart, {_span(group)}")
+    return clauses
+
+
+def _tied(run: Run, model: str, one: "pd.Series[Any]", other: "pd.Series[Any]") -> bool:
+    """Whether the data do not say which of two methods costs a model more: a method is tied with itself.
+
+    By the interval of their difference, paired over sequences; a run without the table `paired` has only the intervals
+    of the two changes, which must not overlap.
+    """
+    if one["method"] == other["method"]:
+        return True
+    if "paired" not in run.tables:
+        apart = one["delta_low"] > other["delta_high"] or other["delta_low"] > one["delta_high"]
+        return not apart
+    rows = run["paired"]
+    rows = rows[(rows["model"] == model) & (rows["other_model"] == model)]
+    pair = {one["method"], other["method"]}
+    ends = [(row.difference_low, row.difference_high) for row in _rows(rows) if {row.method, row.other_method} == pair]
+    return not any(low > 0 or high < 0 for low, high in ends)
+
+
+def _listed(rows: pd.DataFrame) -> str:
+    names = rows["method"].tolist()
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _span(rows: pd.DataFrame) -> str:
+    return f"{signed(float(rows['delta'].min()))} to {signed(float(rows['delta'].max()))} nats per token"
+
+
+def between_models(run: Run) -> list[tuple[str, ...]]:
+    """Rows of the table for what a method costs one model more than another, with the same columns."""
+    if "paired" not in run.tables:
+        return []
+    return [
+        (f"{short(row.model)} minus {short(row.other_model)}", row.method, "", "", "", signed(row.difference),
+         "" if math.isnan(row.difference_low) else interval(row.difference_low, row.difference_high),
+         "difference of the deltas")
+        for row in _rows(run["paired"])
+        if row.model != row.other_model and math.isfinite(row.difference)
+    ]  # fmt: skip
+
+
+def _of_models(run: Run) -> list[str]:
+    """For every two models, which of the methods cost one of them more."""
+    if "paired" not in run.tables:
+        return []
+    rows = run["paired"]
+    rows = rows[rows["model"] != rows["other_model"]]
+    sentences = []
+    for group, pairs in rows.groupby(["model", "other_model"], sort=False):
+        model, other = cast("tuple[str, str]", group)
+        more = pairs[pairs["difference_low"] > 0]["method"].tolist()
+        less = pairs[pairs["difference_high"] < 0]["method"].tolist()
+        same = [name for name in pairs["method"] if name not in (*more, *less)]
+        parts = [
+            f"{', '.join(names)} {words}" for names, words in ((more, "costs more"), (less, "costs less")) if names
+        ]
+        parts += [f"{', '.join(same)} not told apart"] if same else []
+        sentences.append(f"{short(model)} against {short(other)}, paired over sequences: {'; '.join(parts)}.")
+    return sentences
+
+
+def calibration(run: Run) -> str:
+    """On what the methods that calibrate were calibrated; empty where none does."""
+    settings = run.info["settings"]
+    names = settings.get("calibrated_methods", [name for name in methods(run) if "static" in name])
+    if not names:
+        return ""
+    if settings.get("calibration_data") is None:
+        return (
+            f"{', '.join(names)}: calibrated on the evaluated windows themselves, so that no value lies outside the "
+            "calibrated range, as values of other text may."
+        )
+    windows = counted(settings["calibration_sequences"], "window")
+    return (
+        f"{', '.join(names)}: calibrated on {windows} of {printable(settings['calibration_data'], 40, keep_end=True)}."
+    )
 
 
 def _cost(row: "pd.Series[float]") -> str:

@@ -40,7 +40,7 @@ def series(run: Run, metric: str) -> pd.DataFrame:
 
 def sentences(run: Run) -> list[str]:
     """The findings: what was tracked, in which order phenomena appeared, how far the numbers went."""
-    return [_tracked(run), _order(run), *_unsteady(run), *_failed(run)]
+    return [_tracked(run), *_same_weights(run), _order(run), *_unsteady(run), *_failed(run)]
 
 
 def between(row: Any) -> str:
@@ -48,7 +48,7 @@ def between(row: Any) -> str:
     if pd.isna(row.first_step):
         return _NEVER
     if pd.isna(row.previous_step):
-        return f"at or before step {number(int(row.first_step))}"
+        return f"present from the first checkpoint, step {number(int(row.first_step))}"
     return f"after step {number(int(row.previous_step))}, by step {number(int(row.first_step))}"
 
 
@@ -60,8 +60,9 @@ def appearance_cells(run: Run) -> list[tuple[str, ...]]:
         threshold = quantity(row.metric).threshold
         sign = ">" if threshold is not None and threshold.exceeds else ">="
         lasting = "-" if pd.isna(row.lasting_step) else f"step {number(int(row.lasting_step))}"
-        tied = not pd.isna(row.rank) and int((ranks == row.rank).sum()) > 1
-        order = "-" if pd.isna(row.rank) else f"{int(row.rank)}{' (undecided)' if tied else ''}"
+        unordered = pd.isna(row.rank) or pd.isna(row.previous_step)
+        tied = not unordered and int((ranks == row.rank).sum()) > 1
+        order = "-" if unordered else f"{int(row.rank)}{' (undecided)' if tied else ''}"
         cells.append((row.phenomenon, f"{row.metric} {sign} {row.threshold:g}", between(row), lasting, order))
     return cells
 
@@ -91,15 +92,31 @@ def _tracked(run: Run) -> str:
     )
 
 
+def _same_weights(run: Run) -> list[str]:
+    """Which checkpoints are one and the same: a training that did not move between them, or a copy under two names."""
+    steps: dict[str, list[int]] = {}
+    for checkpoint in run.info["checkpoints"]:
+        if checkpoint.get("weights_sha256"):
+            steps.setdefault(checkpoint["weights_sha256"], []).append(int(checkpoint["step"]))
+    twice = [[number(step) for step in group] for group in steps.values() if len(group) > 1]
+    return [f"The checkpoints of steps {_listed(group)} have the same weights: nothing changed between them."
+            for group in twice]  # fmt: skip
+
+
 def _order(run: Run) -> str:
-    seen = run["appearances"].dropna(subset=["rank"]).sort_values("rank", kind="stable")
-    never = run["appearances"].loc[run["appearances"]["rank"].isna(), "phenomenon"].tolist()
+    table = run["appearances"]
+    there = ~table["first_step"].isna()
+    never = table.loc[~there, "phenomenon"].tolist()
+    from_start = table.loc[there & table["previous_step"].isna(), "phenomenon"].tolist()
+    seen = table[there & ~table["previous_step"].isna()].sort_values("first_step", kind="stable")
     missing = f" No checkpoint shows {_listed(never, 'or')}." if never else ""
+    if from_start:
+        missing = f" Present from the first checkpoint, so without an order: {_listed(from_start)}.{missing}"
     if seen.empty:
-        return f"Nothing that is looked for appeared.{missing}"
+        return f"Nothing that is looked for was seen to appear.{missing}"
     groups = [
         (_listed(group["phenomenon"].tolist()), between(_rows(group)[0]), len(group))
-        for _, group in seen.groupby("rank")
+        for _, group in seen.groupby("first_step")
     ]
     order = "; then ".join(
         f"{names} ({when}{', order among them undecided' if several > 1 else ''})" for names, when, several in groups
@@ -108,7 +125,7 @@ def _order(run: Run) -> str:
 
 
 def _unsteady(run: Run) -> list[str]:
-    rows = run["appearances"].dropna(subset=["rank"])
+    rows = run["appearances"].dropna(subset=["first_step"])
     gone = rows[rows["lasting_step"].isna()]["phenomenon"].tolist()
     later = rows[rows["lasting_step"] > rows["first_step"]]
     parts = [

@@ -158,6 +158,21 @@ TABLES = (
         ),
     ),
     Table(
+        "slope_sums",
+        "A layer and a sequence: sums over kv heads and early positions of what the slope of equation (11) is made of, "
+        "x = ln M_s^2 and y = ln |dL/dv_s|^2; pairs where either is 0 are left out.",
+        (
+            _LAYER,
+            _SEQUENCE,
+            floats("pairs", "number of pairs"),
+            floats("x", "sum of x"),
+            floats("y", "sum of y"),
+            floats("xx", "sum of x^2"),
+            floats("xy", "sum of x y"),
+            floats("yy", "sum of y^2"),
+        ),
+    ),
+    Table(
         "gradient_blocks",
         "Inner product of two blocks' gradient sums at hn, for an exact block bootstrap of R_GS; block_i <= block_j.",
         (
@@ -204,9 +219,9 @@ TABLES = (
         "A sampled pair of a measured quantity and what bounds or predicts it.",
         (
             _LAYER,
-            texts("kind", "a bound's name, or mass_slope: x = M_s^2, y = |dL/dv_s|^2, equation (11)"),
+            texts("kind", "a bound's name, or mass_slope: x = M_s^2, y = |dL/dv_s|^2 of one sequence, equation (11)"),
             Column("kv_head", "Int64", "", "key/value head; null for the compress bounds"),
-            Column("sequence", "Int64", "", "sequence; null where averaged over sequences"),
+            Column("sequence", "Int64", "", "sequence"),
             _POSITION,
             floats("x", "the bound or the predictor"),
             floats("y", "the measured quantity"),

@@ -31,7 +31,8 @@ TABLES = (
             floats("ratio_high", "upper end"),
             texts(
                 "verdict",
-                "reference, preserved, suppressed, grown, unclear, no interval, not judged or not measured",
+                "reference, suppressed, grown, lower or higher (size unclear), better or worse (size unclear too), "
+                "unchanged, unclear, no interval, not judged or not measured",
             ),
         ),
     ),

@@ -15,7 +15,7 @@ TABLES = (
                 "loss (nats per token), perplexity (per token), word_perplexity, byte_perplexity or bits_per_byte",
             ),
             floats("value", "over all documents together"),
-            floats("low", "lower end of the 95 % bootstrap interval; null for a single unit"),
+            floats("low", "lower end of the 95 % bootstrap interval; null with fewer than three units"),
             floats("high", "upper end"),
             texts("drawn", "the units that the bootstrap draws: documents, or windows where there are fewer than 10"),
         ),

@@ -60,7 +60,11 @@ TABLES = (
             _step_or_null("first_step", "first checkpoint that shows it; null where none does"),
             _step_or_null("previous_step", "the checkpoint before: it appeared after this one; null where none is"),
             _step_or_null("lasting_step", "from this checkpoint on all show it; null where the last does not"),
-            _step_or_null("rank", "order of appearance; the same for all that appeared between the same checkpoints"),
+            _step_or_null(
+                "rank",
+                "order of appearance; the same for all that appeared between the same checkpoints, null for what the "
+                "first checkpoint had already",
+            ),
         ),
     ),
 )
