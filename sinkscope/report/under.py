@@ -36,11 +36,11 @@ def method_facts(model: Mapping[str, Any]) -> dict[str, Any]:
     method = model.get("method")
     if method is None:
         return {}
-    facts = {"method": method["granularity"], "method modules": method["modules"]}
-    facts |= {f"method {name}": method[name] for name in ("library", "note") if name in method}
+    parts = [method["granularity"], f"on {method['modules']} alone" if method["modules"] else ""]
+    parts += [method.get("library", ""), method.get("note", "")]
+    parts.append(f"gradients {method['gradients']}" if "gradients" in method else "")
+    facts = {"method": "; ".join(part for part in parts if part)}
     if "calibration" in method:
         text = method["calibration"]
-        facts |= {"calibration": calibration(text), "calibration sha256": text["sha256"]}
-    if "gradients" in method:
-        facts["gradients"] = method["gradients"]
+        facts["calibration"] = f"{calibration(text)}, sha256 {text['sha256'][:12]}"
     return facts
