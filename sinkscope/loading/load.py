@@ -6,6 +6,7 @@ are not mapped is refused before a single weight is read.
 """
 
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
@@ -25,6 +26,7 @@ from sinkscope.loading.quantizer import quantizer, stored_dtype
 from sinkscope.loading.quiet import quiet
 from sinkscope.loading.resolve import Located, Resolved, locate, resolve
 from sinkscope.loading.streamed import StreamedWeights, postponed_loading
+from sinkscope.loading.unpacked_folder import unpacked_folder
 from sinkscope.loading.weights import load_weights
 from sinkscope.names import DEVICE_MAPS, DTYPES, QUANTIZATIONS
 from sinkscope.vscale.attach import attached
@@ -119,7 +121,7 @@ def load_model(
     if resolved.unsupported is not None:
         raise resolved.unsupported
     if resolved.gguf is not None:
-        _check_gguf(name, stream=stream, quantize=quantize)
+        _check_gguf(name, stream=stream)
     sha256 = resolved.weights_sha256
     stored = resolved.quantization
     if quantize and stored:
@@ -129,17 +131,19 @@ def load_model(
             f"{name} is stored quantized ({stored}), and `stream` reads full-precision weights, which "
             "it can quantize on the way (`quantize=nf4|int8`): leave out `stream`"
         )
-    arguments = {**resolved.pinning, "trust_remote_code": trust_remote_code}
+    arguments: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     with quiet(bars=resolved.revision is not None and sys.stderr.isatty()):
         tokenizer = tokenizer or _read_tokenizer(resolved, trust_remote_code=trust_remote_code)
         arguments |= {"dtype": dtype, "device_map": placement}
         if resolved.gguf is not None:
-            arguments |= {"dtype": "float32" if dtype == "auto" else dtype, **unpacked()}
+            arguments |= {"dtype": "float32" if dtype == "auto" else dtype, **({} if quantize else unpacked())}
         if quantize:  # the argument, even if None, would replace the configuration of a quantized checkpoint
             compute_dtype = stored_dtype(resolved.config) if dtype == "auto" else dtype
             arguments["quantization_config"] = quantizer(quantize, compute_dtype)
-        with postponed_loading(wanted=stream) as postponed:
-            model = load_weights(resolved, arguments)
+        packed = quantize is not None and resolved.gguf is not None
+        source = unpacked_folder(resolved) if packed else nullcontext(resolved)
+        with postponed_loading(wanted=stream) as postponed, source as read:
+            model = load_weights(read, {**read.pinning, **arguments})
     weights = StreamedWeights(postponed[0], placement[""]) if stream else None
     if not stream and (quantize == "nf4" or stored == "bitsandbytes"):
         repair_(model)
@@ -241,16 +245,15 @@ def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedT
         return _read_tokenizer(located, trust_remote_code=trust_remote_code)
 
 
-def _check_gguf(name: str, *, stream: bool, quantize: str | None) -> None:
-    """Refuses ways of loading that read safetensors.
+def _check_gguf(name: str, *, stream: bool) -> None:
+    """Refuses to read a GGUF file layer by layer.
 
     Raises:
-        RequestError: naming the option.
+        RequestError: saying what can be done.
     """
-    option = "stream" if stream else f"quantize={quantize}" if quantize else None
-    if option is not None:
+    if stream:
         raise RequestError(
-            f"{name} is a GGUF file, and `{option}` reads safetensors: leave it out, or save the model as a folder "
+            f"{name} is a GGUF file, and `stream` reads safetensors: leave it out, or save the model as a folder "
             "first (docs/gguf.md)"
         )
 

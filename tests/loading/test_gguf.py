@@ -185,9 +185,21 @@ def test_an_adapter_of_a_gguf_file(file: Path, tmp_path: Path) -> None:
             resolve(str(adapter), gguf_file="tiny.gguf")
 
 
+@pytest.mark.parametrize("quantize", ["nf4", "int8"])
+def test_quantized_as_the_unpacked_folder(quantize: str, file: Path, tmp_path: Path) -> None:
+    plain = load_model(str(file))
+    plain.model.save_pretrained(tmp_path)
+    plain.tokenizer.save_pretrained(tmp_path)
+    loaded, expected = (load_model(str(path), quantize=quantize, device="cpu") for path in (file, tmp_path))
+    for name, weight in expected.model.state_dict().items():
+        torch.testing.assert_close(loaded.model.state_dict()[name], weight, rtol=0, atol=0, msg=name)
+    assert loaded.description["quantization"] == quantize
+    assert loaded.description["weights_sha256"] == plain.weights_sha256, "the file's, not that of what was unpacked"
+    assert loaded.description["gguf"] == plain.description["gguf"]
+
+
 def test_what_reads_safetensors_is_refused(file: Path) -> None:
     assert "`stream` reads safetensors" in refusal(file, stream=True)
-    assert "`quantize=int8` reads safetensors" in refusal(file, quantize="int8")
     with pytest.raises(RequestError, match=r"`revision` is for models of the Hugging Face Hub, and .* is a file"):
         resolve(str(file), revision="main")
 
