@@ -105,7 +105,7 @@ def test_long_tables_are_capped_and_say_so() -> None:
     long = Run(RUN.info, {"scatter": pd.concat([RUN["scatter"]] * 20, ignore_index=True)})
     assert len(long["scatter"]) > 2 * ROWS
     pages = document(replace(RUN, tables={**RUN.tables, **long.tables}), [])
-    assert f"The first {ROWS} of {len(long['positions']):,} rows; all are in scatter.parquet" in pages
+    assert f"The first {ROWS} of {len(long['scatter']):,} rows; all are in scatter.parquet" in pages
 
 
 def test_headline_and_run_json_are_in_it() -> None:
