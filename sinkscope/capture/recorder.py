@@ -65,7 +65,7 @@ class Recorder(Recorded):
         self.first = first or 0
         self.shared = first is not None
         self.valved = False
-        self._entering: list[Tensor] = []
+        self._entering: tuple[Tensor, ...] = ()  # token norms of the layer whose attention is next, replaced by each
         self._keeps_entries = {self.canonical(layer, site) for layer in range(layers) for site in MASSIVE_SITES}
 
     def expect(self, *, valved: bool) -> None:
@@ -127,7 +127,7 @@ class Recorder(Recorded):
         statistics = self.sites.setdefault(key, SiteStatistics(keeps_entries=key in self._keeps_entries))
         norms = [statistics.update(piece.flatten(2)) for _, piece in batch.pieces(rows(_times(x.detach(), factor)))]
         if site is Site.H_IN:
-            self._entering = norms  # of this layer, whose attention is next
+            self._entering = tuple(norms)
         self._update_modalities(key, batch, rows(x.detach()))
 
         def sum_gradient(grad: Tensor) -> None:

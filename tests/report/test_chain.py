@@ -35,7 +35,7 @@ def test_titles_say_the_answer() -> None:
         "Token 0 carries about 25,000 in layers 6 to 12, 250 times its neighbours",
         f"Gradients gather at token 0: {SMOLLM.info['headline']['gradient_sink_median']:.1f} times the early mean, "
         "median over layers",
-        "Channels 247 and 507: massive, |x| up to 25,000; at second sinks up to 800 in channel 507",
+        "Channels 247 and 507: massive, up to 25,000; second sinks carry 800 in 507",
         titles(SMOLLM)[4],
     ]
     assert titles(SMOLLM)[4].startswith("Values of token 0 are")

@@ -8,8 +8,9 @@ import pytest
 from inspection import words
 from synthetic import Shape, synthetic
 
+from sinkscope.quantization.probes import parse_probe
 from sinkscope.report.analysis import massive
-from sinkscope.report.analysis.consequences import command, consequences, crushed
+from sinkscope.report.analysis.consequences import METHODS, command, consequences, crushed
 from sinkscope.report.analysis.depth_words import depth, shared_channel
 from sinkscope.report.analysis.findings import findings
 from sinkscope.report.analysis.massive_words import several
@@ -154,6 +155,7 @@ def test_consequences_name_tokens_channels_the_risk_and_the_command() -> None:
     )
     assert said["Channels"] == "channels 247 and 507 of the residual stream in layers 6 to 12: massive activations."
     assert said["Measure it"].startswith("sinkscope quantize example/model-1B --methods w8a8-static,w8a8-dynamic,")
+    assert all(parse_probe(name) is not None for name in METHODS.split(","))
 
 
 @pytest.mark.parametrize(("median", "count"), [(0.49, 1), (0.51, 0)])

@@ -7,6 +7,7 @@ earlier passes, which `incomplete` tells.
 Shapes: N sequences of T tokens, H query heads, S positions with a defined alpha, C covered columns.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -77,7 +78,7 @@ class HeadStatistics(Statistic):
     token_norms: Stack = field(default_factory=Stack)
     maps: list[tuple[int, str, Tensor]] = field(default_factory=list)
 
-    def update(self, first: int, calls: list[AttentionCall], norms: list[Tensor]) -> list[Covered]:
+    def update(self, first: int, calls: list[AttentionCall], norms: Sequence[Tensor]) -> list[Covered]:
         """Adds a forward pass: calls without padding, the first of them on sequence `first` and the ones after it.
 
         Args:

@@ -33,7 +33,7 @@ LOOKS: dict[str, tuple[str, Literal["-", "--", ":"]]] = {
     "other tokens": (style.SKY, ":"),
 }
 """What a colour and a line mean in all panels."""
-_TITLE = 560  # points that a title may take
+_TITLE = 500  # points that a title may take
 
 
 def shade(axes: Axes, known: list[Phase]) -> None:
@@ -172,12 +172,10 @@ def _entries_title(run: Run) -> str:
     known, carried = facts(run), shared_channel(run)
     if known:
         channels = channel_words(tuple(sorted({channel for fact in known for channel in fact.channels})))
-        title = (
-            f"{channels[0].upper()}{channels[1:]}: massive, |x| up to {number(round(max(f.largest for f in known)))}"
-        )
+        title = f"{channels[0].upper()}{channels[1:]}: massive, up to {number(round(max(f.largest for f in known)))}"
         if carried is None or not carried.massive:
             return title
-        return f"{title}; at second sinks up to {number(round(carried.largest))} in channel {carried.channel}"
+        return f"{title}; second sinks carry {number(round(carried.largest))} in {carried.channel}"
     largest = largest_entry(run)
     return (
         f"No massive activation; the largest entry, {number(largest['size'])}, is in channel "
