@@ -8,7 +8,7 @@ import pytest
 from inspection import words
 from synthetic import Shape, synthetic
 
-from sinkscope.quantization.probes import parse_probe
+from sinkscope.methods.probes import parse_probe
 from sinkscope.report.analysis import massive
 from sinkscope.report.analysis.consequences import METHODS, command, consequences, crushed
 from sinkscope.report.analysis.depth_words import depth, shared_channel
