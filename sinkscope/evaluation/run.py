@@ -14,9 +14,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sinkscope.errors import RequestError
 from sinkscope.evaluation.headline import evaluation_headline
-from sinkscope.evaluation.perplexity import perplexity_tables, token_losses
+from sinkscope.evaluation.perplexity import check, perplexity_tables, token_losses
+from sinkscope.evaluation.plan import Costs, is_wanted, memory_for, planned
 from sinkscope.evaluation.retrieval import ask_needles, plan_needles
-from sinkscope.evaluation.settings import EvaluationRequest, EvaluationSettings
+from sinkscope.evaluation.settings import DEFAULT_DOCUMENTS, DEFAULT_SEEDS, EvaluationRequest, EvaluationSettings
 from sinkscope.evaluation.tasks import load_tasks, run_tasks
 from sinkscope.evaluation.texts import Text, prefix_token, read_texts
 from sinkscope.evaluation.yarn import extend_
@@ -27,6 +28,8 @@ from sinkscope.loading.load import load_named
 from sinkscope.loading.named import model_source
 from sinkscope.models.shape import context_of, default_tokens
 from sinkscope.passes.memory import peak_memory
+from sinkscope.planning.machine import this_machine
+from sinkscope.progress.display import is_shown, showing, stage
 from sinkscope.provenance.begin import LIBRARIES, begin, library_versions
 from sinkscope.results import Result
 from sinkscope.tables.run_folder import Run
@@ -56,8 +59,9 @@ def evaluate(
     haystack: str = "stdlib",
     bos: str = "auto",
     batch_size: int = 1,
+    budget: str | None = None,
     settings: EvaluationSettings | None = None,
-    progress: bool = False,
+    progress: bool | None = None,
     **loading: Unpack[ModelFields],
 ) -> Evaluation:
     """Evaluates a causal LM: perplexity, needles in a haystack, tasks of lm-evaluation-harness.
@@ -71,8 +75,9 @@ def evaluate(
         haystack: the text that hides needles, a source as `data` is.
         bos: `always` or `never` force or forbid a <bos> before documents and prompts; `auto` follows the tokenizer.
         batch_size: windows, prompts or requests per forward pass.
+        budget: time to fit, as `90s`, `5m` or `2h`: chooses what of the settings' documents and seeds is not given.
         settings: what to evaluate.
-        progress: show progress on stderr.
+        progress: show the plan, the stages and the time left on stderr; by default on terminals and in notebooks.
         **loading: the other fields of `ModelSource` (revision, dtype, device, ...).
 
     Raises:
@@ -83,19 +88,20 @@ def evaluate(
     request = EvaluationRequest(
         model=source,
         text=text_source(data, data_options),
-        windows=Windows(bos=bos, batch_size=batch_size),
+        windows=Windows(bos=bos, batch_size=batch_size, budget=budget),
         haystack=haystack,
         settings=settings or EvaluationSettings(),
     )
     return run_evaluation(request, loaded, tokenizer, progress=progress)
 
 
+@showing
 def run_evaluation(
     request: EvaluationRequest,
     model: PreTrainedModel | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,
     *,
-    progress: bool = False,
+    progress: bool | None = None,  # noqa: ARG001  (read by `showing`)
 ) -> Evaluation:
     """Makes the evaluation that a request asks for.
 
@@ -103,7 +109,7 @@ def run_evaluation(
         request: the evaluation.
         model: a model in memory, in the place of the named one.
         tokenizer: its tokenizer.
-        progress: show progress on stderr.
+        progress: show the plan, the stages and the time left on stderr; by default on terminals and in notebooks.
 
     Raises:
         SinkscopeError: for bad input, in one line.
@@ -112,8 +118,10 @@ def run_evaluation(
     settings, bos, batch_size = request.settings, request.windows.bos, request.windows.batch_size
     documents = open_text(request.text) if settings.perplexity else iter(())
     hay = open_documents(request.haystack) if settings.variants else iter(())
-    tasks = load_tasks(settings.tasks, settings.tasks_path, progress=progress) if settings.tasks else None
+    tasks = load_tasks(settings.tasks, settings.tasks_path, progress=is_shown()) if settings.tasks else None
     known: dict[str, Any] = {}
+    machine = this_machine()
+    stage("loading")
     if model is None:
         loaded = load_named(request.model)
         model, tokenizer, known = loaded.model, tokenizer or loaded.tokenizer, loaded.description
@@ -122,25 +130,42 @@ def run_evaluation(
     described = {**describe(model), **known}
     if settings.yarn is not None:
         extend_(model, settings.yarn)
-    settings = _completed(settings, model)
+    asked, settings = settings, _completed(settings, model)
+    stage("reading text")
     tables: dict[str, pd.DataFrame] = {}
     texts: list[Text] = []
     plan = []
     if settings.variants:
-        plan = plan_needles(model, tokenizer, hay, settings, settings.lengths or (), bos=bos, progress=progress)
+        plan = plan_needles(model, tokenizer, hay, settings, settings.lengths or (), bos=bos)
     if settings.perplexity:
-        texts = read_texts(documents, tokenizer, count=settings.documents, characters=settings.characters)
+        count = settings.documents or DEFAULT_DOCUMENTS
+        texts = read_texts(documents, tokenizer, count=count, characters=settings.characters)
+        check(model, texts, settings.window or 0, settings.stride or 0, batch_size)
+    forecast = None
+    if is_wanted(request.windows.budget) and (plan or texts):
+        stage("planning")
+        costs = Costs(model, tokenizer, settings, texts, plan, batch_size)
+        share, forecast = planned(
+            asked, costs, len(texts), budget=request.windows.budget, started=started,
+            memory=memory_for(model, request.model, machine, settings, batch_size), tasks=len(settings.tasks),
+        )  # fmt: skip
+        texts, plan = texts[: share.documents], [cell for cell in plan if cell.seed < share.seeds]
+        settings = replace(
+            settings, documents=share.documents or settings.documents, seeds=share.seeds or settings.seeds
+        )
+    if settings.perplexity:
         losses = token_losses(
             model, texts, prefix=prefix_token(tokenizer, bos), window=settings.window or 0,
-            stride=settings.stride or 0, batch_size=batch_size, progress=progress,
+            stride=settings.stride or 0, batch_size=batch_size,
         )  # fmt: skip
         tables |= perplexity_tables(losses, texts, draws=settings.draws, seed=settings.seed)
     if plan:
-        tables |= ask_needles(model, tokenizer, plan, batch_size=batch_size, progress=progress)
+        tables |= ask_needles(model, tokenizer, plan, batch_size=batch_size)
     if tasks is not None:
+        stage("tasks")
         tables["tasks"] = run_tasks(
             tasks, model, tokenizer, limit=settings.limit, batch_size=batch_size, draws=settings.draws,
-            progress=progress,
+            progress=is_shown(),
         )  # fmt: skip
     info = begin(
         "evaluation",
@@ -153,6 +178,7 @@ def run_evaluation(
         conventions=CONVENTIONS,
         versions=library_versions((*LIBRARIES, "lm_eval") if tasks is not None else LIBRARIES),
         headline=evaluation_headline(tables),
+        **({} if forecast is None else {"plan": forecast.as_json()}),
     )
     return Evaluation(Run(info, tables))
 
@@ -164,6 +190,8 @@ def _completed(settings: EvaluationSettings, model: PreTrainedModel) -> Evaluati
     lengths = settings.lengths or ((longest // 2, longest) if longest >= SHORT_CONTEXT else (longest,))
     return replace(
         settings,
+        documents=settings.documents or DEFAULT_DOCUMENTS,
+        seeds=settings.seeds or DEFAULT_SEEDS,
         window=window if settings.perplexity else None,
         stride=(settings.stride or max(window // 2, 1)) if settings.perplexity else None,
         lengths=lengths if settings.variants else None,

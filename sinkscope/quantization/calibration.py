@@ -12,7 +12,7 @@ from sinkscope.errors import SinkscopeError
 from sinkscope.passes.batches import Batch
 from sinkscope.passes.losses import loss_sums
 from sinkscope.passes.modes import frozen
-from sinkscope.passes.progress import with_progress
+from sinkscope.passes.progress import unit, with_progress
 from sinkscope.quantization.linear_modules import Place
 
 
@@ -46,7 +46,7 @@ def calibrate(
     handles = [watch(name) for name in by_name]
     try:
         with frozen(model):
-            for batch in with_progress(batches, "calibrating", progress):
+            for batch in with_progress(batches, f"calibrating: {unit(batches)}", progress):
                 loss_sums(model, batch)
     finally:
         for handle in handles:

@@ -24,7 +24,7 @@ from transformers import PreTrainedModel
 from sinkscope.passes.batches import Batch
 from sinkscope.passes.losses import loss_sums
 from sinkscope.passes.modes import frozen
-from sinkscope.passes.progress import with_progress
+from sinkscope.passes.progress import unit, with_progress
 from sinkscope.quantization.linear_modules import Place
 from sinkscope.quantization.probes import CalibratedProbe, Probe
 from sinkscope.quantization.rounding import channel_scale, codes, quantized, tensor_scale, token_scale
@@ -76,7 +76,7 @@ def measure_noise(
     """
     tallies = {(calibrated.name, place.name): _Tally() for calibrated in probes for place in calibrated.places}
     with frozen(model), _watching(probes, tallies):
-        for batch in with_progress(batches, "measuring noise", progress):
+        for batch in with_progress(batches, f"measuring noise: {unit(batches)}", progress):
             loss_sums(model, batch)
     rows = Rows("noise")
     for calibrated in probes:

@@ -11,6 +11,7 @@ from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
 from sinkscope.errors import RequestError
+from sinkscope.progress.display import counted
 from sinkscope.report import style
 from sinkscope.report.entry import Entry
 from sinkscope.report.html import document
@@ -20,6 +21,7 @@ from sinkscope.tables.run_folder import Run
 
 FORMATS = ("png", "pdf", "html")
 DEFAULT = ("png", "pdf")  # of a run folder; the HTML file holds all of it once more
+DRAWING = "drawing page"  # the stage, as plans name it
 FIGURES, REPORT, PAGE = "figures", "report.pdf", "report.html"
 
 
@@ -47,7 +49,9 @@ def render(run: Run, folder: Path, formats: Sequence[str] = DEFAULT) -> None:
     check_formats(formats)
     pages = _pages(run)
     with style.drawing():
-        pictures = [(entry, _picture(page)) for entry, page in pages] if {"png", "html"} & set(formats) else []
+        pictures = (
+            [(e, _picture(p)) for e, p in counted(pages, "drawing picture")] if {"png", "html"} & set(formats) else []
+        )
         if "png" in formats:
             (folder / FIGURES).mkdir(exist_ok=True)
             for entry, picture in pictures:
@@ -56,7 +60,7 @@ def render(run: Run, folder: Path, formats: Sequence[str] = DEFAULT) -> None:
             (folder / PAGE).write_text(document(run, pictures), encoding="utf-8")
         if "pdf" in formats:
             with PdfPages(folder / REPORT, metadata=_metadata(run)) as pdf:
-                for _, page in pages:
+                for _, page in counted(pages, "drawing PDF page"):
                     pdf.savefig(page)
 
 
@@ -81,7 +85,8 @@ def _picture(page: Page) -> bytes:
 def _pages(run: Run) -> list[tuple[Entry, Page]]:
     chosen = entries(run)
     with style.drawing():
-        return [(entry, _page(entry, run, f"{number} / {len(chosen)}")) for number, entry in enumerate(chosen, start=1)]
+        numbered = counted(list(enumerate(chosen, start=1)), DRAWING)
+        return [(entry, _page(entry, run, f"{number} / {len(chosen)}")) for number, entry in numbered]
 
 
 def _page(entry: Entry, run: Run, number: str) -> Page:

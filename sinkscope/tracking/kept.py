@@ -32,6 +32,7 @@ class KeptWindows:
         sha256: hash of the token ids.
         bos: whether each window starts with a forced <bos>.
         tokenizer: made them.
+        plan: what was expected when they were made, as run.json has it; None where nobody asked.
     """
 
     input_ids: Tensor
@@ -39,6 +40,7 @@ class KeptWindows:
     sha256: str
     bos: bool
     tokenizer: PreTrainedTokenizerBase
+    plan: dict[str, Any] | None = None
 
 
 class Partial(Unfinished):
@@ -73,7 +75,7 @@ class Partial(Unfinished):
             save_file({name: tensor for name, tensor in tensors.items() if tensor is not None}, building)
         with building_folder(self.folder / _TOKENIZER) as building:
             windows.tokenizer.save_pretrained(building)
-        write_json(self.folder / _SHARED, {"sha256": windows.sha256, "bos": windows.bos})
+        write_json(self.folder / _SHARED, {"sha256": windows.sha256, "bos": windows.bos, "plan": windows.plan})
 
     def result(self, checkpoint: Checkpoint) -> dict[str, Any] | None:
         """What was kept of a checkpoint; None where it is missing, or its files have changed since."""

@@ -3,16 +3,18 @@
 from typing import Annotated
 
 from sinkscope.cli import options
-from sinkscope.cli.output import default_folder, finish, place_for, progress
+from sinkscope.cli.output import default_folder, finish, place_for
 from sinkscope.cli.signature import Offered
 from sinkscope.evaluation.settings import EvaluationRequest, EvaluationSettings
 from sinkscope.inputs import ModelSource, Output, TextSource, Windows
+
+_BUDGET = {"text": "Time to fit: chooses the `documents` and `seeds` that are not given."}
 
 
 def evaluate(
     model: ModelSource,
     text: TextSource,
-    windows: Annotated[Windows, Offered("bos", "batch_size")],
+    windows: Annotated[Windows, Offered("bos", "batch_size", "budget", budget=_BUDGET)],
     settings: EvaluationSettings,
     output: Annotated[
         Output, Offered("out", "force", out={"text": "Folder for the run; by default runs/<model>-evaluation."})
@@ -26,4 +28,4 @@ def evaluate(
     from sinkscope.evaluation.run import run_evaluation
 
     request = EvaluationRequest(model, text, windows, haystack, settings, output)
-    finish(run_evaluation(request, progress=progress()), folder, force=output.force, json=json)
+    finish(run_evaluation(request), folder, force=output.force, json=json)
