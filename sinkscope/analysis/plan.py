@@ -6,7 +6,7 @@ Nothing is measured where nobody would see it: a script without a budget is as f
 from dataclasses import replace
 
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from sinkscope.analysis.drivers.layer_by_layer import LayerByLayer
 from sinkscope.analysis.drivers.resident import Resident
@@ -19,13 +19,12 @@ from sinkscope.launch.group import Processes
 from sinkscope.loading.resolve import Resolved
 from sinkscope.models.shape import default_tokens
 from sinkscope.names import QUANTIZATION_BITS
+from sinkscope.passes.trial import some_ids
 from sinkscope.planning.configured import read_configuration
 from sinkscope.planning.forecast import Forecast
 from sinkscope.planning.machine import Machine
 from sinkscope.planning.memory import memory_of
 from sinkscope.progress.display import say_plan, wants_plan
-from sinkscope.text.sources import open_text
-from sinkscope.text.windows import pack_for
 
 _NAME_OF_BITS = {bits: name for name, bits in QUANTIZATION_BITS.items()}
 
@@ -33,7 +32,6 @@ _NAME_OF_BITS = {bits: name for name, bits in QUANTIZATION_BITS.items()}
 def settled(
     request: AnalysisRequest,
     model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase | None,
     driver: Resident | LayerByLayer,
     *,
     input_ids: Tensor | None,
@@ -50,7 +48,6 @@ def settled(
     Args:
         request: the analysis.
         model: loaded.
-        tokenizer: the model's.
         driver: what will make the passes.
         input_ids: windows that are measured instead of a text.
         resolved: what the model's name stands for; None for one that was in memory.
@@ -68,7 +65,7 @@ def settled(
         if windows.budget is None and not wants_plan():
             return windows, None
         return _planned(
-            request, model, tokenizer, driver, input_ids=input_ids, resolved=resolved, machine=machine,
+            request, model, driver, input_ids=input_ids, resolved=resolved, machine=machine,
             processes=processes, models=models, started=started,
         )  # fmt: skip
 
@@ -78,7 +75,6 @@ def settled(
 def _planned(
     request: AnalysisRequest,
     model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase | None,
     driver: Resident | LayerByLayer,
     *,
     input_ids: Tensor | None,
@@ -92,7 +88,7 @@ def _planned(
     if input_ids is None:
         longest = windows.tokens or default_tokens(model.config)
         rows = min(windows.batch_size, windows.count)
-        tried = pack_for(model, tokenizer, open_text(request.text), rows, longest, windows.bos).input_ids
+        tried = some_ids(model, rows, longest)
     else:
         tried = input_ids[: windows.batch_size]
     times = times_of(Trial(model, driver, request.settings, tried), models, processes)

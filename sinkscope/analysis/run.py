@@ -174,7 +174,7 @@ def run_analysis(
         driver = LayerByLayer(model, loaded.weights if loaded else None, spill=choice.spill)
     stage("planning")
     windows, forecast = settled(
-        request, model, tokenizer, driver, input_ids=memory.input_ids, resolved=resolved, machine=machine,
+        request, model, driver, input_ids=memory.input_ids, resolved=resolved, machine=machine,
         processes=processes, models=models, started=started,
     )  # fmt: skip
     request = replace(request, windows=windows)

@@ -22,6 +22,7 @@ from sinkscope.inputs import ModelSource
 from sinkscope.passes.modes import frozen
 from sinkscope.passes.trial import now, seconds_of_head, seconds_of_layers
 from sinkscope.planning.budget import refusal
+from sinkscope.planning.choose import size
 from sinkscope.planning.forecast import DRAWING, LONG, Forecast
 from sinkscope.planning.machine import Machine
 from sinkscope.planning.memory import forward_memory
@@ -188,7 +189,7 @@ def planned(
         part = next((part for part in parts if costs.seconds(part) <= SHORT), parts[-1])
         names = {"documents": part.documents if texts else 0, "seeds": part.seeds}
         short = ({name: value for name, value in names.items() if value}, costs.seconds(part))
-    untold = f" and {tasks} task{'s' if tasks > 1 else ''}, whose time is not foretold" if tasks else ""
+    untold = f" and {_tasks(tasks)}, whose time is not foretold" if tasks else ""
     forecast = Forecast(
         work=_in_words(share) + untold, expected=expected, trial=costs.trial,
         rate=costs.tokens(share) / passes if passes else 0.0, memory=memory, budget=budget, chosen=chosen,
@@ -196,6 +197,12 @@ def planned(
     )  # fmt: skip
     say_plan(forecast.line(), expected)
     return share, forecast
+
+
+def say_tasks_alone(tasks: int, memory: tuple[int, int]) -> None:
+    """The plan of an evaluation that has nothing but tasks of lm-evaluation-harness."""
+    needs = f"{size(memory[0])} of {size(memory[1])} free memory"
+    say_plan(f"plan: {needs}; {_tasks(tasks)}, whose time is not foretold", {})
 
 
 def is_wanted(budget: str | None) -> bool:
@@ -217,4 +224,8 @@ def _in_words(share: Share) -> str:
         parts.append(f"{share.documents} document{'s' if share.documents > 1 else ''}")
     if share.seeds:
         parts.append(f"needles of {share.seeds} seed{'s' if share.seeds > 1 else ''}")
-    return " and ".join(parts) or "tasks"
+    return " and ".join(parts)
+
+
+def _tasks(count: int) -> str:
+    return f"{count} task{'s' if count > 1 else ''}"

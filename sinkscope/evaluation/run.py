@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from sinkscope.errors import RequestError
 from sinkscope.evaluation.headline import evaluation_headline
 from sinkscope.evaluation.perplexity import check, perplexity_tables, token_losses
-from sinkscope.evaluation.plan import Costs, is_wanted, memory_for, planned
+from sinkscope.evaluation.plan import Costs, is_wanted, memory_for, planned, say_tasks_alone
 from sinkscope.evaluation.retrieval import ask_needles, plan_needles
 from sinkscope.evaluation.settings import DEFAULT_DOCUMENTS, DEFAULT_SEEDS, EvaluationRequest, EvaluationSettings
 from sinkscope.evaluation.tasks import load_tasks, run_tasks
@@ -29,7 +29,7 @@ from sinkscope.loading.named import model_source
 from sinkscope.models.shape import context_of, default_tokens
 from sinkscope.passes.memory import peak_memory
 from sinkscope.planning.machine import this_machine
-from sinkscope.progress.display import is_shown, showing, stage
+from sinkscope.progress.display import showing, stage
 from sinkscope.provenance.begin import LIBRARIES, begin, library_versions
 from sinkscope.results import Result
 from sinkscope.tables.run_folder import Run
@@ -116,9 +116,11 @@ def run_evaluation(
     """
     started = time.perf_counter()
     settings, bos, batch_size = request.settings, request.windows.bos, request.windows.batch_size
+    if request.windows.budget is not None and not (settings.perplexity or settings.variants):
+        raise RequestError("`budget` chooses documents and needles, and there are none: use `limit` for tasks")
     documents = open_text(request.text) if settings.perplexity else iter(())
     hay = open_documents(request.haystack) if settings.variants else iter(())
-    tasks = load_tasks(settings.tasks, settings.tasks_path, progress=is_shown()) if settings.tasks else None
+    tasks = load_tasks(settings.tasks, settings.tasks_path) if settings.tasks else None
     known: dict[str, Any] = {}
     machine = this_machine()
     stage("loading")
@@ -142,12 +144,16 @@ def run_evaluation(
         texts = read_texts(documents, tokenizer, count=count, characters=settings.characters)
         check(model, texts, settings.window or 0, settings.stride or 0, batch_size)
     forecast = None
-    if is_wanted(request.windows.budget) and (plan or texts):
+    if is_wanted(request.windows.budget):
+        memory = memory_for(model, request.model, machine, settings, batch_size)
+    if is_wanted(request.windows.budget) and not (plan or texts):
+        say_tasks_alone(len(settings.tasks), memory)
+    elif is_wanted(request.windows.budget):
         stage("planning")
         costs = Costs(model, tokenizer, settings, texts, plan, batch_size)
         share, forecast = planned(
             asked, costs, len(texts), budget=request.windows.budget, started=started,
-            memory=memory_for(model, request.model, machine, settings, batch_size), tasks=len(settings.tasks),
+            memory=memory, tasks=len(settings.tasks),
         )  # fmt: skip
         texts, plan = texts[: share.documents], [cell for cell in plan if cell.seed < share.seeds]
         settings = replace(
@@ -165,7 +171,6 @@ def run_evaluation(
         stage("tasks")
         tables["tasks"] = run_tasks(
             tasks, model, tokenizer, limit=settings.limit, batch_size=batch_size, draws=settings.draws,
-            progress=is_shown(),
         )  # fmt: skip
     info = begin(
         "evaluation",

@@ -8,15 +8,26 @@ import time
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from sinkscope.models.families import family_of
 from sinkscope.models.first_layers import first_layers, sample_size
 from sinkscope.passes.batches import batches_of
-from sinkscope.passes.modes import frozen, input_device
+from sinkscope.passes.modes import embedding, frozen, input_device
 from sinkscope.passes.output_head import CHUNK, head_losses
 
 _WARMING = 16  # tokens of a pass before the one that is timed: the first one loads kernels
+
+
+def some_ids(model: PreTrainedModel, rows: int, tokens: int) -> Tensor:
+    """Token ids [rows, tokens] to try passes on, always the same: the text may be a pipe, which is read once."""
+    generator = torch.Generator().manual_seed(0)
+    vocabulary = min(len(embedding(model).weight), int(model.config.get_text_config().vocab_size))
+    ids = torch.randint(vocabulary, (rows, tokens), generator=generator)
+    for name in family_of(model).images:  # these stand for pictures, which are not there
+        ids[ids == int(getattr(model.config, name))] = 0
+    return ids
 
 
 def seconds_of_layers(model: PreTrainedModel, rows: int, tokens: int) -> float:
@@ -38,9 +49,12 @@ def seconds_of_head(model: PreTrainedModel, rows: int, tokens: int, *, backward:
     config = model.config.get_text_config()
     chunk = min(max(1, CHUNK // (rows * int(config.vocab_size))), max(tokens - 1, 1))
     batch = batches_of(torch.zeros(rows, chunk + 1, dtype=torch.int64), None, rows)[0]
-    weight = model.get_output_embeddings().weight
+    output = model.get_output_embeddings()
+    weight = output.weight
     dtype = weight.dtype if weight.dtype.is_floating_point else model.dtype
-    hidden = torch.zeros(rows, chunk + 1, int(config.hidden_size), device=weight.device, dtype=dtype)
+    hidden = torch.zeros(
+        rows, chunk + 1, int(getattr(output, "in_features", config.hidden_size)), device=weight.device, dtype=dtype
+    )
     return timed(lambda: head_losses(model, hidden, batch, backward=backward)) * tokens / chunk
 
 

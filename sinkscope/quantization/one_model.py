@@ -17,6 +17,7 @@ from sinkscope.loading.load import Loaded, load_model
 from sinkscope.models.shape import default_tokens
 from sinkscope.passes.batches import check_windows
 from sinkscope.passes.memory import explained_memory_errors
+from sinkscope.passes.trial import some_ids
 from sinkscope.planning.machine import Machine, this_machine
 from sinkscope.progress.display import stage, wants_plan
 from sinkscope.quantization.library.method import LoadRequest, Method
@@ -27,8 +28,6 @@ from sinkscope.quantization.plan import Costs, settled
 from sinkscope.quantization.ranking import losses
 from sinkscope.quantization.settings import QuantizationRequest
 from sinkscope.quantization.unquantized import measure_unquantized
-from sinkscope.text.sources import open_text
-from sinkscope.text.windows import pack_for
 from sinkscope.vscale.attach import attached
 
 
@@ -110,7 +109,7 @@ def _planned(
     stage("planning")
     longest = windows.tokens or default_tokens(loaded.model.config)
     rows = min(windows.batch_size, windows.count)
-    tried = pack_for(loaded.model, loaded.tokenizer, open_text(request.text), rows, longest, windows.bos).input_ids
+    tried = some_ids(loaded.model, rows, longest)
     costs = Costs(loaded, request, chosen, loading, tried)
     settled_windows, forecast = settled(loaded, request, costs, machine, started=started)
     measurements.plan = forecast.as_json()

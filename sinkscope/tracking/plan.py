@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from sinkscope.analysis.drivers.resident import Resident
 from sinkscope.analysis.trial import Trial
@@ -12,12 +12,11 @@ from sinkscope.analysis.windows_in_time import Times, chosen_in_time, forecast_o
 from sinkscope.inputs import Windows
 from sinkscope.models.shape import default_tokens
 from sinkscope.names import RESIDENT
+from sinkscope.passes.trial import some_ids
 from sinkscope.planning.forecast import Forecast
 from sinkscope.planning.machine import Machine
 from sinkscope.planning.memory import memory_of
 from sinkscope.progress.display import say_plan, stage, wants_plan
-from sinkscope.text.sources import open_text
-from sinkscope.text.windows import pack_for
 from sinkscope.tracking.settings import TrackRequest
 
 
@@ -28,7 +27,6 @@ class Planning:
     Attributes:
         request: the track.
         model: the first checkpoint that was loaded.
-        tokenizer: its tokenizer.
         machine: what was free before it was loaded.
         loading: seconds that this took.
         missing: checkpoints that are to be measured, this one included.
@@ -37,7 +35,6 @@ class Planning:
 
     request: TrackRequest
     model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
     machine: Machine
     loading: float
     missing: int
@@ -79,6 +76,6 @@ class Planning:
         windows = self.request.windows
         longest = windows.tokens or default_tokens(self.model.config)
         rows = min(windows.batch_size, windows.count)
-        tried = pack_for(self.model, self.tokenizer, open_text(self.request.text), rows, longest, windows.bos)
-        trial = Trial(self.model, Resident(self.model), self.request.settings, tried.input_ids)
+        tried = some_ids(self.model, rows, longest)
+        trial = Trial(self.model, Resident(self.model), self.request.settings, tried)
         return times_of(trial, self.missing, kind="track", loading=self.loading, unit="checkpoints")

@@ -193,7 +193,7 @@ class _Windows:
             machine: what was free before it was loaded.
             loading: seconds that this took.
         """
-        plan = Planning(self._request, model, tokenizer, machine, loading, self._missing, self._started)
+        plan = Planning(self._request, model, machine, loading, self._missing, self._started)
         if self._kept is not None:
             plan.say(*self._kept.input_ids.shape)
         else:

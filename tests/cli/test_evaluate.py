@@ -94,7 +94,8 @@ def test_writes_a_whole_run(
     printed = capfd.readouterr()
     assert "Perplexity per token" in printed.out
     assert str(out) in printed.out.splitlines()[-1]
-    assert printed.err == ""
+    assert printed.err.startswith("plan: ")
+    assert printed.err.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
@@ -127,7 +128,8 @@ def test_json_is_all_that_stdout_holds(
     evaluate(copying, *QUICK, "--variants", "none", "--json")
     printed = capfd.readouterr()
     assert json.loads(printed.out) == json.loads((tmp_path / "run" / "run.json").read_text())
-    assert printed.err == ""
+    assert printed.err.startswith("plan: ")
+    assert printed.err.count("\n") == 1
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -51,7 +51,9 @@ def test_writes_a_whole_run(tiny_folders: dict[str, Path], tmp_path: Path, capfd
     models = [str(tiny_folders["llama_gqa"]), str(valved)]
     capfd.readouterr()
     assert main(["quantize", *models, "--out", str(out), "--methods", f"{PROBES},nf4,int8", *SMALL]) == 0
-    assert capfd.readouterr().err == ""
+    printed = capfd.readouterr()
+    assert printed.err.startswith("plan: ")
+    assert printed.err.count("\n") == 1
     run = read_run(out)
     assert set(run.tables) == {table.name for table in BY_KIND["quantization"]}
     table = run["quantization"]
