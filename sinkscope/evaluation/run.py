@@ -22,7 +22,7 @@ from sinkscope.evaluation.tasks import load_tasks, run_tasks
 from sinkscope.evaluation.texts import Text, prefix_token, read_texts
 from sinkscope.evaluation.yarn import extend_
 from sinkscope.inputs import ModelSource, TextSource, Windows
-from sinkscope.keywords import ModelFields, listing, refuse_unknown, text_source
+from sinkscope.keywords import ModelFields, listing, made_of, refuse_unknown, text_source
 from sinkscope.loading.describe import describe
 from sinkscope.loading.load import load_named
 from sinkscope.loading.named import model_source
@@ -49,7 +49,13 @@ class Evaluation(Result):
     """A finished evaluation: `run`, `info`, `headline`, its tables as attributes, `figures()` and `save(folder)`."""
 
 
-@listing(ModelSource)
+class EvaluationFields(ModelFields, total=False):
+    """The fields of `ModelSource`, and the budget of `Windows`, as keyword arguments."""
+
+    budget: str | None
+
+
+@listing(ModelSource, Windows)
 def evaluate(
     model: str | Path | ModelSource | PreTrainedModel = "demo",
     tokenizer: PreTrainedTokenizerBase | None = None,
@@ -59,10 +65,9 @@ def evaluate(
     haystack: str = "stdlib",
     bos: str = "auto",
     batch_size: int = 1,
-    budget: str | None = None,
     settings: EvaluationSettings | None = None,
     progress: bool | None = None,
-    **loading: Unpack[ModelFields],
+    **fields: Unpack[EvaluationFields],
 ) -> Evaluation:
     """Evaluates a causal LM: perplexity, needles in a haystack, tasks of lm-evaluation-harness.
 
@@ -75,20 +80,20 @@ def evaluate(
         haystack: the text that hides needles, a source as `data` is.
         bos: `always` or `never` force or forbid a <bos> before documents and prompts; `auto` follows the tokenizer.
         batch_size: windows, prompts or requests per forward pass.
-        budget: time to fit, as `90s`, `5m` or `2h`: chooses what of the settings' documents and seeds is not given.
         settings: what to evaluate.
         progress: show the plan, the stages and the time left on stderr; by default on terminals and in notebooks.
-        **loading: the other fields of `ModelSource` (revision, dtype, device, ...).
+        **fields: the other fields of `ModelSource` (revision, dtype, device, ...), and `budget`, a time to fit, as
+            `5m`, which chooses what of the settings' documents and seeds is not given.
 
     Raises:
         SinkscopeError: for bad input, in one line.
     """
-    refuse_unknown(loading, ModelFields)
-    source, loaded = model_source(model, loading)
+    refuse_unknown(fields, EvaluationFields)
+    source, loaded = model_source(model, fields)
     request = EvaluationRequest(
         model=source,
         text=text_source(data, data_options),
-        windows=Windows(bos=bos, batch_size=batch_size, budget=budget),
+        windows=made_of(Windows, fields, bos=bos, batch_size=batch_size),
         haystack=haystack,
         settings=settings or EvaluationSettings(),
     )

@@ -104,7 +104,7 @@ def test_pretrain(recipe_file: Path, tmp_path: Path, capfd: pytest.CaptureFixtur
 
 
 def test_finetune(llama: str, text: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    small = ["--steps", "2", "--tokens", "32", "--batch-sequences", "2", "--valid-sequences", "2", "--device", "cpu"]
+    small = ["--steps", "2", "--tokens", "32", "--batch-sequences", "2", "--valid-sequences", "1", "--device", "cpu"]
     out = ["--data", str(text), "--out", str(tmp_path / "out")]
     (line,) = plans(["finetune", llama, "--vscale", *small, *out, "--no-report"], capfd)
     assert re.fullmatch(f"plan: one process on cpu, {MEMORY}; 2 trainings of 2 steps of 2 x 32 tokens: {TIME}", line)
