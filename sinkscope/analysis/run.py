@@ -45,7 +45,7 @@ from sinkscope.tables.run_folder import Run
 from sinkscope.text.documents import Document
 from sinkscope.text.packing import Packed
 from sinkscope.text.sources import open_text
-from sinkscope.text.windows import pack_for
+from sinkscope.text.windows import check_context, pack_for
 from sinkscope.unfinished import refuse_unfinished, request_before
 
 
@@ -172,6 +172,11 @@ def run_analysis(
     driver: Resident | LayerByLayer = Resident(model)
     if choice.stream or choice.gradient_checkpointing:
         driver = LayerByLayer(model, loaded.weights if loaded else None, spill=choice.spill)
+    check_context(model, request.windows.tokens)
+    read = None
+    if request.windows.budget is None:  # what is wrong with a text is said before the plan
+        stage("reading text")
+        read = _windows(request, memory, model, tokenizer, documents)
     stage("planning")
     windows, forecast = settled(
         request, model, driver, input_ids=memory.input_ids, resolved=resolved, machine=machine,
@@ -179,7 +184,7 @@ def run_analysis(
     )  # fmt: skip
     request = replace(request, windows=windows)
     stage("reading text")
-    input_ids, document_ids, packed = _windows(request, memory, model, tokenizer, documents)
+    input_ids, document_ids, packed = read or _windows(request, memory, model, tokenizer, documents)
     journal = None
     if output.out is not None:
         if loaded is None:

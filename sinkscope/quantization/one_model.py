@@ -28,6 +28,7 @@ from sinkscope.quantization.plan import Costs, settled
 from sinkscope.quantization.ranking import losses
 from sinkscope.quantization.settings import QuantizationRequest
 from sinkscope.quantization.unquantized import measure_unquantized
+from sinkscope.text.windows import check_context
 from sinkscope.vscale.attach import attached
 
 
@@ -67,9 +68,12 @@ def measure_model(
             "made from"
         )
     settings = request.settings
+    check_context(loaded.model, request.windows.tokens)
+    unsettled = request.windows.budget is not None and measurements.plan is None
+    text = None if unsettled else text_of(loaded, request)  # what is wrong with a text is said before the plan
     request = _planned(loaded, request, chosen, measurements, machine, loading=seconds, started=started)
     stage("reading text")
-    text = text_of(loaded, request)
+    text = text or text_of(loaded, request)
     batch_size = text.windows.batch_size
     check_windows(loaded.model, text.evaluated.input_ids, batch_size)
     with explained_memory_errors(batch_size):

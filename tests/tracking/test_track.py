@@ -166,8 +166,8 @@ def test_a_checkpoint_that_changed_is_measured_anew(
     broken.write_bytes(content[:1000])
     run = track(few, tmp_path / "out", code=1)
     assert run is not None
-    error = capfd.readouterr().err
-    assert error.count("\n") == 1
+    plan, error = capfd.readouterr().err.splitlines()
+    assert plan.startswith("plan: ")
     assert "1 of 3 checkpoints could not be measured: checkpoint-2" in error
     assert [entry["name"] for entry in run.info["failed"]] == ["checkpoint-2"]
     assert [checkpoint["step"] for checkpoint in run.info["checkpoints"]] == [0, 5]
