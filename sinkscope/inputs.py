@@ -9,11 +9,13 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
+from sinkscope.durations import seconds_of
 from sinkscope.errors import RequestError
 from sinkscope.fields import Section, described
 from sinkscope.names import METHODS
 
 BOS = ("auto", "always", "never")
+DEFAULT_SEQUENCES = 32
 
 
 class _Json:
@@ -167,10 +169,12 @@ class Windows(_Json):
 
     Attributes:
         bos: `always` or `never` force or forbid a <bos> at the start of each window; `auto` follows the tokenizer.
-        sequences: N, how many windows.
-        tokens: T, their length; None is the model's context, at most 2048.
+        sequences: N, how many windows; None is 32, or as many of them as `budget` allows.
+        tokens: T, their length; None is the model's context, at most 2048, or as much of it as `budget` allows.
         batch_size: windows per forward pass; the numbers do not depend on it.
         isolate_documents: keep documents that share a window from attending to each other.
+        budget: the time that the work shall fit, as `90s`, `5m` or `2h`: it chooses what of `sequences` and `tokens`
+            is not given, never more than their defaults.
     """
 
     bos: str = described(
@@ -179,20 +183,36 @@ class Windows(_Json):
         Section.DATA,
         values="auto|always|never",
     )
-    sequences: int = described(32, "Number of sequences.", Section.DATA)
+    sequences: int | None = described(
+        None, "Number of sequences; by default 32, or what `budget` allows.", Section.DATA
+    )
     tokens: int | None = described(
         None, "Tokens per sequence; by default the model's context, at most 2048.", Section.DATA
     )
     batch_size: int = described(1, "Sequences per forward pass; the numbers do not depend on it.", Section.DATA)
     isolate_documents: bool = described(False, "Keep packed documents from attending to each other.", Section.DATA)
+    budget: str | None = described(
+        None,
+        "Time to fit: chooses the `sequences` and `tokens` that are not given.",
+        Section.DATA,
+        values="90s|5m|2h",
+    )
 
     def __post_init__(self) -> None:
+        if self.budget is not None:
+            object.__setattr__(self, "budget", str(self.budget))  # a program may give a number of seconds
+            seconds_of(self.budget)
         if self.bos not in BOS:
             raise RequestError(f"`bos` is {', '.join(BOS[:-1])} or {BOS[-1]}, not {self.bos}")
-        if self.sequences < 1:
+        if self.sequences is not None and self.sequences < 1:
             raise RequestError("there is no sequence to measure: `sequences` must be at least 1")
         if self.batch_size < 1:
             raise RequestError("`batch_size` must be at least 1")
+
+    @property
+    def count(self) -> int:
+        """N where no budget chooses it."""
+        return DEFAULT_SEQUENCES if self.sequences is None else self.sequences
 
 
 @dataclass(frozen=True)

@@ -43,10 +43,11 @@ class WindowFields(TypedDict, total=False):
     """The fields of `Windows`, as keyword arguments."""
 
     bos: str
-    sequences: int
+    sequences: int | None
     tokens: int | None
     batch_size: int
     isolate_documents: bool
+    budget: str | None
 
 
 class OutputFields(TypedDict, total=False):

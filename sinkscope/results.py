@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from sinkscope.progress.display import stage
 from sinkscope.tables.run_folder import Run, write_run
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class Result:
         from sinkscope.report.render import render
 
         place = Path(folder).expanduser()
+        stage("writing")
         write_run(self.run, place, force=force, finish=lambda building: render(self.run, building))
         if self.saved is not None:
             self.saved()

@@ -51,6 +51,12 @@ def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[forking.Server]:
         yield server
 
 
+@pytest.fixture(autouse=True)
+def no_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves out the lines that long work writes now and then: how long a test takes depends on the machine."""
+    monkeypatch.setattr("sinkscope.progress.surfaces.HEARTBEAT", 1e6)
+
+
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaves out figures and reports, which take far longer than measuring a tiny model."""

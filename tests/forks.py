@@ -39,7 +39,9 @@ MODULE, SCRIPT = "forks:module", "forks:script"  # `python -m NAME` and `python 
 def sinkscope(arguments: list[str]) -> int:
     """The command line, in this process."""
     from sinkscope.cli import main
+    from sinkscope.progress import surfaces
 
+    surfaces.HEARTBEAT = 1e6  # seconds: how long a process takes depends on the machine
     sys.argv = ["sinkscope", *arguments]
     return main(arguments)
 

@@ -13,8 +13,8 @@ import sinkscope
 
 PACKAGE = Path(sinkscope.__file__).parent
 ROOMS = (
-    "version", "errors", "names", "fields", "inputs", "keywords", "files", "unfinished", "sites", "compat", "launch",
-    "metrics", "models", "text", "vscale", "loading", "passes", "methods",
+    "version", "errors", "names", "durations", "fields", "inputs", "keywords", "files", "unfinished", "sites", "compat",
+    "launch", "progress", "metrics", "models", "text", "vscale", "loading", "passes", "methods",
     "quantities", "provenance", "tables", "intervals", "capture", "planning", "report", "results",
     "analysis", "monitoring", "evaluation", "quantization", "comparison",
     "training", "pretraining", "finetuning", "tracking",

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from sinkscope.analysis.drivers.resident import Resident
 from sinkscope.analysis.journal import Journal
 from sinkscope.analysis.processes import merge, sinks_of_all
+from sinkscope.analysis.trial import TABLES
 from sinkscope.capture.scope import Scope
 from sinkscope.capture.settings import Settings
 from sinkscope.launch.group import Processes
@@ -20,6 +21,7 @@ from sinkscope.models.taps.experts_tap import computed_alike
 from sinkscope.passes.batches import Batch, batches_of, check_isolation, check_windows, target_counts
 from sinkscope.passes.memory import explained_memory_errors, peak_memory
 from sinkscope.passes.modes import frozen
+from sinkscope.progress.display import stage
 from sinkscope.tables.run_folder import Run
 from sinkscope.text.packing import windows_sha256
 
@@ -95,6 +97,7 @@ def measure(
         missing = scope.recorder.incomplete(elsewhere)
         if missing:
             driver.complete(scope, batches, missing)
+    stage(TABLES)
     run = scope.run(divisor=count, losses=losses) if processes is None else _merged(processes, scope, count, losses)
     data = {
         "sha256": sha256,

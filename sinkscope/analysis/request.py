@@ -26,6 +26,7 @@ def request_of(
     driver: str,
     device: torch.device,
     processes: int,
+    chosen: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The request behind an analysis, JSON-serializable.
 
@@ -37,6 +38,7 @@ def request_of(
         driver: name of what makes the passes.
         device: where.
         processes: how many share the windows.
+        chosen: the budget, and the windows that were chosen to fit it; None where there is none.
     """
     return {
         "sinkscope": __version__,
@@ -51,6 +53,7 @@ def request_of(
         "device": str(device),
         "device_map": request.model.device_map,
         "processes": processes,
+        **({} if chosen is None else {"chosen": chosen}),
     }
 
 

@@ -10,6 +10,7 @@ analysis.figures()["sink_heatmap"]  # a matplotlib Figure
 analysis.save("runs/demo")          # the run folder, with figures and report.pdf
 """
 
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -20,7 +21,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from sinkscope.analysis.drivers.layer_by_layer import LayerByLayer
 from sinkscope.analysis.drivers.resident import Resident
 from sinkscope.analysis.journal import KIND, Journal
-from sinkscope.analysis.measure import Driver, measure
+from sinkscope.analysis.measure import measure
+from sinkscope.analysis.plan import settled
 from sinkscope.analysis.request import request_of
 from sinkscope.analysis.settings import AnalysisRequest, DriverChoice, DriverFields
 from sinkscope.capture.settings import Settings
@@ -44,12 +46,16 @@ from sinkscope.methods.calibration_text import CalibrationText, Counted, calibra
 from sinkscope.methods.under import Under, asked
 from sinkscope.names import RESIDENT, STREAMED
 from sinkscope.planning.automatic import automatic_driver
+from sinkscope.planning.forecast import Forecast
+from sinkscope.planning.machine import this_machine
+from sinkscope.progress.display import showing, stage
+from sinkscope.provenance.begin import ordered
 from sinkscope.results import Result
 from sinkscope.tables.run_folder import Run
 from sinkscope.text.packing import Packed
 from sinkscope.text.sources import open_text
 from sinkscope.text.stdlib import STDLIB
-from sinkscope.text.windows import pack_for
+from sinkscope.text.windows import check_context, pack_for
 from sinkscope.unfinished import refuse_unfinished, request_before
 
 
@@ -89,7 +95,7 @@ def analyze(
     document_ids: Tensor | None = None,
     settings: Settings | None = None,
     processes: Processes | None = None,
-    progress: bool = False,
+    progress: bool | None = None,
     **fields: Unpack[AnalysisFields],
 ) -> Analysis:
     """Measures attention sinks, gradient sinks and massive activations of a causal LM.
@@ -104,9 +110,9 @@ def analyze(
         document_ids: the document of each token [N, T], used where `isolate_documents` is on.
         settings: what to measure.
         processes: share the sequences, and all return the analysis (`sinkscope.launch.group.together`).
-        progress: show progress on stderr.
+        progress: show the plan, the stages and the time left on stderr; by default on terminals and in notebooks.
         **fields: those of `ModelSource` (revision, dtype, device, quantize, ...), `MethodOptions` (calibration_data,
-            modules, ...), `Windows` (sequences, tokens, bos, ...), `DriverChoice` (stream, gradient_checkpointing,
+            modules, ...), `Windows` (sequences, tokens, budget, ...), `DriverChoice` (stream, gradient_checkpointing,
             spill) and `Output` (out, resume, force: where the run is going to be saved, so that the state of an
             unfinished analysis is kept beside it).
 
@@ -128,12 +134,14 @@ def analyze(
     return run_analysis(request, memory, processes=processes, progress=progress)
 
 
+@showing
 def run_analysis(
     request: AnalysisRequest,
     memory: LoadedInputs | None = None,
     *,
     processes: Processes | None = None,
-    progress: bool = False,
+    progress: bool | None = None,  # noqa: ARG001  (read by `showing`)
+    models: int = 1,
 ) -> Analysis:
     """Makes the analysis that a request asks for.
 
@@ -141,14 +149,18 @@ def run_analysis(
         request: the analysis.
         memory: what is in memory already and takes the place of the names in the request.
         processes: share the sequences, and all return the analysis.
-        progress: show progress on stderr.
+        progress: show the plan, the stages and the time left on stderr; by default on terminals and in notebooks.
+        models: how many alike are to be analyzed, this one included, for the plan and the budget.
 
     Raises:
         SinkscopeError: for bad input, in one line.
     """
+    started = time.perf_counter()
     memory = memory or LoadedInputs()
     under = asked(request.model, request.method)
     under.refuse(stream=bool(request.driver.stream), backward=request.settings.backward)
+    if request.windows.budget is not None and memory.input_ids is not None:
+        raise RequestError("`budget` chooses windows of a text: leave it out beside input_ids")
     # Opening looks at what can be seen without reading, so that a mistyped source fails before a large model loads.
     documents = Counted(open_text(request.text) if memory.input_ids is None else iter(()))
     if under.calibrates:
@@ -164,21 +176,36 @@ def run_analysis(
     choice = _driver_choice(request, under, memory, processes, resolved)
     if choice.spill is not None and not (choice.stream or choice.gradient_checkpointing):
         raise RequestError("`spill` goes with `stream` or `gradient_checkpointing`")
-    loaded = None
+    loaded, machine = None, this_machine(choice.spill)
+    stage("loading")
     if memory.model is None:
         device = _device(request.model, processes)
         loaded = under.load(stream=bool(choice.stream), device=device, tokenizer=memory.tokenizer, resolved=resolved)
     model = loaded.model if loaded is not None else memory.model
     assert model is not None  # noqa: S101  (one of the two is there)
     tokenizer = memory.tokenizer or (loaded.tokenizer if loaded is not None else None)
-    input_ids, document_ids, packed = _windows(request, memory, model, tokenizer, documents)
-    if loaded is not None:
-        text = _calibration(request, loaded, input_ids, packed, documents) if under.calibrates else None
-        loaded = under.put(loaded, text, backward=request.settings.backward, progress=progress)
+    if loaded is not None and not under.calibrates:
+        loaded = under.put(loaded, backward=request.settings.backward)
         model = loaded.model
-    driver: Driver = Resident(model, progress=progress)
-    if choice.stream or choice.gradient_checkpointing:
-        driver = LayerByLayer(model, loaded.weights if loaded else None, spill=choice.spill, progress=progress)
+    driver = _driver(model, choice, loaded)
+    check_context(model, request.windows.tokens)
+    read = None
+    if request.windows.budget is None:  # what is wrong with a text is said before the plan
+        stage("reading text")
+        read = _windows(request, memory, model, tokenizer, documents)
+    stage("planning")
+    windows, forecast = settled(
+        request, model, driver, input_ids=memory.input_ids, resolved=resolved, machine=machine,
+        processes=processes, models=models, started=started,
+    )  # fmt: skip
+    request = replace(request, windows=windows)
+    stage("reading text")
+    input_ids, document_ids, packed = read or _windows(request, memory, model, tokenizer, documents)
+    if loaded is not None and under.calibrates:
+        text = _calibration(request, loaded, input_ids, packed, documents)
+        loaded = under.put(loaded, text, backward=request.settings.backward)
+        model = loaded.model
+        driver = _driver(model, choice, loaded)
     journal = None
     if output.out is not None:
         if loaded is None:
@@ -191,6 +218,7 @@ def run_analysis(
             driver=driver.name,
             device=driver.device,
             processes=1 if processes is None else processes.count,
+            chosen=None if forecast is None else forecast.choice(windows),
         )
         rank = processes.rank if processes is not None else 0
         journal = Journal(output.out, state, resume=output.resume, force=output.force, part=rank)
@@ -206,9 +234,9 @@ def run_analysis(
         driver=driver,
         journal=journal,
         processes=processes,
-        progress=progress,
     )
-    return Analysis(_with_provenance(run, loaded, packed, request.text), None if journal is None else journal.discard)
+    run = _with_provenance(run, loaded, packed, request.text, forecast)
+    return Analysis(run, None if journal is None else journal.discard)
 
 
 def _driver_choice(
@@ -241,7 +269,7 @@ def _automatic(
 ) -> str:
     """The driver for this machine; several processes take what the first one chooses."""
     windows = request.windows
-    sequences, tokens = (windows.sequences, windows.tokens) if memory.input_ids is None else memory.input_ids.shape
+    sequences, tokens = (windows.count, windows.tokens) if memory.input_ids is None else memory.input_ids.shape
 
     def choose() -> str:
         return automatic_driver(
@@ -280,13 +308,20 @@ def _windows(
     input_ids, document_ids = memory.input_ids, memory.document_ids
     if input_ids is None:
         windows = request.windows
-        packed = pack_for(model, tokenizer, documents, windows.sequences, windows.tokens, windows.bos)
+        packed = pack_for(model, tokenizer, documents, windows.count, windows.tokens, windows.bos)
         input_ids, document_ids = packed.input_ids, packed.document_ids
     if not request.windows.isolate_documents:
         return input_ids, None, packed
     if document_ids is None:
         raise RequestError("`isolate_documents` needs document_ids beside input_ids")
     return input_ids, document_ids, packed
+
+
+def _driver(model: PreTrainedModel, choice: DriverChoice, loaded: Loaded | None) -> Resident | LayerByLayer:
+    """What makes the passes."""
+    if choice.stream or choice.gradient_checkpointing:
+        return LayerByLayer(model, loaded.weights if loaded else None, spill=choice.spill)
+    return Resident(model)
 
 
 def _calibration(
@@ -304,11 +339,15 @@ def _calibration(
     )
 
 
-def _with_provenance(run: Run, loaded: Loaded | None, packed: Packed | None, text: TextSource) -> Run:
+def _with_provenance(
+    run: Run, loaded: Loaded | None, packed: Packed | None, text: TextSource, forecast: Forecast | None
+) -> Run:
     """The run with what only loading and packing know."""
     info = dict(run.info)
     if loaded is not None:
         info["model"] = {**info["model"], **loaded.description}
     if packed is not None:
         info["data"] = {**info["data"], **text.provenance(), "sha256": packed.sha256, "bos": packed.bos}
-    return Run(info, run.tables)
+    if forecast is not None:
+        info["plan"] = forecast.as_json()
+    return Run(ordered(info), run.tables)

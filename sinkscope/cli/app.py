@@ -21,6 +21,7 @@ from sinkscope.errors import SinkscopeError
 from sinkscope.launch.environment import is_main_process, process_count
 from sinkscope.launch.exit_codes import exit_code
 from sinkscope.launch.interrupts import insistent_interrupts
+from sinkscope.progress.display import say
 from sinkscope.version import __version__
 
 _MOMENT = 1.0  # seconds
@@ -86,11 +87,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not is_main_process():  # the others say the same, and launchers end all with the first to end
             time.sleep(_MOMENT)
             return int(error.exit_code)
-        return _complain(f"{error.format_message()} (--help shows how)", error.exit_code)
+        return _complain(_without_budget(error) or f"{error.format_message()} (--help shows how)", error.exit_code)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _complain(f"{where}{error.strerror or error}", 1)
     return code if isinstance(code, int) else 0
+
+
+# Verbs that take no budget, and what makes them short instead.
+_NO_BUDGET = {
+    "compare": "models are measured like the first run: use fewer `sequences` or `tokens`",
+    "finetune": "a training is as long as its `steps`",
+    "plan": "it measures nothing: it says how long `sequences` of `tokens` would take",
+    "pretrain": "a training is as long as its `steps`",
+}
+
+
+def _without_budget(error: UsageError) -> str | None:
+    """Why a verb takes no budget, where one was typed; None for any other error."""
+    verb = error.ctx.info_name if error.ctx is not None else None
+    if getattr(error, "option_name", None) != "--budget" or verb not in _NO_BUDGET:
+        return None
+    return with_flags(f"{verb} takes no --budget: {_NO_BUDGET[verb]}")
 
 
 def _flags(typed: Sequence[str]) -> frozenset[str]:
@@ -111,7 +129,7 @@ class _Advice(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Prints a record."""
-        typer.echo(with_flags(record.getMessage(), _flags(self._typed), self._typed), err=True)
+        say(with_flags(record.getMessage(), _flags(self._typed), self._typed))
 
 
 @contextmanager

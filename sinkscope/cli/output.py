@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from sinkscope.inputs import Output
-from sinkscope.launch.environment import is_main_process
+from sinkscope.progress.display import ended
 
 if TYPE_CHECKING:
     from sinkscope.results import Result
@@ -19,11 +19,6 @@ if TYPE_CHECKING:
 def command_line() -> str:
     """The command that was typed, for provenance."""
     return shlex.join(["sinkscope", *sys.argv[1:]])
-
-
-def progress() -> bool:
-    """Whether progress is shown: on a terminal, by one process."""
-    return sys.stderr.isatty() and is_main_process()
 
 
 def default_folder(name: str, suffix: str = "") -> Path:
@@ -79,6 +74,7 @@ def show(run: "Run", folder: Path, *, json: bool = False) -> None:
         folder: where it was written.
         json: print its run.json instead, and nothing else.
     """
+    ended()
     if json:
         from sinkscope.tables.run_folder import INFO_FILE
 

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sinkscope.cli.flags import with_flags
+from sinkscope.durations import duration_text
 from sinkscope.planning.choose import size
 from sinkscope.planning.plan import Plan
 from sinkscope.report.plain import Plain
@@ -74,14 +75,6 @@ def _time(plan: Plan) -> str:
     )
     reading = f", and {duration_text(time.reading)} to read weights at 0.5 GB/s (assumed)" if time.reading else ""
     return f"about {computing}{reading}"
-
-
-def duration_text(seconds: float) -> str:
-    """A time with two significant digits, in the unit that one would name it in."""
-    units = (("d", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0))
-    unit, length = next((unit for unit in units if seconds >= unit[1]), units[-1])
-    value = seconds / length
-    return f"{value:.0f} {unit}" if value >= 10 else f"{value:.2g} {unit}"
 
 
 def _table(first: str, *rest: str) -> Table:

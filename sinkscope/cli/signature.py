@@ -21,6 +21,7 @@ import typer
 from sinkscope.cli.flags import with_flags
 from sinkscope.errors import RequestError
 from sinkscope.fields import Description, descriptions
+from sinkscope.progress.display import shown, stage
 
 _NOTHING = "none"  # typed, it stands for an empty list
 
@@ -77,7 +78,9 @@ def command(verb: Callable[..., None]) -> Callable[..., None]:
         for name, kind in requests.items():
             mine = [option for option in options if option.request == name]
             arguments[name] = kind(**{option.field: _value(option, values[option.parameter.name]) for option in mine})
-        verb(**arguments)
+        with shown(True, with_flags):  # the stages of whatever it calls, from its first import on
+            stage("importing")
+            verb(**arguments)
 
     run.__name__, run.__doc__ = verb.__name__, verb.__doc__
     run.__signature__ = inspect.Signature(listed)  # type: ignore[attr-defined]

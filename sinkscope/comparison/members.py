@@ -13,7 +13,7 @@ from sinkscope.analysis.settings import AnalysisRequest
 from sinkscope.capture.settings import Settings
 from sinkscope.comparison.settings import ComparisonRequest
 from sinkscope.errors import RequestError, SinkscopeError
-from sinkscope.inputs import TextSource, Windows
+from sinkscope.inputs import DEFAULT_SEQUENCES, TextSource, Windows
 from sinkscope.names import PACKAGED, looks_like_a_path
 from sinkscope.tables.run_folder import Run, read_run
 
@@ -102,25 +102,23 @@ def _check(member: Member) -> None:
         raise SinkscopeError(f"there is no folder {member.source}")
 
 
-def gather(chosen: Sequence[Member], request: ComparisonRequest, *, progress: bool = False) -> list[Run]:
+def gather(chosen: Sequence[Member], request: ComparisonRequest) -> list[Run]:
     """Reads run folders and analyzes models.
 
     Args:
         chosen: of `members`.
         request: how models are loaded, and what they read.
-        progress: show progress on stderr.
 
     Raises:
         SinkscopeError: for what cannot be read, loaded or measured.
     """
     runs = {member: read_run(Path(member.source).expanduser()) for member in chosen if member.is_run}
     like = next((run for run in runs.values() if run.info.get("kind") == "analysis"), None)
-    for member in chosen:
-        if member in runs:
-            continue
+    models = [member for member in chosen if member not in runs]
+    for number, member in enumerate(models):
         from sinkscope.analysis.run import run_analysis  # loads torch, which comparing run folders does not need
 
-        analysis = run_analysis(_analysis(member.source, like, request), progress=progress)
+        analysis = run_analysis(_analysis(member.source, like, request), models=len(models) - number)
         if request.command is not None:
             analysis.info["command"] = request.command
         runs[member] = analysis.run
@@ -131,7 +129,7 @@ def gather(chosen: Sequence[Member], request: ComparisonRequest, *, progress: bo
 def _analysis(model: str, like: Run | None, request: ComparisonRequest) -> AnalysisRequest:
     """The analysis of a model: under the conditions of a known run, but for what was asked for."""
     settings = Settings()
-    text, sequences, tokens, bos, isolated = TextSource(), Windows.sequences, None, Windows.bos, False
+    text, sequences, tokens, bos, isolated = TextSource(), DEFAULT_SEQUENCES, None, Windows.bos, False
     if like is not None:
         known = like.info["data"]
         text = TextSource.from_json({**known, "data": known["source"]})

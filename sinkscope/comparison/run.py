@@ -17,6 +17,7 @@ from sinkscope.comparison.settings import ComparisonRequest, ComparisonSettings,
 from sinkscope.errors import RequestError
 from sinkscope.inputs import MethodOptions, ModelSource, TextSource
 from sinkscope.keywords import MethodFields, ModelFields, listing, made_of, refuse_unknown, text_source
+from sinkscope.progress.display import showing, stage
 from sinkscope.results import Result
 
 
@@ -38,7 +39,7 @@ def compare(
     sequences: int | None = None,
     tokens: int | None = None,
     batch_size: int = 1,
-    progress: bool = False,
+    progress: bool | None = None,
     **loading: Unpack[LoadingFields],
 ) -> Comparison:
     """Compares runs, or models measured alike, with the first of them.
@@ -52,7 +53,7 @@ def compare(
         sequences: windows for models; by default as in the first run, else 32.
         tokens: their length; by default as in the first run.
         batch_size: windows per forward pass.
-        progress: show progress on stderr.
+        progress: show the plan, the stages and the time left on stderr; by default on terminals and in notebooks.
         **loading: the fields of `ModelSource` but its name (dtype, device, quantize, ...) and of `MethodOptions`
             (calibration_data, ...), for every model.
 
@@ -75,18 +76,20 @@ def compare(
     return run_comparison(request, progress=progress)
 
 
-def run_comparison(request: ComparisonRequest, *, progress: bool = False) -> Comparison:
+@showing
+def run_comparison(request: ComparisonRequest, *, progress: bool | None = None) -> Comparison:  # noqa: ARG001
     """Makes the comparison that a request asks for.
 
     Args:
         request: the comparison.
-        progress: show progress on stderr.
+        progress: show the plan, the stages and the time left on stderr; by default on terminals and in notebooks.
 
     Raises:
         SinkscopeError: for bad input, in one line.
     """
     chosen = members(request.runs)
-    named = list(zip([member.name for member in chosen], gather(chosen, request, progress=progress), strict=True))
+    named = list(zip([member.name for member in chosen], gather(chosen, request), strict=True))
+    stage("comparing")
     analyses = [(name, run) for name, run in named if run.info.get("kind") != QUANTIZATION]
     run = compare_runs(
         [run for _, run in analyses],

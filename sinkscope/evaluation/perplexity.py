@@ -77,12 +77,12 @@ def token_losses(
     Raises:
         SinkscopeError: if the windows do not fit the model or memory, or a loss is not finite.
     """
-    _check(model, texts, window, stride, batch_size)
+    check(model, texts, window, stride, batch_size)
     plan = [(n, w) for n, text in enumerate(texts) for w in rolling_windows(len(text.ids), window, stride)]
     batches = [plan[i : i + batch_size] for i in range(0, len(plan), batch_size)]
     parts: list[Array] = []
     with frozen(model), explained_memory_errors(batch_size), torch.no_grad():
-        for batch in with_progress(batches, "perplexity", progress):
+        for batch in with_progress(batches, "perplexity: window", progress):
             parts += _score(model, [([prefix, *texts[n].ids], w) for n, w in batch])
     losses = np.concatenate(parts)
     document = np.repeat([n for n, _ in plan], [w.scored for _, w in plan])
@@ -170,7 +170,12 @@ def _contexts(losses: TokenLosses) -> pd.DataFrame:
     return frame("contexts", {"context": there, "targets": count[there], "loss": mean, "deviation": spread})
 
 
-def _check(model: PreTrainedModel, texts: list[Text], window: int, stride: int, batch_size: int) -> None:
+def check(model: PreTrainedModel, texts: list[Text], window: int, stride: int, batch_size: int) -> None:
+    """Refuses windows that a model cannot read.
+
+    Raises:
+        SinkscopeError: if they exceed its context, or the texts its vocabulary.
+    """
     if batch_size < 1:
         raise RequestError("`batch_size` must be at least 1")
     if not 1 <= stride <= window:

@@ -12,7 +12,7 @@ from sinkscope.errors import RequestError
 from sinkscope.evaluation.generation import continue_greedily
 from sinkscope.evaluation.haystack import read_haystack
 from sinkscope.evaluation.needles import VARIANTS, Prompt, contains_value, make_prompt
-from sinkscope.evaluation.settings import EvaluationSettings
+from sinkscope.evaluation.settings import DEFAULT_SEEDS, EvaluationSettings
 from sinkscope.evaluation.texts import check_vocabulary
 from sinkscope.intervals.wilson import wilson
 from sinkscope.models.shape import context_of
@@ -64,9 +64,9 @@ def plan_needles(
     _check_lengths(model, lengths)
     haystack = read_haystack(documents, _SUPPLY * max(lengths))
     prefix = _prefix(tokenizer, bos)
-    wanted = list(product(settings.variants, lengths, grid(settings.depths), range(settings.seeds)))
+    wanted = list(product(settings.variants, lengths, grid(settings.depths), range(settings.seeds or DEFAULT_SEEDS)))
     plan = []
-    for variant, length, depth, seed in with_progress(wanted, "prompts", progress):
+    for variant, length, depth, seed in with_progress(wanted, "writing prompt", progress):
         drawn = (settings.seed, seed, list(VARIANTS).index(variant), length, round(1000 * depth))
         prompt = make_prompt(
             variant, haystack, tokenizer, length=length, depth=depth, seed=drawn, prefix=prefix,
@@ -102,7 +102,7 @@ def ask_needles(
     batches = _batches(plan, batch_size)
     answers = [""] * len(plan)
     with frozen(model), explained_memory_errors(batch_size):
-        for batch in with_progress(batches, "needles", progress):
+        for batch in with_progress(batches, "needle", progress):
             prompts = [plan[number].prompt for number in batch]
             written = continue_greedily(model, tokenizer, [p.ids for p in prompts], prompts[0].new_tokens)
             for number, answer in zip(batch, written, strict=True):

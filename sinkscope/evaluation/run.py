@@ -14,9 +14,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sinkscope.errors import RequestError
 from sinkscope.evaluation.headline import evaluation_headline
-from sinkscope.evaluation.perplexity import perplexity_tables, token_losses
+from sinkscope.evaluation.perplexity import check, perplexity_tables, token_losses
+from sinkscope.evaluation.plan import Costs, is_wanted, memory_for, planned, say_tasks_alone
 from sinkscope.evaluation.retrieval import ask_needles, plan_needles
-from sinkscope.evaluation.settings import EvaluationRequest, EvaluationSettings
+from sinkscope.evaluation.settings import DEFAULT_DOCUMENTS, DEFAULT_SEEDS, EvaluationRequest, EvaluationSettings
 from sinkscope.evaluation.tasks import load_tasks, run_tasks
 from sinkscope.evaluation.texts import Text, prefix_token, read_texts
 from sinkscope.evaluation.yarn import extend_
@@ -29,6 +30,8 @@ from sinkscope.methods.calibration_text import CalibrationText, Counted, calibra
 from sinkscope.methods.under import Under, asked
 from sinkscope.models.shape import context_of, default_tokens
 from sinkscope.passes.memory import peak_memory
+from sinkscope.planning.machine import this_machine
+from sinkscope.progress.display import showing, stage
 from sinkscope.provenance.begin import LIBRARIES, begin, library_versions
 from sinkscope.results import Result
 from sinkscope.tables.run_folder import Run
@@ -49,11 +52,13 @@ class Evaluation(Result):
     """A finished evaluation: `run`, `info`, `headline`, its tables as attributes, `figures()` and `save(folder)`."""
 
 
-class LoadingFields(ModelFields, MethodFields, total=False):
-    """The fields of `ModelSource` but its name and of `MethodOptions`, as keyword arguments."""
+class EvaluationFields(ModelFields, MethodFields, total=False):
+    """The fields of `ModelSource` and of `MethodOptions`, and the budget of `Windows`, as keyword arguments."""
+
+    budget: str | None
 
 
-@listing(ModelSource, MethodOptions)
+@listing(ModelSource, MethodOptions, Windows)
 def evaluate(
     model: str | Path | ModelSource | PreTrainedModel = "demo",
     tokenizer: PreTrainedTokenizerBase | None = None,
@@ -64,8 +69,8 @@ def evaluate(
     bos: str = "auto",
     batch_size: int = 1,
     settings: EvaluationSettings | None = None,
-    progress: bool = False,
-    **loading: Unpack[LoadingFields],
+    progress: bool | None = None,
+    **fields: Unpack[EvaluationFields],
 ) -> Evaluation:
     """Evaluates a causal LM: perplexity, needles in a haystack, tasks of lm-evaluation-harness.
 
@@ -79,32 +84,34 @@ def evaluate(
         bos: `always` or `never` force or forbid a <bos> before documents and prompts; `auto` follows the tokenizer.
         batch_size: windows, prompts or requests per forward pass.
         settings: what to evaluate.
-        progress: show progress on stderr.
-        **loading: the other fields of `ModelSource` (revision, dtype, device, quantize, ...), and those of
-            `MethodOptions` (calibration_data, modules, ...).
+        progress: show the plan, the stages and the time left on stderr; by default on terminals and in notebooks.
+        **fields: the other fields of `ModelSource` (revision, dtype, device, quantize, ...), those of `MethodOptions`
+            (calibration_data, modules, ...), and `budget`, a time to fit, as `5m`, which chooses what of the
+            settings' documents and seeds is not given.
 
     Raises:
         SinkscopeError: for bad input, in one line.
     """
-    refuse_unknown(loading, LoadingFields)
-    source, loaded = model_source(model, loading)
+    refuse_unknown(fields, EvaluationFields)
+    source, loaded = model_source(model, fields)
     request = EvaluationRequest(
         model=source,
-        method=made_of(MethodOptions, loading),
+        method=made_of(MethodOptions, fields),
         text=text_source(data, data_options),
-        windows=Windows(bos=bos, batch_size=batch_size),
+        windows=made_of(Windows, fields, bos=bos, batch_size=batch_size),
         haystack=haystack,
         settings=settings or EvaluationSettings(),
     )
     return run_evaluation(request, loaded, tokenizer, progress=progress)
 
 
+@showing
 def run_evaluation(
     request: EvaluationRequest,
     model: PreTrainedModel | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,
     *,
-    progress: bool = False,
+    progress: bool | None = None,  # noqa: ARG001  (read by `showing`)
 ) -> Evaluation:
     """Makes the evaluation that a request asks for.
 
@@ -112,7 +119,7 @@ def run_evaluation(
         request: the evaluation.
         model: a model in memory, in the place of the named one.
         tokenizer: its tokenizer.
-        progress: show progress on stderr.
+        progress: show the plan, the stages and the time left on stderr; by default on terminals and in notebooks.
 
     Raises:
         SinkscopeError: for bad input, in one line.
@@ -120,42 +127,68 @@ def run_evaluation(
     started = time.perf_counter()
     settings, bos, batch_size = request.settings, request.windows.bos, request.windows.batch_size
     under = asked(request.model, request.method)
+    if request.windows.budget is not None and not (settings.perplexity or settings.variants):
+        raise RequestError("`budget` chooses documents and needles, and there are none: use `limit` for tasks")
     documents = Counted(open_text(request.text) if settings.perplexity else iter(()))
     hay = Counted(open_documents(request.haystack) if settings.variants else iter(()))
     if under.calibrates:
         open_text(named_text(request.text, request.method))
-    tasks = load_tasks(settings.tasks, settings.tasks_path, progress=progress) if settings.tasks else None
+    tasks = load_tasks(settings.tasks, settings.tasks_path) if settings.tasks else None
     loaded = None
+    machine = this_machine()
+    stage("loading")
     if model is None:
         loaded = under.load(tokenizer=tokenizer)
         model, tokenizer = loaded.model, loaded.tokenizer
     if tokenizer is None:
         raise RequestError("a loaded model needs its tokenizer to be evaluated")
     _extend_(model, settings)
-    settings = _completed(settings, model)
+    if loaded is not None and not under.calibrates:
+        loaded = under.put(loaded, again=lambda new: _extend_(new, settings))
+        model = loaded.model
+    given, settings = settings, _completed(settings, model)
+    stage("reading text")
     tables: dict[str, pd.DataFrame] = {}
     texts: list[Text] = []
     plan = []
     if settings.variants:
-        plan = plan_needles(model, tokenizer, hay, settings, settings.lengths or (), bos=bos, progress=progress)
+        plan = plan_needles(model, tokenizer, hay, settings, settings.lengths or (), bos=bos)
     if settings.perplexity:
-        texts = read_texts(documents, tokenizer, count=settings.documents, characters=settings.characters)
-    if loaded is not None:
-        text = _calibration(under, loaded, request, settings, documents, hay) if under.calibrates else None
-        loaded = under.put(loaded, text, again=lambda new: _extend_(new, settings), progress=progress)
+        count = settings.documents or DEFAULT_DOCUMENTS
+        texts = read_texts(documents, tokenizer, count=count, characters=settings.characters)
+        check(model, texts, settings.window or 0, settings.stride or 0, batch_size)
+    forecast = None
+    if is_wanted(request.windows.budget):
+        memory = memory_for(model, request.model, machine, settings, batch_size)
+    if is_wanted(request.windows.budget) and not (plan or texts):
+        say_tasks_alone(len(settings.tasks), memory)
+    elif is_wanted(request.windows.budget):
+        stage("planning")
+        costs = Costs(model, tokenizer, settings, texts, plan, batch_size)
+        share, forecast = planned(
+            given, costs, len(texts), budget=request.windows.budget, started=started,
+            memory=memory, tasks=len(settings.tasks),
+        )  # fmt: skip
+        texts, plan = texts[: share.documents], [cell for cell in plan if cell.seed < share.seeds]
+        settings = replace(
+            settings, documents=share.documents or settings.documents, seeds=share.seeds or settings.seeds
+        )
+    if loaded is not None and under.calibrates:
+        text = _calibration(under, loaded, request, settings, documents, hay)
+        loaded = under.put(loaded, text, again=lambda new: _extend_(new, settings))
         model = loaded.model
     if settings.perplexity:
         losses = token_losses(
             model, texts, prefix=prefix_token(tokenizer, bos), window=settings.window or 0,
-            stride=settings.stride or 0, batch_size=batch_size, progress=progress,
+            stride=settings.stride or 0, batch_size=batch_size,
         )  # fmt: skip
         tables |= perplexity_tables(losses, texts, draws=settings.draws, seed=settings.seed)
     if plan:
-        tables |= ask_needles(model, tokenizer, plan, batch_size=batch_size, progress=progress)
+        tables |= ask_needles(model, tokenizer, plan, batch_size=batch_size)
     if tasks is not None:
+        stage("tasks")
         tables["tasks"] = run_tasks(
             tasks, model, tokenizer, limit=settings.limit, batch_size=batch_size, draws=settings.draws,
-            progress=progress,
         )  # fmt: skip
     info = begin(
         "evaluation",
@@ -173,6 +206,7 @@ def run_evaluation(
         conventions=CONVENTIONS,
         versions=library_versions((*LIBRARIES, "lm_eval") if tasks is not None else LIBRARIES),
         headline=evaluation_headline(tables),
+        **({} if forecast is None else {"plan": forecast.as_json()}),
     )
     return Evaluation(Run(info, tables))
 
@@ -209,6 +243,8 @@ def _completed(settings: EvaluationSettings, model: PreTrainedModel) -> Evaluati
     lengths = settings.lengths or ((longest // 2, longest) if longest >= SHORT_CONTEXT else (longest,))
     return replace(
         settings,
+        documents=settings.documents or DEFAULT_DOCUMENTS,
+        seeds=settings.seeds or DEFAULT_SEEDS,
         window=window if settings.perplexity else None,
         stride=(settings.stride or max(window // 2, 1)) if settings.perplexity else None,
         lengths=lengths if settings.variants else None,

@@ -29,14 +29,13 @@ _STARTS = {
 }
 
 
-def report(done: Finetuned, out: Path, *, command: str, progress: bool = False) -> Comparison:
+def report(done: Finetuned, out: Path, *, command: str) -> Comparison:
     """Analyzes what a finetuning left, and compares.
 
     Args:
         done: what the finetuning left.
         out: its folder; gets `analysis/` and `report/`. Analyses that are there already are not made again.
         command: for provenance.
-        progress: show progress on stderr.
 
     Returns:
         The comparison, saved in `out/report`.
@@ -45,10 +44,7 @@ def report(done: Finetuned, out: Path, *, command: str, progress: bool = False) 
     # The first is the reference of every ratio and verdict. Training alone changes a model too, so that is the control.
     models: dict[str, str] = {} if done.control is None else {CONTROL: str(done.control)}
     models |= {BEFORE: settings.model, AFTER: str(done.model)}
-    runs = {
-        name: _analysis(model, done, out / "analysis" / name, command=command, progress=progress)
-        for name, model in models.items()
-    }
+    runs = {name: _analysis(model, done, out / "analysis" / name, command=command) for name, model in models.items()}
     notes = sentences(done, runs)
     compared = Comparison(compare_runs(list(runs.values()), list(runs), notes=notes))
     compared.info["command"] = command
@@ -66,7 +62,7 @@ def sentences(done: Finetuned, runs: dict[str, Run]) -> list[str]:
     ]
 
 
-def _analysis(model: str, done: Finetuned, folder: Path, *, command: str, progress: bool) -> Run:
+def _analysis(model: str, done: Finetuned, folder: Path, *, command: str) -> Run:
     if folder.is_dir():
         return read_run(folder)
     settings = done.settings
@@ -78,7 +74,7 @@ def _analysis(model: str, done: Finetuned, folder: Path, *, command: str, progre
             gguf_file=settings.gguf_file,
             trust_remote_code=settings.trust_remote_code,
         )
-    analysis = analyze(source, input_ids=done.valid[:SEQUENCES], progress=progress)
+    analysis = analyze(source, input_ids=done.valid[:SEQUENCES])
     analysis.info["data"]["source"] = f"{settings.data.source}, held out"
     analysis.info["command"] = command
     analysis.save(folder)

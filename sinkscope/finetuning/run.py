@@ -15,7 +15,7 @@ Each part is made once: an interrupted run goes on with the part that it had rea
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -30,6 +30,7 @@ from sinkscope.finetuning.settings import CONTEXT, Finetuning, LoraSettings
 from sinkscope.finetuning.start import calibration_windows, ramp, start_vscale_
 from sinkscope.loading.load import Loaded, load_model
 from sinkscope.models.shape import context_of, default_tokens
+from sinkscope.progress.display import stage
 from sinkscope.training.checkpoint import check_checkpoint_room, load_state, take_up_
 from sinkscope.training.corpus import Corpus, prepare_corpus
 from sinkscope.training.engine import Engine, make_accelerator, prepare, shares
@@ -77,6 +78,7 @@ def finetune(
     resume: bool = False,
     device: str = "auto",
     log_to: str | None = None,
+    analyzed: int = 0,
 ) -> Finetuned:
     """Trains a finished model on, with V-scale where the settings have it.
 
@@ -87,6 +89,7 @@ def finetune(
         resume: go on with what is there.
         device: `cpu` keeps the training off a GPU.
         log_to: also log to this tracker.
+        analyzed: windows of each model that are analyzed afterwards, for the plan.
 
     Raises:
         SinkscopeError: for a folder that is taken, a model that cannot be loaded or trained like that, text that is
@@ -106,16 +109,27 @@ def finetune(
         raise RequestError(f"{settings.data.tokens} tokens exceed the model's context of {context}: use fewer `tokens`")
     windows = settings.schedule.steps * settings.optimizer.batch_sequences
     with claimed(out, {**asdict(settings), "control": control}, accelerator, resume=resume):
+        stage("reading text")
         corpus = prepare_corpus(settings.data, loaded.tokenizer, out / TOKENS, accelerator, windows=windows)
     start_tracker(accelerator, asdict(settings))
     losses = _Losses(out / LOSSES, accelerator)
-    _train(settings, loaded, corpus, out, accelerator, losses, after="after")
+    trainings = 2 if control else 1
+    ahead = Ahead(trainings, (trainings + 1) * min(analyzed, len(corpus.valid)))
+    _train(settings, loaded, corpus, out, accelerator, losses, after="after", ahead=ahead)
     del loaded
     if control:
         plain = replace(settings, vscale=None)
-        _train(plain, _load(plain, accelerator), corpus, out / CONTROL, accelerator, losses, after="control")
+        fresh, ahead = _load(plain, accelerator), Ahead(1, ahead.analyzed)
+        _train(plain, fresh, corpus, out / CONTROL, accelerator, losses, after="control", ahead=ahead)
     accelerator.end_training()
     return Finetuned(settings, out / MODEL, out / CONTROL / MODEL if control else None, losses.known, corpus.valid)
+
+
+class Ahead(NamedTuple):
+    """What a plan covers: trainings alike that are to come, and windows that are analyzed afterwards, of all models."""
+
+    trainings: int
+    analyzed: int
 
 
 class _Losses:
@@ -129,6 +143,7 @@ class _Losses:
         """Measures the loss at a moment, unless it is known. Every process must call this."""
         if moment in self.known:
             return
+        stage(f"held-out loss {_MOMENTS[moment]}")
         self.known[moment] = validation_loss(Engine(self._accelerator, model, None), valid, batch)
         if self._accelerator.is_main_process:
             write_json(self._path, self.known, indent=1)
@@ -136,6 +151,7 @@ class _Losses:
 
 
 def _load(settings: Finetuning, accelerator: Accelerator) -> Loaded:
+    stage("loading")
     return load_model(
         settings.model,
         revision=settings.revision,
@@ -156,6 +172,7 @@ def _train(
     losses: _Losses,
     *,
     after: str,
+    ahead: Ahead,
 ) -> None:
     """Trains one model to its end, unless it is there."""
     if (out / MODEL).is_dir():
@@ -183,7 +200,7 @@ def _train(
         if start is not None:
             set_ramp_(base, ramp(start, step))
 
-    train(settings, engine, corpus, out, rows=rows, saver=saver, before_step=raise_valve)
+    train(settings, engine, corpus, out, rows=rows, saver=saver, before_step=raise_valve, **ahead._asdict())
     raise_valve(settings.schedule.steps)
     losses.measure(after, engine.model, corpus.valid, micro)
     _finish(settings, loaded, engine, out)

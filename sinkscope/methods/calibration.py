@@ -13,7 +13,7 @@ from sinkscope.methods.linear_modules import Place
 from sinkscope.models.families import family_of
 from sinkscope.passes.batches import Batch
 from sinkscope.passes.modes import frozen, input_device
-from sinkscope.passes.progress import with_progress
+from sinkscope.passes.progress import unit, with_progress
 
 
 @torch.no_grad()
@@ -46,7 +46,7 @@ def calibrate(
     handles = [watch(name) for name in by_name]
     try:
         with frozen(model):
-            for batch in with_progress(batches, "calibrating", progress):
+            for batch in with_progress(batches, f"calibrating: {unit(batches)}", progress):
                 _read(model, batch)
     finally:
         for handle in handles:

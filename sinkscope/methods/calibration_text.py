@@ -91,7 +91,7 @@ def calibration_text(
     """
     source = named_text(evaluated, options)
     skipped = read if options.calibration_data is None else 0
-    sequences = options.calibration_sequences or windows.sequences
+    sequences = options.calibration_sequences or windows.count
     try:
         documents = islice(open_text(source), skipped, None)
         packed = pack_for(model, tokenizer, documents, sequences, windows.tokens, windows.bos)

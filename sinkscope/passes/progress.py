@@ -1,14 +1,27 @@
-"""The progress bar of passes, on stderr."""
+"""The passes of a stage, shown while they last: `sequence 3 of 8, about 2 min left`."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from sinkscope.passes.batches import Batch
+from sinkscope.progress.display import counted, shown
+
+T = TypeVar("T")
 
 
-def with_progress(items: list[Any], text: str, progress: bool, done: int = 0) -> Iterator[Any]:
-    """The items after the first `done`, with a progress bar on stderr where `progress` is on."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not progress, transient=True) as bar:
-        yield from bar.track(items[done:], description=text, total=len(items), completed=done)
+def unit(batches: Sequence[Batch]) -> str:
+    """What one of some micro-batches is called: a sequence, or a pass over several."""
+    return "sequence" if all(len(batch.input_ids) == 1 for batch in batches) else "pass"
+
+
+def with_progress(items: Sequence[T], text: str, progress: bool | None, done: int = 0) -> Iterator[T]:
+    """The items after the first `done`, each a step of the stage `text`.
+
+    Args:
+        items: what is gone through.
+        text: one of them, in words.
+        progress: whether to show it where nobody has opened a display.
+        done: items that were done before.
+    """
+    with shown(bool(progress)):
+        yield from counted(items, text, done)

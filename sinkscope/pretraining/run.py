@@ -6,6 +6,7 @@ from pathlib import Path
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
+from sinkscope.progress.display import stage
 from sinkscope.training.checkpoint import check_checkpoint_room, load_state, take_up_
 from sinkscope.training.corpus import Corpus, prepare_corpus
 from sinkscope.training.engine import make_accelerator, prepare, shares
@@ -18,7 +19,13 @@ from sinkscope.training.training_folder import MODEL, TOKENS, claimed
 
 
 def pretrain(
-    recipe: Recipe, out: Path, *, resume: bool = False, tokens: Path | None = None, log_to: str | None = None
+    recipe: Recipe,
+    out: Path,
+    *,
+    resume: bool = False,
+    tokens: Path | None = None,
+    log_to: str | None = None,
+    trainings: int = 1,
 ) -> Path:
     """Trains a recipe from scratch.
 
@@ -28,6 +35,7 @@ def pretrain(
         resume: continue from the newest checkpoint below `out`, or from step 0 where there is none.
         tokens: where tokenized text is kept, to be shared between runs; `out/tokens` by default.
         log_to: also log to this tracker.
+        trainings: alike that are to come, this one included, for the plan.
 
     Returns:
         The folder of the finished model.
@@ -41,6 +49,7 @@ def pretrain(
     with claimed(out, asdict(recipe), accelerator, resume=resume):
         if (out / MODEL).is_dir():
             return out / MODEL
+        stage("reading text")
         corpus = prepare_corpus(
             recipe.data,
             recipe.tokenizer,
@@ -49,7 +58,7 @@ def pretrain(
             windows=recipe.schedule.steps * recipe.optimizer.batch_sequences,
         )
     start_tracker(accelerator, asdict(recipe))
-    _train(recipe, corpus, out, accelerator)
+    _train(recipe, corpus, out, accelerator, trainings)
     accelerator.end_training()
     return out / MODEL
 
@@ -77,13 +86,21 @@ def pretrain_seeds(
         The folders of the finished models.
     """
     tokens = tokens or out / TOKENS
+    seeds = range(recipe.seed, recipe.seed + count)
     return [
-        pretrain(replace(recipe, seed=seed), out / f"seed-{seed}", resume=resume, tokens=tokens, log_to=log_to)
-        for seed in range(recipe.seed, recipe.seed + count)
+        pretrain(
+            replace(recipe, seed=seed),
+            out / f"seed-{seed}",
+            resume=resume,
+            tokens=tokens,
+            log_to=log_to,
+            trainings=recipe.seed + count - seed,
+        )
+        for seed in seeds
     ]
 
 
-def _train(recipe: Recipe, corpus: Corpus, out: Path, accelerator: Accelerator) -> None:
+def _train(recipe: Recipe, corpus: Corpus, out: Path, accelerator: Accelerator, trainings: int) -> None:
     set_seed(recipe.seed)
     model = build_model(recipe, corpus.tokenizer)
     if recipe.gradient_checkpointing:
@@ -95,5 +112,5 @@ def _train(recipe: Recipe, corpus: Corpus, out: Path, accelerator: Accelerator) 
     if checkpoint is not None:
         load_state(checkpoint, engine)
     check_checkpoint_room(out, engine)
-    train(recipe, engine, corpus, out, rows=rows, saver=saver)
+    train(recipe, engine, corpus, out, rows=rows, saver=saver, trainings=trainings)
     finish(engine, out, saver)

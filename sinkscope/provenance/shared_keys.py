@@ -17,6 +17,17 @@ MEASURING = (
         "integer",
         "Peak memory: of the CUDA allocator on a GPU, of the process elsewhere; of several processes, the largest.",
     ),
+    Key("plan", "object", "What was expected before the first pass; not there where nobody asked.", always=False),
+    Key("plan.seconds", "number", "All that lay ahead, the drawing of the report included."),
+    Key("plan.stages", "object", "The same by stage."),
+    Key("plan.stages.*", "number", "Seconds."),
+    Key("plan.trial_seconds", "number", "What finding out took."),
+    Key("plan.tokens_per_second", "number", "Measured rate of the passes."),
+    Key("plan.memory_bytes", "integer or null", "Memory needed; null: the model was in memory."),
+    Key("plan.free_bytes", "integer or null", "Memory that was free before the model was loaded."),
+    Key("plan.budget", "text or null", "The time to fit, as it was asked for."),
+    Key("plan.chosen", "object", "What was chosen to fit it."),
+    Key("plan.chosen.*", "integer", "By field, as `sequences`."),
 )
 CLOSING = (
     Key("settings", "object", "What was asked for, completed by what follows from the model."),

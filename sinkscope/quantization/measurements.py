@@ -24,6 +24,7 @@ class Measurements:
         targets: number of predicted tokens of the last model.
         device: where the models were.
         peak_memory: in bytes.
+        plan: what was expected before the first pass, as run.json has it; None where nobody asked.
     """
 
     parts: dict[str, list[pd.DataFrame]] = field(default_factory=dict)
@@ -34,6 +35,7 @@ class Measurements:
     targets: int = 0
     device: str = ""
     peak_memory: int = 0
+    plan: dict[str, Any] | None = None
 
     def add(self, table: str, part: pd.DataFrame) -> None:
         """Adds rows to a table."""

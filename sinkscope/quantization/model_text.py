@@ -66,7 +66,7 @@ def text_of(loaded: Loaded, request: QuantizationRequest) -> ModelText:
 
 
 def _packed(loaded: Loaded, text: TextSource, windows: Windows) -> Packed:
-    return pack_for(loaded.model, loaded.tokenizer, open_text(text), windows.sequences, windows.tokens, windows.bos)
+    return pack_for(loaded.model, loaded.tokenizer, open_text(text), windows.count, windows.tokens, windows.bos)
 
 
 def _calibration(loaded: Loaded, text: TextSource, windows: Windows) -> Packed:

@@ -27,7 +27,7 @@ from sinkscope.methods.rounding import channel_scale, codes, quantized, tensor_s
 from sinkscope.passes.batches import Batch
 from sinkscope.passes.losses import loss_sums
 from sinkscope.passes.modes import frozen
-from sinkscope.passes.progress import with_progress
+from sinkscope.passes.progress import unit, with_progress
 from sinkscope.tables.builder import Rows
 
 
@@ -76,7 +76,7 @@ def measure_noise(
     """
     tallies = {(calibrated.name, place.name): _Tally() for calibrated in probes for place in calibrated.places}
     with frozen(model), _watching(probes, tallies):
-        for batch in with_progress(batches, "measuring noise", progress):
+        for batch in with_progress(batches, f"measuring noise: {unit(batches)}", progress):
             loss_sums(model, batch)
     rows = Rows("noise")
     for calibrated in probes:

@@ -17,7 +17,7 @@ from sinkscope.methods.probes import CalibratedProbe
 from sinkscope.passes.batches import Batch, target_counts
 from sinkscope.passes.losses import loss_sums
 from sinkscope.passes.modes import frozen
-from sinkscope.passes.progress import with_progress
+from sinkscope.passes.progress import unit, with_progress
 from sinkscope.tables.builder import Rows
 
 
@@ -26,7 +26,7 @@ def losses(model: PreTrainedModel, batches: list[Batch], text: str = "", *, prog
     """Each sequence's summed loss and number of targets: columns `loss_sum` (nats) and `targets`."""
     sums: list[float] = []
     with frozen(model):
-        for batch in with_progress(batches, text, progress):
+        for batch in with_progress(batches, f"{text}: {unit(batches)}" if text else unit(batches), progress):
             sums += loss_sums(model, batch).tolist()
     counts = np.concatenate([target_counts(batch).numpy() for batch in batches])
     return pd.DataFrame({"loss_sum": sums, "targets": counts})
@@ -76,7 +76,7 @@ def rank(
     with calibrated.entered(model):
         whole = mean_loss(losses(model, batches))
     costs = []
-    for place in with_progress(ranked, f"ranking {len(ranked)} modules by {calibrated.name}", progress):
+    for place in with_progress(ranked, f"ranking by {calibrated.name}: module", progress):
         with calibrated.entered(model, [place]):
             alone = mean_loss(losses(model, batches))
         with calibrated.entered(model, [other for other in calibrated.places if other.name != place.name]):

@@ -17,6 +17,7 @@ from sinkscope.errors import RequestError
 from sinkscope.inputs import ModelSource, TextSource, Windows
 from sinkscope.keywords import ModelFields, WindowFields, listing, made_of, refuse_unknown, text_source
 from sinkscope.methods.choose import Chosen, check_modules, choose
+from sinkscope.progress.display import showing
 from sinkscope.quantization.measurements import Measurements
 from sinkscope.quantization.one_model import measure_model
 from sinkscope.quantization.run_info import run_of
@@ -43,7 +44,7 @@ def quantize(
     data: str | Path | TextSource = "stdlib",
     data_options: dict[str, Any] | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,
-    progress: bool = False,
+    progress: bool | None = None,
     **fields: Unpack[QuantizationFields],
 ) -> Quantization:
     """Measures what quantization methods cost models.
@@ -55,9 +56,9 @@ def quantize(
             `TextSource`.
         data_options: the other fields of `TextSource` (config, split, streaming, column).
         tokenizer: taken instead of every model's own.
-        progress: show progress on stderr.
+        progress: show the plan, the stages and the time left on stderr; by default on terminals and in notebooks.
         **fields: those of `ModelSource` (revision, dtype, device, ...) for every model, `Windows` (sequences, tokens,
-            bos, ...) and `QuantizationSettings` (modules, calibration_data, rank_by, seed, environment, ...).
+            budget, ...) and `QuantizationSettings` (modules, calibration_data, rank_by, seed, environment, ...).
 
     Raises:
         SinkscopeError: for bad input, in one line.
@@ -78,15 +79,19 @@ def quantize(
     return run_quantization(request, tokenizer=tokenizer, progress=progress)
 
 
+@showing
 def run_quantization(
-    request: QuantizationRequest, *, tokenizer: PreTrainedTokenizerBase | None = None, progress: bool = False
+    request: QuantizationRequest,
+    *,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    progress: bool | None = None,  # noqa: ARG001  (read by `showing`)
 ) -> Quantization:
     """Measures what a request asks for, model by model.
 
     Args:
         request: the models, their text and the methods.
         tokenizer: taken instead of every model's own.
-        progress: show progress on stderr.
+        progress: show the plan, the stages and the time left on stderr; by default on terminals and in notebooks.
 
     Raises:
         SinkscopeError: for bad input, in one line.
@@ -104,7 +109,7 @@ def run_quantization(
     )
     measurements = Measurements()
     for source in request.models:
-        windows = measure_model(source, request, chosen, measurements, tokenizer=tokenizer, progress=progress)
+        windows = measure_model(source, request, chosen, measurements, tokenizer=tokenizer, started=started)
         request = replace(request, windows=windows)
     return Quantization(run_of(measurements, request, chosen, seconds=time.perf_counter() - started))
 

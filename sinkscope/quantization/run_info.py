@@ -46,7 +46,7 @@ def run_of(measurements: Measurements, request: QuantizationRequest, chosen: Cho
         data={
             **text.provenance(),
             "sha256": measurements.windows,
-            "sequences": windows.sequences,
+            "sequences": windows.count,
             "tokens": windows.tokens,
             "bos": windows.bos,
             "isolated_documents": windows.isolate_documents,
@@ -64,6 +64,7 @@ def run_of(measurements: Measurements, request: QuantizationRequest, chosen: Cho
             model: table[table["model"] == model].set_index("method")[["perplexity", "delta"]].to_dict("index")
             for model in measurements.windows
         },
+        **({} if measurements.plan is None else {"plan": measurements.plan}),
     )
     return Run(info, tables)
 
@@ -75,7 +76,7 @@ def _settings(request: QuantizationRequest, chosen: Chosen) -> dict[str, Any]:
         "methods": list(settings.methods),
         "modules": settings.modules,
         "calibration_data": settings.calibration_data,
-        "calibration_sequences": request.calibration_windows.sequences,
+        "calibration_sequences": request.calibration_windows.count,
         "calibrated_methods": [name for name in settings.methods if calibrates(chosen, name)],
         "rank_by": settings.rank_by,
         "rank_sequences": settings.rank_sequences,

@@ -95,4 +95,4 @@ class QuantizationRequest:
     @property
     def calibration_windows(self) -> Windows:
         """The windows to calibrate on."""
-        return replace(self.windows, sequences=self.settings.calibration_sequences or self.windows.sequences)
+        return replace(self.windows, sequences=self.settings.calibration_sequences or self.windows.count)

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from sinkscope.errors import RequestError
+from sinkscope.progress.display import counted
 from sinkscope.report import style
 from sinkscope.report.entry import Entry
 from sinkscope.report.html.document import IN_WORDS, document
@@ -22,6 +23,7 @@ from sinkscope.tables.run_folder import Run
 
 FORMATS = ("png", "pdf", "html")
 DEFAULT = FORMATS
+DRAWING = "drawing page"  # the stage, as plans name it
 FIGURES, REPORT, PAGE = "figures", "report.pdf", "report.html"
 
 
@@ -52,14 +54,14 @@ def render(run: Run, folder: Path, formats: Sequence[str] = DEFAULT) -> None:
     with style.drawing():
         if "png" in formats:
             (folder / FIGURES).mkdir(exist_ok=True)
-            for entry, page in pages:
+            for entry, page in counted(pages, "drawing picture"):
                 page.savefig(folder / FIGURES / f"{entry.name}.png", metadata={"Software": None})
         if "html" in formats:
             pictures = [(entry, vectors(entry, page)) for entry, page in pages if entry.name not in IN_WORDS]
             (folder / PAGE).write_text(document(run, pictures), encoding="utf-8")
         if "pdf" in formats:
             with PdfPages(folder / REPORT, metadata=_metadata(run)) as pdf:
-                for _, page in pages:
+                for _, page in counted(pages, "drawing PDF page"):
                     pdf.savefig(page)
 
 
@@ -83,11 +85,8 @@ def vectors(entry: Entry, page: Page) -> str:
 def _pages(run: Run, left_out: Collection[str] = ()) -> list[tuple[Entry, Page]]:
     chosen = entries(run)
     with style.drawing():
-        return [
-            (entry, _page(entry, run, f"{number} / {len(chosen)}"))
-            for number, entry in enumerate(chosen, start=1)
-            if entry.name not in left_out
-        ]
+        numbered = [(n, entry) for n, entry in enumerate(chosen, start=1) if entry.name not in left_out]
+        return [(entry, _page(entry, run, f"{number} / {len(chosen)}")) for number, entry in counted(numbered, DRAWING)]
 
 
 def _page(entry: Entry, run: Run, number: str) -> Page:

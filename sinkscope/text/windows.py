@@ -37,9 +37,7 @@ def pack_for(
         raise RequestError("there is no sequence to measure: `sequences` must be at least 1")
     if bos not in ("auto", "always", "never"):
         raise RequestError(f"`bos` is auto, always or never, not {bos}")
-    context = context_of(model.config)
-    if tokens is not None and context is not None and tokens > context:
-        raise RequestError(f"{tokens} tokens exceed the model's context of {context}: use fewer `tokens`")
+    check_context(model, tokens)
     return pack(
         documents,
         tokenizer,
@@ -47,3 +45,14 @@ def pack_for(
         bos=adds_bos(tokenizer) if bos == "auto" else bos == "always",
         sequences=sequences,
     )
+
+
+def check_context(model: PreTrainedModel, tokens: int | None) -> None:
+    """Refuses windows that are longer than a model's context.
+
+    Raises:
+        RequestError: if they are.
+    """
+    context = context_of(model.config)
+    if tokens is not None and context is not None and tokens > context:
+        raise RequestError(f"{tokens} tokens exceed the model's context of {context}: use fewer `tokens`")

@@ -34,6 +34,7 @@ class KeptWindows:
         bos: whether each window starts with a forced <bos>.
         tokenizer: made them.
         calibration: what every checkpoint is calibrated on; None where nothing is.
+        plan: what was expected when they were made, as run.json has it; None where nobody asked.
     """
 
     input_ids: Tensor
@@ -42,6 +43,7 @@ class KeptWindows:
     bos: bool
     tokenizer: PreTrainedTokenizerBase
     calibration: CalibrationText | None = None
+    plan: dict[str, Any] | None = None
 
 
 class Partial(Unfinished):
@@ -86,7 +88,8 @@ class Partial(Unfinished):
         with building_folder(self.folder / _TOKENIZER) as building:
             windows.tokenizer.save_pretrained(building)
         calibration = None if text is None else {"batch_size": text.batch_size, "provenance": text.provenance}
-        write_json(self.folder / _SHARED, {"sha256": windows.sha256, "bos": windows.bos, "calibration": calibration})
+        shared = {"sha256": windows.sha256, "bos": windows.bos, "calibration": calibration, "plan": windows.plan}
+        write_json(self.folder / _SHARED, shared)
 
     def result(self, checkpoint: Checkpoint) -> dict[str, Any] | None:
         """What was kept of a checkpoint; None where it is missing, or its files have changed since."""

@@ -20,8 +20,9 @@ from sinkscope.inputs import MethodOptions, ModelSource, Output, TextSource, Win
 from sinkscope.keywords import MethodFields, ModelFields, WindowFields, listing, made_of, refuse_unknown, text_source
 from sinkscope.loading.load import load_tokenizer
 from sinkscope.methods.calibration_text import CalibrationText, Counted, calibration_text, named_text
-from sinkscope.methods.under import Under, asked
-from sinkscope.passes.progress import with_progress
+from sinkscope.methods.under import asked
+from sinkscope.planning.machine import Machine, this_machine
+from sinkscope.progress.display import counted, showing, stage
 from sinkscope.provenance.begin import begin
 from sinkscope.results import Result
 from sinkscope.tables.columns import frame
@@ -33,6 +34,7 @@ from sinkscope.tracking.appearances import appearances, phenomena
 from sinkscope.tracking.checkpoints import Checkpoint, find_checkpoints, refuse_mixed, refuse_other_shape
 from sinkscope.tracking.distill import distilled
 from sinkscope.tracking.kept import KeptWindows, Partial
+from sinkscope.tracking.plan import Planning
 from sinkscope.tracking.settings import CheckpointSource, TrackRequest
 
 _SHAPE = ("family", "layers", "heads", "kv_heads", "hidden_size", "head_dim")
@@ -67,7 +69,7 @@ def track(
     data: str | Path | TextSource = "stdlib",
     data_options: dict[str, Any] | None = None,
     settings: Settings | None = None,
-    progress: bool = False,
+    progress: bool | None = None,
     **fields: Unpack[TrackFields],
 ) -> Track:
     """Measures the checkpoints of a training run: what appears when, and in which order.
@@ -80,10 +82,10 @@ def track(
         data: a source of text, as in `sinkscope.analyze`, or a `TextSource`.
         data_options: the other fields of `TextSource` (config, split, streaming, column).
         settings: what is measured.
-        progress: show a progress bar on stderr.
+        progress: show the plan, the stages and the time left on stderr; by default on terminals and in notebooks.
         **fields: those of `ModelSource` (dtype, device, quantize, ...), `MethodOptions` (calibration_data, ...) and
-            `Windows` (sequences, tokens, bos, ...); `resume` uses the results of an interrupted track, `force` throws
-            them away.
+            `Windows` (sequences, tokens, budget, ...); `resume` uses the results of an interrupted track, `force`
+            throws them away.
 
     Raises:
         SinkscopeError: for bad input, in one line.
@@ -103,12 +105,13 @@ def track(
     return run_track(request, progress=progress)
 
 
-def run_track(request: TrackRequest, *, progress: bool = False) -> Track:
+@showing
+def run_track(request: TrackRequest, *, progress: bool | None = None) -> Track:  # noqa: ARG001  (read by `showing`)
     """Makes the track that a request asks for.
 
     Args:
         request: the track; its output must have a place.
-        progress: show a progress bar on stderr.
+        progress: show the plan, the stages and the time left on stderr; by default on terminals and in notebooks.
 
     Raises:
         SinkscopeError: if there are no checkpoints, their names have no steps, they are of different shapes, or none
@@ -122,10 +125,11 @@ def run_track(request: TrackRequest, *, progress: bool = False) -> Track:
     checkpoints = find_checkpoints(request.checkpoints.source, request.checkpoints.revisions)
     refuse_mixed(checkpoints)
     partial = Partial(out, request.as_json(), resume=request.output.resume, force=request.output.force)
-    windows = _Windows(request, partial)
+    missing = [checkpoint for checkpoint in checkpoints if partial.result(checkpoint) is None]
+    windows = _Windows(request, partial, len(missing), started)
     partial.begin()
     try:
-        failed = _measure_all(checkpoints, request, windows, partial, progress)
+        failed = _measure_all(checkpoints, request, windows, partial)
     finally:
         partial.discard_if_empty()
     run = _run(request, partial, checkpoints, failed, windows.ready(), time.perf_counter() - started)
@@ -133,12 +137,12 @@ def run_track(request: TrackRequest, *, progress: bool = False) -> Track:
 
 
 def _measure_all(
-    checkpoints: list[Checkpoint], request: TrackRequest, windows: "_Windows", partial: Partial, progress: bool
+    checkpoints: list[Checkpoint], request: TrackRequest, windows: "_Windows", partial: Partial
 ) -> dict[str, str]:
     """Has a result kept for every checkpoint; returns names and reasons of those that could not be measured."""
     failed: dict[str, str] = {}
     first: tuple[str, dict[str, Any]] | None = None
-    for checkpoint in with_progress(checkpoints, "tracking", progress):
+    for checkpoint in counted(checkpoints, "checkpoint"):
         try:
             result = partial.result(checkpoint) or _measured(checkpoint, request, windows, partial)
         except RequestError:  # what could never work will not with the next checkpoint
@@ -158,8 +162,10 @@ def _measure_all(
 class _Windows:
     """The windows, made with the first checkpoint that loads, or those of the track that is resumed."""
 
-    def __init__(self, request: TrackRequest, partial: Partial) -> None:
+    def __init__(self, request: TrackRequest, partial: Partial, missing: int, started: float) -> None:
         self._request = request
+        self._missing = missing
+        self._started = started
         self._partial = partial
         self._kept = partial.windows(trust_remote_code=request.model.trust_remote_code)
         self._named: PreTrainedTokenizerBase | None = None
@@ -184,15 +190,28 @@ class _Windows:
             raise RuntimeError("no checkpoint was loaded")
         return self._kept
 
-    def of(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, under: Under) -> KeptWindows:
-        """The windows, made now if they are not yet."""
-        if self._kept is None:
-            request = self._request
-            asked = request.windows
-            packed = pack_for(model, tokenizer, self._documents, asked.sequences, asked.tokens, asked.bos)
-            documents = packed.document_ids if asked.isolate_documents else None
-            text = self._calibration(model, tokenizer, packed.input_ids.shape[1]) if under.calibrates else None
-            self._kept = KeptWindows(packed.input_ids, documents, packed.sha256, packed.bos, tokenizer, text)
+    def of(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, machine: Machine, loading: float
+    ) -> KeptWindows:
+        """The windows, made now if they are not yet; with the first model that is loaded comes the plan.
+
+        Args:
+            model: loaded.
+            tokenizer: its tokenizer.
+            machine: what was free before it was loaded.
+            loading: seconds that this took.
+        """
+        plan = Planning(self._request, model, machine, loading, self._missing, self._started)
+        if self._kept is not None:
+            plan.say(*self._kept.input_ids.shape)
+        else:
+            windows, planned = plan.settled()
+            stage("reading text")
+            packed = pack_for(model, tokenizer, self._documents, windows.count, windows.tokens, windows.bos)
+            documents = packed.document_ids if windows.isolate_documents else None
+            calibrates = asked(self._request.model, self._request.method).calibrates
+            text = self._calibration(model, tokenizer, packed.input_ids.shape[1]) if calibrates else None
+            self._kept = KeptWindows(packed.input_ids, documents, packed.sha256, packed.bos, tokenizer, text, planned)
             self._partial.keep_windows(self._kept)
         return self._kept
 
@@ -208,8 +227,10 @@ def _measured(checkpoint: Checkpoint, request: TrackRequest, windows: _Windows, 
     gc.collect()  # hooks and autograd leave cycles, which would keep the last model while this one loads
     source = replace(request.model, name=checkpoint.model, revision=checkpoint.revision)
     under = asked(source, request.method)
+    stage("loading")
+    machine, began = this_machine(), time.perf_counter()
     loaded = under.load(tokenizer=windows.tokenizer)
-    read = windows.of(loaded.model, loaded.tokenizer, under)
+    read = windows.of(loaded.model, loaded.tokenizer, machine, time.perf_counter() - began)
     loaded = under.put(loaded, read.calibration, backward=request.settings.backward)
     run = measure(
         loaded.model,
@@ -264,6 +285,7 @@ def _run(
         checkpoints=listed,
         failed=[{"name": name, "reason": reason} for name, reason in failed.items()],
         seconds=seconds,
+        **({} if windows.plan is None else {"plan": windows.plan}),
         conventions={**info["conventions"], "headline": "of the last checkpoint", **_conventions(epsilon)},
         **{key: info[key] for key in _OF_RUN},
     )

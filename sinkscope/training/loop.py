@@ -8,21 +8,21 @@ micro-batches it was cut into.
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, cast
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from sinkscope.errors import SinkscopeError
 from sinkscope.monitoring.monitor import PROBE_SEQUENCES, Monitor
 from sinkscope.passes.losses import cross_entropy, next_token_loss
+from sinkscope.progress.display import counted, say
 from sinkscope.training.checkpoint import Rows, Saver, save_checkpoint
 from sinkscope.training.corpus import Corpus, batch_indices
 from sinkscope.training.engine import Engine, averaged, shares
+from sinkscope.training.plan import STEP, plan_training
 from sinkscope.training.recipe import CheckpointConfig, OptimizerConfig, ScheduleConfig
 from sinkscope.training.schedule import rate_factor
 from sinkscope.training.step_metrics import in_words, is_spike, write_metrics
@@ -72,6 +72,8 @@ def train(
     rows: Rows,
     saver: Saver,
     before_step: Callable[[int], None] | None = None,
+    trainings: int = 1,
+    analyzed: int = 0,
 ) -> Rows:
     """Trains to the last step of the settings.
 
@@ -83,6 +85,8 @@ def train(
         rows: metrics of the steps done before.
         saver: writes the model into checkpoints.
         before_step: called with the number of each step before it is made.
+        trainings: alike that are to come, this one included, for the plan.
+        analyzed: windows that are analyzed afterwards, for the plan.
 
     Returns:
         One row of metrics per step: step, loss, lr, grad_norm, clipped, spike, where they were measured valid_loss and
@@ -114,7 +118,8 @@ def train(
         if accelerator.is_main_process and rows:
             write_metrics(rows, out / METRICS)
 
-    for step in _steps_with_bar(start, settings.schedule.steps, accelerator.is_main_process):
+    plan_training(settings, engine, corpus, start, trainings=trainings, analyzed=analyzed)
+    for step in counted(range(settings.schedule.steps), STEP, start):
         if before_step is not None:
             before_step(step)
         rate = settings.optimizer.lr * rate_factor(step, settings.schedule)
@@ -195,12 +200,6 @@ def validation_loss(engine: Engine, windows: Tensor, batch: int) -> float:
     return float(summed[0] / summed[1])
 
 
-def _steps_with_bar(start: int, steps: int, visible: bool) -> Iterator[int]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not visible) as bar:
-        yield from bar.track(range(start, steps), description="training", total=steps - start)
-
-
 def print_line(text: str) -> None:
     """A line about the course of a training, on stderr."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(text)
+    say(text)

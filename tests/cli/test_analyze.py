@@ -38,7 +38,8 @@ def test_writes_a_whole_run(analyze: Analyze, tmp_path: Path, capfd: pytest.Capt
     assert list((out / "figures").glob("*.png"))
     printed = capfd.readouterr()
     assert str(out) in printed.out.splitlines()[-1]
-    assert printed.err == ""
+    assert printed.err.startswith("plan: ")
+    assert printed.err.count("\n") == 1
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -46,7 +47,8 @@ def test_json_is_all_that_stdout_holds(analyze: Analyze, tmp_path: Path, capfd: 
     analyze("--json")
     printed = capfd.readouterr()
     assert json.loads(printed.out) == json.loads((tmp_path / "run" / "run.json").read_text())
-    assert printed.err == ""
+    assert printed.err.startswith("plan: ")
+    assert printed.err.count("\n") == 1
 
 
 @pytest.mark.usefixtures("undrawn")

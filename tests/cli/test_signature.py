@@ -99,4 +99,6 @@ def test_help_lists_keywords_with_their_defaults(verb: str) -> None:
     assert parameters["dtype"].default == "auto"
     assert all(parameter.kind is not inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
     if verb in ("analyze", "quantize", "track"):
-        assert (parameters["sequences"].default, parameters["bos"].default) == (32, "auto")
+        assert (parameters["sequences"].default, parameters["bos"].default) == (None, "auto")
+    if verb in ("analyze", "evaluate", "quantize", "track"):
+        assert parameters["budget"].default is None

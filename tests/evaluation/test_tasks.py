@@ -1,6 +1,7 @@
 """Tasks of lm-evaluation-harness on a model in memory: a local task, offline, whose numbers a slow reference knows."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,7 @@ def test_the_verb_runs_tasks(definitions: Path, tmp_path: Path, capfd: pytest.Ca
     assert run.info["headline"]["accuracy_mean"] == accuracy
     assert run.info["versions"]["lm_eval"]
     printed = capfd.readouterr()
-    assert printed.err == ""
+    assert re.fullmatch("plan: .* free memory; 2 tasks, whose time is not foretold\n", printed.err)
     assert "colours: acc" in printed.out
 
 

@@ -23,7 +23,7 @@ from sinkscope.names import RESIDENT
 from sinkscope.passes.batches import Batch, target_counts
 from sinkscope.passes.modes import input_device
 from sinkscope.passes.output_head import head_losses
-from sinkscope.passes.progress import with_progress
+from sinkscope.passes.progress import unit, with_progress
 
 
 class Resident:
@@ -56,7 +56,7 @@ class Resident:
             return self._resumable(scope, batches, journal)
         losses: list[float] = []
         with scope:
-            for batch in with_progress(batches, "measuring", self.progress):
+            for batch in with_progress(batches, unit(batches), self.progress):
                 losses += self._forward_backward(batch, scope.settings.backward)
         return losses
 
@@ -69,7 +69,7 @@ class Resident:
             restore(scope.recorder, saved)
             losses, done = saved.losses, saved.done
         with scope, postponed_interrupts("micro-batch") as interrupts:
-            for batch in with_progress(batches, "measuring", self.progress, done):
+            for batch in with_progress(batches, unit(batches), self.progress, done):
                 losses += self._forward_backward(batch, scope.settings.backward)
                 done += 1
                 journal.save(
@@ -94,7 +94,7 @@ class Resident:
             observers[attention] = sweeper(heads.sweep, columns)
         device = input_device(self.model)
         with tapped(self.model, observers), torch.no_grad():
-            for ids, _, positions in with_progress(batches, "completing sinks", self.progress):
+            for ids, _, positions in with_progress(batches, f"completing sinks: {unit(batches)}", self.progress):
                 positions = None if positions is None else positions.to(device)
                 self.model(input_ids=ids.to(device), position_ids=positions, use_cache=False, logits_to_keep=1)
 

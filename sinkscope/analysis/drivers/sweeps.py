@@ -28,7 +28,7 @@ def backward_sweeps(steps: LayerSteps, saving: Saving, *, progress: bool) -> lis
     following = last - max(done - 1, 0)  # the layer whose way back comes next
     with tapped(steps.model, {}), torch.no_grad():
         steps.embed()
-        for layer in with_progress(list(range(following if done else last + 1)), "forward", progress):
+        for layer in with_progress(list(range(following if done else last + 1)), "forward: layer", progress):
             steps.forward(layer, micro)
             if not done:
                 saving.save(0, [], {})
@@ -39,7 +39,7 @@ def backward_sweeps(steps: LayerSteps, saving: Saving, *, progress: bool) -> lis
             losses = [loss for number, batch in enumerate(micro) for loss in steps.head(number, batch)]
         done = 1
         saving.save(done, losses, steps.frontier(GRADIENT, last + 1))
-    for layer in with_progress(list(range(last, -1, -1)), "backward", progress, last - following):
+    for layer in with_progress(list(range(last, -1, -1)), "backward: layer", progress, last - following):
         with steps.weights.loaded(layer, layer - 1 if layer else None):
             with steps.scope as scope:
                 for number, batch in enumerate(micro):
@@ -65,7 +65,7 @@ def forward_sweep(steps: LayerSteps, saving: Saving, *, progress: bool) -> list[
         with tapped(steps.model, {}):
             steps.embed()
         steps.put_back(saved, STATE, done)
-        for layer in with_progress(list(range(last + 1)), "measuring", progress, done):
+        for layer in with_progress(list(range(last + 1)), "layer", progress, done):
             with steps.weights.loaded(layer, layer + 1 if layer < last else HEAD):
                 with steps.scope as scope:
                     for number, batch in enumerate(micro):
@@ -93,7 +93,7 @@ def completing_sweep(steps: LayerSteps, missing: dict[int, Tensor], *, progress:
     with torch.no_grad():
         with tapped(steps.model, {}):
             steps.embed()
-        for layer in with_progress(list(range(max(missing) + 1)), "completing sinks", progress):
+        for layer in with_progress(list(range(max(missing) + 1)), "completing sinks: layer", progress):
             observers = steps.observers(layer, missing[layer]) if layer in missing else {}
             with steps.weights.loaded(layer, layer + 1), tapped(steps.model, observers):
                 for number in range(len(steps.batches)):

@@ -5,7 +5,7 @@ from typing import Annotated
 from sinkscope.analysis.settings import AnalysisRequest, DriverChoice
 from sinkscope.capture.settings import Settings
 from sinkscope.cli import options
-from sinkscope.cli.output import default_folder, finish, place_for, progress
+from sinkscope.cli.output import default_folder, finish, place_for
 from sinkscope.cli.signature import Offered
 from sinkscope.inputs import MethodOptions, ModelSource, Output, TextSource, Windows
 from sinkscope.launch.environment import is_main_process, launched_together
@@ -37,6 +37,6 @@ def analyze(
 
         request = AnalysisRequest(model, text, windows, settings, driver, output, method=method)
         with resumable(folder, KIND):
-            analysis = run_analysis(request, processes=processes, progress=progress())
+            analysis = run_analysis(request, processes=processes)
         if is_main_process():
             finish(analysis, folder, force=output.force, json=json)

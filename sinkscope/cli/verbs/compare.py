@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 from sinkscope.cli import options
-from sinkscope.cli.output import command_line, finish, place_for, progress
+from sinkscope.cli.output import command_line, finish, place_for
 from sinkscope.cli.signature import Offered
 from sinkscope.comparison.settings import ComparisonRequest, ComparisonSettings, LikeFirst
 from sinkscope.inputs import MethodOptions, ModelSource, Output, TextSource
@@ -31,4 +31,4 @@ def compare(
     from sinkscope.comparison.run import run_comparison
 
     request = ComparisonRequest(tuple(runs), settings, model, text, like, output, command_line(), method=method)
-    finish(run_comparison(request, progress=progress()), folder, force=output.force, json=json)
+    finish(run_comparison(request), folder, force=output.force, json=json)

@@ -3,18 +3,20 @@
 from typing import Annotated
 
 from sinkscope.cli import options
-from sinkscope.cli.output import default_folder, finish, place_for, progress
+from sinkscope.cli.output import default_folder, finish, place_for
 from sinkscope.cli.signature import Offered
 from sinkscope.evaluation.settings import EvaluationRequest, EvaluationSettings
-from sinkscope.inputs import MethodOptions, ModelSource, Output, TextSource, Windows
+from sinkscope.inputs import DEFAULT_SEQUENCES, MethodOptions, ModelSource, Output, TextSource, Windows
 
-_SEQUENCES = {"text": f"Sequences of it; default: {Windows.sequences}."}
+_SEQUENCES = {"text": f"Sequences of it; default: {DEFAULT_SEQUENCES}."}
+
+_BUDGET = {"text": "Time to fit: chooses the `documents` and `seeds` that are not given."}
 
 
 def evaluate(
     model: ModelSource,
     text: TextSource,
-    windows: Annotated[Windows, Offered("bos", "batch_size")],
+    windows: Annotated[Windows, Offered("bos", "batch_size", "budget", budget=_BUDGET)],
     settings: EvaluationSettings,
     method: Annotated[MethodOptions, Offered(calibration_sequences=_SEQUENCES)],
     output: Annotated[
@@ -29,4 +31,4 @@ def evaluate(
     from sinkscope.evaluation.run import run_evaluation
 
     request = EvaluationRequest(model, text, windows, haystack, settings, output, method=method)
-    finish(run_evaluation(request, progress=progress()), folder, force=output.force, json=json)
+    finish(run_evaluation(request), folder, force=output.force, json=json)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from sinkscope.cli import options
+from sinkscope.progress.display import ended
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,6 +19,7 @@ def families(json: options.FamiliesJson = False) -> None:
     from sinkscope.models.listing import listing
 
     entries = listing()
+    ended()
     if json:
         from json import dumps
 

@@ -5,12 +5,13 @@ from typing import Annotated
 import typer
 
 from sinkscope.cli import options
-from sinkscope.cli.output import command_line, default_folder, progress, show
+from sinkscope.cli.output import command_line, default_folder, show
 from sinkscope.cli.signature import Offered
 from sinkscope.fields import Section
 from sinkscope.finetuning.options import FinetuneOptions
 from sinkscope.inputs import ModelSource, Output, TextSource, Windows
 from sinkscope.launch.environment import is_main_process
+from sinkscope.progress.display import ended
 
 
 def finetune(
@@ -33,6 +34,7 @@ def finetune(
     settings = training.settings(model, text, windows, valid_sequences)
     folder = output.out if output.out is not None else default_folder(f"{model.name}-finetuned")
 
+    from sinkscope.finetuning.before_after import SEQUENCES
     from sinkscope.finetuning.run import finetune as run
 
     done = run(
@@ -42,6 +44,7 @@ def finetune(
         resume=output.resume,
         device=model.device,
         log_to=training.log_to,
+        analyzed=SEQUENCES if report else 0,
     )
     if not is_main_process():
         return
@@ -49,7 +52,8 @@ def finetune(
         from sinkscope.finetuning.before_after import REPORT
         from sinkscope.finetuning.before_after import report as before_after
 
-        show(before_after(done, folder, command=command_line(), progress=progress()).run, folder / REPORT)
+        show(before_after(done, folder, command=command_line()).run, folder / REPORT)
+    ended()
     typer.echo(f"model: {done.model}")
     if done.control is not None:
         typer.echo(f"control: {done.control}")

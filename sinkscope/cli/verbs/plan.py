@@ -11,6 +11,7 @@ from sinkscope.capture.settings import Settings
 from sinkscope.cli import options
 from sinkscope.cli.signature import Offered
 from sinkscope.inputs import ModelSource, Windows
+from sinkscope.progress.display import ended
 
 _SPILL = {"text": "Folder whose disk would hold the states between layers."}
 
@@ -28,11 +29,12 @@ def plan(
     made = planning.plan(
         model,
         tokens=windows.tokens,
-        sequences=windows.sequences,
+        sequences=windows.count,
         batch_size=windows.batch_size,
         settings=settings,
         spill=driver.spill,
     )
+    ended()
     if json:
         typer.echo(encoding.dumps(made.as_json(), indent=2))
         return

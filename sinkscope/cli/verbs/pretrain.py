@@ -4,6 +4,7 @@ import typer
 
 from sinkscope.cli import options
 from sinkscope.launch.environment import is_main_process
+from sinkscope.progress.display import ended
 
 
 def pretrain(
@@ -38,6 +39,7 @@ def pretrain(
         models = [train(plan, out, resume=resume, tokens=tokens_dir, log_to=log_to)]
     else:
         models = pretrain_seeds(plan, out, seeds, resume=resume, tokens=tokens_dir, log_to=log_to)
+    ended()
     if is_main_process():
         for model in models:
             typer.echo(f"model: {model}")

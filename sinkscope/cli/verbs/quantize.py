@@ -4,7 +4,7 @@ from dataclasses import MISSING, replace
 from typing import Annotated
 
 from sinkscope.cli import options
-from sinkscope.cli.output import finish, place_for, progress
+from sinkscope.cli.output import finish, place_for
 from sinkscope.cli.signature import Offered
 from sinkscope.errors import RequestError
 from sinkscope.inputs import ModelSource, Output, TextSource, Windows
@@ -30,5 +30,5 @@ def quantize(
     from sinkscope.quantization.run import run_quantization
 
     sources = tuple(replace(model, name=name) for name in models)
-    result = run_quantization(QuantizationRequest(sources, text, windows, settings), progress=progress())
+    result = run_quantization(QuantizationRequest(sources, text, windows, settings))
     finish(result, folder, force=output.force, json=json)

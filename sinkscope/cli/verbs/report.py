@@ -3,6 +3,7 @@
 import typer
 
 from sinkscope.cli import options
+from sinkscope.progress.display import ended
 
 
 def report(
@@ -16,4 +17,5 @@ def report(
 
     formats = [name.strip() for name in format_.split(",")]
     for path in redraw(run.expanduser(), formats, out, force=force):
+        ended()
         typer.echo(str(path))

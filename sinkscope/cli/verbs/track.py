@@ -4,7 +4,7 @@ from typing import Annotated
 
 from sinkscope.capture.settings import Settings
 from sinkscope.cli import options
-from sinkscope.cli.output import default_folder, finish, place_for, progress
+from sinkscope.cli.output import default_folder, finish, place_for
 from sinkscope.cli.signature import Offered
 from sinkscope.errors import SinkscopeError
 from sinkscope.inputs import MethodOptions, ModelSource, Output, TextSource, Windows
@@ -37,7 +37,7 @@ def track(
 
     request = TrackRequest(checkpoints, model, text, windows, settings, output, method=method)
     with resumable(folder, KIND):
-        tracked = run_track(request, progress=progress())
+        tracked = run_track(request)
     finish(tracked, folder, force=output.force, json=json)
     if tracked.failed:
         name, reason = next(iter(tracked.failed.items()))

@@ -1,0 +1,94 @@
+"""The plan of a training: what its steps take, from passes of a micro-batch that is cut shorter than the real ones.
+
+Forward and backward of a quarter and of an eighth of the tokens give what a token and what a pass takes; gradients are
+thrown away and the random state is put back, so that the training is the same with a plan and without. What the
+optimizer's own arithmetic takes is not in it.
+"""
+
+from typing import Any
+
+import torch
+from accelerate.utils import DistributedType
+from torch import Tensor
+
+from sinkscope.passes.losses import next_token_loss
+from sinkscope.passes.trial import now
+from sinkscope.planning.forecast import Forecast
+from sinkscope.planning.machine import this_machine
+from sinkscope.progress.display import say_plan, wants_plan
+from sinkscope.training.corpus import Corpus
+from sinkscope.training.engine import Engine, averaged, shares
+
+STEP = "step"  # the stage
+_FORWARD = 1 / 3  # of a pass forward and back with gradients of the weights: what validating takes
+_SHORTEST = 8  # tokens
+
+
+def plan_training(
+    settings: Any, engine: Engine, corpus: Corpus, start: int, *, trainings: int = 1, analyzed: int = 0
+) -> None:
+    """Says how long a training will take, where stages are shown. Every process must call this.
+
+    Args:
+        settings: `loop.TrainingSettings`.
+        engine: the model and its optimizer, before the first step.
+        corpus: what it trains on.
+        start: steps that are done.
+        trainings: alike that are to come, this one included.
+        analyzed: windows that are analyzed afterwards.
+    """
+    accelerator = engine.accelerator
+    shown = torch.tensor(float(wants_plan()), device=accelerator.device)
+    steps = settings.schedule.steps - start
+    if averaged(accelerator, shown) == 0 or steps <= 0:
+        return
+    machine = this_machine()
+    share, micro = shares(settings.optimizer, accelerator.num_processes)
+    windows = corpus.train[torch.arange(min(micro, len(corpus.train)))]
+    tokens = windows.shape[1]
+    work = f"{steps} steps of {settings.optimizer.batch_sequences} x {tokens} tokens"
+    work = work if trainings == 1 else f"{trainings} trainings of {work}"
+    device = f"one process on {accelerator.device}" if accelerator.num_processes == 1 else engine.in_words()
+    if accelerator.distributed_type is DistributedType.DEEPSPEED:  # its engine counts every backward pass as a step's
+        say_plan(f"plan: {device}; {work}; DeepSpeed's steps cannot be tried, so their time is not foretold", {})
+        return
+    started = now()
+    once = _seconds_of_pass(engine, windows, tokens)
+    trial = now() - started
+    evaluations = -(-settings.schedule.steps // settings.checkpoint.evaluate) - start // settings.checkpoint.evaluate
+    valid = len(corpus.valid) / accelerator.num_processes / micro
+    expected = {STEP: trainings * (steps * share // micro + evaluations * valid * _FORWARD) * once}
+    if analyzed:
+        expected["analyses"] = analyzed / micro * once
+    weights = sum(p.numel() * p.element_size() for p in engine.model.parameters())
+    trained = sum(p.numel() for p in engine.model.parameters() if p.requires_grad)
+    free = machine.free_on(str(accelerator.device)) if accelerator.device.type == "cpu" else 0
+    forecast = Forecast(
+        work=work, expected=expected, trial=trial, rate=micro * tokens * accelerator.num_processes / once,
+        driver=device, memory=(weights + 12 * trained, free + weights) if free else None,
+    )  # fmt: skip
+    say_plan(forecast.line(), expected)
+
+
+def _seconds_of_pass(engine: Engine, ids: Tensor, tokens: int) -> float:
+    """Seconds of a micro-batch forward and back, at the full length."""
+    device = engine.accelerator.device
+    short, longer = max(tokens // 8, _SHORTEST), max(tokens // 4, 2 * _SHORTEST)
+    devices = [device] if device.type == "cuda" else []
+    modes = [(module, module.training) for module in engine.model.modules()]
+    engine.model.train()
+    seconds = []
+    with torch.random.fork_rng(devices=devices):
+        for length in (short, short, longer):  # the first pass loads kernels
+            part = ids[:, : min(length, tokens)].to(device)
+            started = now()
+            next_token_loss(engine.model(input_ids=part, use_cache=False).logits, part).backward()
+            seconds.append(now() - started)
+    engine.optimizer.zero_grad()
+    for parameter in engine.model.parameters():
+        parameter.grad = None
+    for module, training in modes:
+        module.training = training
+    _, first, second = seconds
+    per_token = max(second - first, 0.0) / max(longer - short, 1)
+    return second + per_token * max(tokens - longer, 0)
