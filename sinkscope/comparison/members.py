@@ -115,9 +115,13 @@ def gather(chosen: Sequence[Member], request: ComparisonRequest, *, progress: bo
     """
     runs = {member: read_run(Path(member.source).expanduser()) for member in chosen if member.is_run}
     like = next((run for run in runs.values() if run.info.get("kind") == "analysis"), None)
-    for member in chosen:
-        if member in runs:
-            continue
+    models = [member for member in chosen if not member.is_run]
+    if len(models) > 1:
+        from sinkscope.loading.load import check_named
+
+        for member in models[1:]:
+            check_named(replace(request.model, name=member.source))
+    for member in models:
         from sinkscope.analysis.run import run_analysis  # loads torch, which comparing run folders does not need
 
         analysis = run_analysis(_analysis(member.source, like, request), progress=progress)

@@ -29,8 +29,7 @@ def gguf_tokenizer(path: Path, name: str) -> PreTrainedTokenizerBase:
         SinkscopeError: if the file has none, or one of a kind that transformers cannot read.
     """
     facts = read_header(path, name).facts
-    if _TOKENS not in facts:
-        raise SinkscopeError(f"{name} holds no tokenizer: take a GGUF file with a vocabulary")
+    refuse_without_tokenizer(path, name)
     kind, split = facts.get(_KIND), facts.get(_SPLIT)
     failed = f"transformers cannot read the tokenizer of {name}, which is of kind '{kind}'"
     try:
@@ -46,3 +45,17 @@ def gguf_tokenizer(path: Path, name: str) -> PreTrainedTokenizerBase:
     if kind == _BYTE_LEVEL and split is not None and not rebuilds_split(split):
         _log.warning("%s: text is split before its merges as GPT-2 does, not as '%s': tokens may differ", name, split)
     return tokenizer
+
+
+def refuse_without_tokenizer(path: Path, name: str) -> None:
+    """Refuses a GGUF file without a vocabulary.
+
+    Args:
+        path: the file.
+        name: the model as the user named it.
+
+    Raises:
+        SinkscopeError: if it has none.
+    """
+    if _TOKENS not in read_header(path, name).facts:
+        raise SinkscopeError(f"{name} holds no tokenizer: take a GGUF file with a vocabulary")
