@@ -84,7 +84,7 @@ def _of_model(model: str, rows: pd.DataFrame) -> str:
     broken = others[~others["loss"].map(math.isfinite)]
     others = others[others["loss"].map(math.isfinite)]
     if others.empty and broken.empty:
-        return f"{opening} was not quantized."
+        return f"{opening} was measured as it is, by no method."
     clauses = []
     if len(others):
         worst, best = others.iloc[int(others["delta"].argmax())], others.iloc[int(others["delta"].argmin())]
