@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,24 @@ def move_into_place(built: Path, place: Path, *, sync: bool = True) -> None:
         built.replace(place)
     if sync:
         _sync_entry(place.parent)
+
+
+def make_folders(folder: Path) -> list[Path]:
+    """Makes a folder and what it lies in, where they are missing.
+
+    Returns:
+        Those that were made, the innermost first.
+    """
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+def remove_empty(folders: list[Path]) -> None:
+    """Removes those of some folders, the innermost first, that hold nothing."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def write_text(place: Path, text: str) -> None:

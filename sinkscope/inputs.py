@@ -58,7 +58,7 @@ class ModelSource(_Json):
 
     name: str = described(
         "demo",
-        "demo, demo-vscale, a local folder (./demo is one too), or a Hugging Face model id.",
+        "demo, demo-vscale, a local folder (./demo is one too), a GGUF file, or a Hugging Face model id.",
         Section.MODEL,
         option="model",
         positional=True,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sinkscope.errors import RequestError, SinkscopeError
-from sinkscope.files import read_json, write_json
+from sinkscope.files import make_folders, read_json, remove_empty, write_json
 
 _REQUEST = "request.json"
 
@@ -35,6 +35,7 @@ class Unfinished:
     def __init__(self, out: Path, kind: str, request: dict[str, Any], *, resume: bool, force: bool) -> None:
         self.folder = folder_of(out, kind)
         self._request = json.loads(json.dumps(request))
+        self._around: list[Path] = []
         if force and not resume:
             self.discard()
             return
@@ -53,13 +54,15 @@ class Unfinished:
 
     def begin(self) -> None:
         """Makes the folder."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._around += make_folders(self.folder.parent)
+        self.folder.mkdir(exist_ok=True)
         if not (self.folder / _REQUEST).is_file():
             write_json(self.folder / _REQUEST, self._request)
 
     def discard(self) -> None:
-        """Removes the folder."""
+        """Removes the folder, and those around it that were made for it and hold nothing else."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        remove_empty(self._around)
 
 
 def folder_of(out: Path, kind: str) -> Path:

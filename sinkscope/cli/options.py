@@ -73,7 +73,9 @@ ReportForce = Annotated[bool, _option("--force", _OUTPUT, "Write into an existin
 # quantize
 Models = Annotated[
     list[str],
-    typer.Argument(help="Full-precision models: demo, demo-vscale, local folders, or Hugging Face model ids."),
+    typer.Argument(
+        help="Full-precision models: demo, demo-vscale, local folders, GGUF files, or Hugging Face model ids."
+    ),
 ]
 
 # evaluate

@@ -115,6 +115,11 @@ def gather(chosen: Sequence[Member], request: ComparisonRequest) -> list[Run]:
     runs = {member: read_run(Path(member.source).expanduser()) for member in chosen if member.is_run}
     like = next((run for run in runs.values() if run.info.get("kind") == "analysis"), None)
     models = [member for member in chosen if member not in runs]
+    if len(models) > 1:
+        from sinkscope.loading.load import check_named
+
+        for member in models[1:]:
+            check_named(replace(request.model, name=member.source))
     for number, member in enumerate(models):
         from sinkscope.analysis.run import run_analysis  # loads torch, which comparing run folders does not need
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from sinkscope.errors import RequestError, SinkscopeError, first_line
 
+_MAGIC = b"GGUF"
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, MemoryError, OSError, TypeError, ValueError)
 """What readers raise over bytes that make no sense."""
 
@@ -48,6 +49,10 @@ def read_header(path: Path, name: str) -> Header:
         ) from error
     try:
         about = path.stat()
+        with path.open("rb") as stream:
+            begin = stream.read(len(_MAGIC))
+        if begin != _MAGIC[: len(begin)]:
+            raise SinkscopeError(f"{name} is no GGUF file: it does not begin as one does")
         return _read(path, about.st_size, about.st_mtime_ns)
     except UNREADABLE as error:
         raise SinkscopeError(

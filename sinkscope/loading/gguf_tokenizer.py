@@ -36,8 +36,7 @@ def gguf_tokenizer(path: Path, name: str) -> PreTrainedTokenizerBase:
         SinkscopeError: if the file has none, or one of a kind that transformers cannot read.
     """
     facts = read_header(path, name).facts
-    if _TOKENS not in facts:
-        raise SinkscopeError(f"{name} holds no tokenizer: take a GGUF file with a vocabulary")
+    refuse_without_tokenizer(path, name)
     kind, split = facts.get(_KIND), facts.get(_SPLIT)
     failed = f"transformers cannot read the tokenizer of {name}, which is of kind '{kind}'"
     try:
@@ -62,3 +61,17 @@ def _set_digits_apart(tokenizer: PreTrainedTokenizerBase) -> None:
     gpt2 = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     digits = pre_tokenizers.Digits(individual_digits=True)
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, gpt2])
+
+
+def refuse_without_tokenizer(path: Path, name: str) -> None:
+    """Refuses a GGUF file without a vocabulary.
+
+    Args:
+        path: the file.
+        name: the model as the user named it.
+
+    Raises:
+        SinkscopeError: if it has none.
+    """
+    if _TOKENS not in read_header(path, name).facts:
+        raise SinkscopeError(f"{name} holds no tokenizer: take a GGUF file with a vocabulary")

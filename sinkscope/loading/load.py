@@ -20,7 +20,8 @@ from sinkscope.errors import RequestError, SinkscopeError, first_line
 from sinkscope.inputs import ModelSource
 from sinkscope.keywords import ModelFields, listing, refuse_unknown
 from sinkscope.loading.gguf_file import Gguf
-from sinkscope.loading.gguf_tokenizer import gguf_tokenizer
+from sinkscope.loading.gguf_tokenizer import gguf_tokenizer, refuse_without_tokenizer
+from sinkscope.loading.model_folder import weight_files
 from sinkscope.loading.named import model_source
 from sinkscope.loading.quantizer import quantizer, stored_dtype
 from sinkscope.loading.quiet import quiet
@@ -196,6 +197,24 @@ def load_named(
         tokenizer=tokenizer,
         resolved=resolved,
     )
+
+
+def check_named(source: ModelSource) -> None:
+    """Finds out that a model cannot be loaded, before hours go by with another one; no weights are read.
+
+    Args:
+        source: the model.
+
+    Raises:
+        SinkscopeError: if it is nowhere, is no whole model, or one that cannot be measured.
+    """
+    resolved = resolve(source.name, source.revision, source.gguf_file)
+    if resolved.unsupported is not None:
+        raise resolved.unsupported
+    if resolved.gguf is not None:
+        refuse_without_tokenizer(resolved.gguf.path, resolved.origin)
+    elif resolved.revision is None:
+        weight_files(resolved.folder, resolved.origin)
 
 
 def check_options(dtype: str, quantize: str | None, device_map: str | None) -> None:

@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from sinkscope.errors import RequestError
 from sinkscope.inputs import ModelSource, TextSource, Windows
 from sinkscope.keywords import ModelFields, WindowFields, listing, made_of, refuse_unknown, text_source
+from sinkscope.loading.load import check_named
 from sinkscope.methods.choose import Chosen, check_modules, choose
 from sinkscope.progress.display import showing
 from sinkscope.quantization.measurements import Measurements
@@ -107,6 +108,8 @@ def run_quantization(
     request = replace(
         request, settings=replace(settings, methods=tuple(chosen.order), rank_by=_ranked_by(chosen, settings))
     )
+    for source in request.models[1:]:
+        check_named(source)
     measurements = Measurements()
     for source in request.models:
         windows = measure_model(source, request, chosen, measurements, tokenizer=tokenizer, started=started)

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from sinkscope.errors import RequestError, SinkscopeError
-from sinkscope.files import building_folder
+from sinkscope.files import building_folder, make_folders, remove_empty
 from sinkscope.provenance.begin import SCHEMA, ordered
 from sinkscope.tables.columns import TABLES
 
@@ -89,11 +89,12 @@ def check_target(folder: Path, *, force: bool) -> None:
             raise RequestError(f"{folder} exists: choose another `out`, or `force` to replace a run")
         if not (folder / INFO_FILE).is_file():
             raise RequestError(f"{folder} holds no {INFO_FILE}, so `force` leaves it alone: choose another `out`")
+    parent = folder.absolute().parent
     with _writing(folder):
-        parent = folder.absolute().parent
-        parent.mkdir(parents=True, exist_ok=True)
+        made = make_folders(parent)
         with tempfile.TemporaryFile(dir=parent):
             pass
+    remove_empty(made)  # who writes makes them again, and who fails before that leaves nothing behind
 
 
 def write_run(run: Run, folder: Path, *, force: bool = False, finish: Callable[[Path], None] | None = None) -> None:

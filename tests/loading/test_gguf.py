@@ -19,6 +19,7 @@ from huggingface_hub import HfApi, constants
 import sinkscope
 from sinkscope.cli import main
 from sinkscope.errors import RequestError, SinkscopeError
+from sinkscope.loading import load
 from sinkscope.loading.load import load_model, load_tokenizer
 from sinkscope.loading.resolve import resolve
 from sinkscope.planning import plan as planning
@@ -285,23 +286,78 @@ def test_without_the_package(file: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert "pip install 'sinkscope[gguf]'" in refusal(file)
 
 
-@pytest.mark.parametrize("wrong", ["cut", "several", "absent", "tokenizer", "stream"])
-def test_one_line_on_the_command_line(
-    wrong: str, file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    folder, more = tmp_path / "models", []
-    folder.mkdir()
-    if wrong == "cut":
-        (folder / "a.gguf").write_bytes(file.read_bytes()[:-200])
-    elif wrong == "tokenizer":
-        ggufs.write(folder / "a.gguf", tokenizer=False)
-    else:
-        shutil.copy(file, folder / "a.gguf")
-    if wrong == "several":
+WRONG = {
+    "cut": "is not a whole GGUF file",
+    "foreign": "is no GGUF file",
+    "architecture": "transformers cannot read",
+    "several": "name a file with --gguf-file",
+    "tokenizer": "holds no tokenizer",
+}
+
+
+def _wrong(kind: str, file: Path, folder: Path) -> Path:
+    """A model in one GGUF file, or several, that cannot be measured."""
+    path, whole = folder / "a.gguf", file.read_bytes()
+    if kind == "several":
+        shutil.copy(file, path)
         shutil.copy(file, folder / "b.gguf")
-    more = {"absent": ["--gguf-file", "c.gguf"], "stream": ["--stream"]}.get(wrong, [])
-    out = tmp_path / "run"
-    assert main(["analyze", str(folder), *more, "--out", str(out), "--device", "cpu", "--tokens", "32"]) != 0
+        return folder
+    if kind == "tokenizer":
+        return ggufs.write(path, tokenizer=False)
+    made = {"cut": whole[:-200], "foreign": b"a text\n" * 99, "architecture": whole.replace(b"llama", b"rwkv6")}
+    path.write_bytes(made[kind])
+    return path
+
+
+VERBS = {
+    "plan": ["plan", "BAD"],
+    "analyze": ["analyze", "BAD"],
+    "quantize": ["quantize", "BAD", "--methods", "none,w8", "--out", "runs/q"],
+    "quantize, second": ["quantize", "GOOD", "BAD", "--methods", "none,w8", "--out", "runs/q"],
+    "evaluate": ["evaluate", "BAD", "--out", "runs/e"],
+    "finetune": ["finetune", "BAD", "--vscale", "--steps", "1", "--out", "runs/f"],
+    "compare": ["compare", "BAD", "GOOD"],
+    "compare, second": ["compare", "GOOD", "BAD"],
+    "track": ["track", "CHECKPOINTS"],
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("wrong", WRONG)
+def test_one_line_from_every_verb_and_nothing_left_behind(
+    wrong: str,
+    verb: str,
+    file: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And no weights are read before, as those of a sound model that is named first."""
+    if (wrong, verb) == ("tokenizer", "plan"):
+        pytest.skip("a plan reads no tokenizer")
+    (tmp_path / "checkpoints" / "step-1").mkdir(parents=True)
+    bad = _wrong(wrong, file, tmp_path / "checkpoints" / "step-1")
+    before = sorted(tmp_path.rglob("*"))
+    named = {"BAD": str(bad), "GOOD": str(file), "CHECKPOINTS": str(tmp_path / "checkpoints")}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(load, "load_weights", lambda *_: pytest.fail("weights were read"))
+    assert main([named.get(word, word) for word in VERBS[verb]]) != 0
     captured = capfd.readouterr()
     assert len(captured.err.strip().splitlines()) == 1
+    assert WRONG[wrong] in captured.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("option", "said"), [("--stream", "reads safetensors"), ("--gguf-file=c.gguf", "no GGUF file")]
+)
+def test_one_line_about_an_option(
+    option: str, said: str, file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(file, tmp_path / "a.gguf")
+    out = tmp_path / "run"
+    assert main(["analyze", str(tmp_path), option, "--out", str(out), "--device", "cpu", "--tokens", "32"]) != 0
+    captured = capfd.readouterr()
+    assert len(captured.err.strip().splitlines()) == 1
+    assert said in captured.err
     assert not out.exists()

@@ -9,7 +9,7 @@ from sinkscope.loading.load import load_model
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Every test in this folder needs the real model."""
+    """Every test in this folder needs a real model."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.real)
@@ -26,13 +26,19 @@ def _taken(name: str) -> Path:
 
 @pytest.fixture(scope="session")
 def smollm2() -> Path:
-    """The GGUF file."""
+    """SmolLM2-135M-Instruct's GGUF file."""
     return _taken("smollm2")
 
 
 @pytest.fixture(scope="session")
+def gemma() -> Path:
+    """Gemma 3 270M's GGUF file, joined of its parts."""
+    return _taken("gemma3")
+
+
+@pytest.fixture(scope="session")
 def folder(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The unpacked model as a folder of safetensors."""
+    """SmolLM2, unpacked, as a folder of safetensors."""
     made = tmp_path_factory.mktemp("smollm2")
     loaded = load_model(str(smollm2), device="cpu")
     loaded.model.save_pretrained(made)

@@ -88,7 +88,7 @@ def _of_model(run: Run, model: str) -> str:
     broken = others[~others["loss"].map(math.isfinite)]
     others = others[others["loss"].map(math.isfinite)].sort_values("delta", ascending=False, kind="stable")
     if others.empty and broken.empty:
-        return f"{opening} was not quantized."
+        return f"{opening} was measured as it is, by no method."
     clauses = []
     if len(others) == 1:
         clauses.append(f"{others.iloc[0]['method']} costs {_cost(others.iloc[0])}")
