@@ -17,6 +17,7 @@ KEYS = {
     "massive": ["layer", "site", "sequence", "position", "channel"],
     "values": ["layer", "kv_head", "position"],
     "sequences": ["layer", "sequence", "metric"],
+    "slope_sums": ["layer", "sequence"],
     "gradient_blocks": ["layer", "position", "block_i", "block_j"],
     "sinks": ["layer", "head", "sequence", "position"],
     "maps": ["layer", "head", "kind", "row", "column"],
