@@ -115,7 +115,7 @@ def test_of_perplexity_the_words_are_of_value() -> None:
     runs = []
     for shift in (0.0, 0.05, 0.5, -0.5):
         table = FIRST["sequences"]
-        loss = table["metric"] == "loss"
+        loss = (table["metric"] == "loss").to_numpy(dtype=float)
         noise = 0.01 * np.random.default_rng(int(100 * (shift + 1))).normal(size=len(table))
         runs.append(replace(FIRST, tables={**FIRST.tables, "sequences": table.assign(
             value=table["value"] + (shift + noise) * loss)}))  # fmt: skip

@@ -105,6 +105,7 @@ def test_run_json_says_what_was_settled(tiny_folders: dict[str, Path], tmp_path:
         "modules": None,
         "calibration_data": None,
         "calibration_sequences": 3,
+        "calibrated_methods": ["a4-static"],
         "rank_by": "w4",
         "rank_sequences": 4,
         "rank_limit": 64,

@@ -18,6 +18,7 @@ KEYS = {
     "massive_counts": ["layer", "site", "sequence"],
     "values": ["layer", "kv_head", "position"],
     "sequences": ["layer", "sequence", "metric"],
+    "slope_sums": ["layer", "sequence"],
     "gradient_blocks": ["layer", "position", "block_i", "block_j"],
     "sinks": ["layer", "head", "sequence", "position"],
     "sink_norms": ["layer", "sequence", "position"],

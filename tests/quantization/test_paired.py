@@ -1,0 +1,47 @@
+"""The table `paired` by hand: differences of changes, sequence by sequence, and only where windows are the same."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sinkscope.intervals.loss_bootstrap import ratio_interval
+from sinkscope.quantization.changes import paired
+
+COUNTS = np.full(12, 10.0)
+HARD = np.random.default_rng(0).normal(20, 5, 12)  # what makes a text hard is the same for all
+SUMS = {
+    ("a", "none"): HARD,
+    ("a", "w8"): HARD + np.linspace(0.1, 0.3, 12),
+    ("a", "nf4"): HARD + np.linspace(0.2, 0.6, 12),
+    ("b", "none"): HARD + 1,
+    ("b", "w8"): HARD + 1 + np.linspace(0.3, 0.5, 12),
+    ("b", "nf4"): HARD + 1 + np.linspace(0.2, 0.6, 12),
+}
+LOSSES = pd.concat(
+    pd.DataFrame({"model": model, "method": method, "sequence": range(12), "loss_sum": sums, "targets": COUNTS})
+    for (model, method), sums in SUMS.items()
+)
+
+
+def test_rows_are_differences_of_changes() -> None:
+    table = paired(LOSSES, {"a": "same", "b": "same"}, seed=0)
+    keys = list(zip(table["model"], table["method"], table["other_model"], table["other_method"], strict=True))
+    assert keys == [
+        ("a", "w8", "a", "nf4"), ("b", "w8", "a", "w8"), ("b", "nf4", "a", "nf4"), ("b", "w8", "b", "nf4"),
+    ]  # fmt: skip
+    for row, (model, method, other_model, other_method) in zip(table.to_dict("records"), keys, strict=True):
+        one, other = (
+            SUMS[model, method] - SUMS[model, "none"],
+            SUMS[other_model, other_method] - SUMS[other_model, "none"],
+        )
+        assert row["difference"] == pytest.approx((one - other).sum() / COUNTS.sum())
+        ends = ratio_interval(one - other, COUNTS, seed=0)
+        assert (row["difference_low"], row["difference_high"]) == pytest.approx(ends)
+    between = table.set_index(["model", "method"]).loc[("b", "w8")].iloc[0]
+    assert between["difference_low"] == pytest.approx(0.02)  # 0.2 nats in every sequence of 10 targets
+
+
+def test_models_of_other_windows_are_not_set_against_each_other() -> None:
+    table = paired(LOSSES, {"a": "one", "b": "other"}, seed=0)
+    assert (table["model"] == table["other_model"]).all()
+    assert len(table) == 2
