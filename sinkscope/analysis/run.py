@@ -7,7 +7,7 @@ is loaded, then loads the model, cuts the text into windows, chooses the driver 
 analysis = sinkscope.analyze("demo")
 analysis.heads                      # a DataFrame, as declared in docs/tables.md
 analysis.figures()["sink_heatmap"]  # a matplotlib Figure
-analysis.save("runs/demo")          # the run folder, with figures and report.pdf
+analysis.save("runs/demo")          # the run folder, with figures and reports
 """
 
 import time

@@ -89,4 +89,4 @@ def show(run: "Run", folder: Path, *, json: bool = False) -> None:
         Console().print(summary)
     else:
         typer.echo(str(summary))
-    typer.echo(f"tables, figures and report.pdf: {folder}")
+    typer.echo(f"tables, figures, report.pdf and report.html: {folder}")

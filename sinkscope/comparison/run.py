@@ -2,7 +2,7 @@
 
 comparison = sinkscope.compare(["runs/base", "runs/other"])
 comparison["comparison"]           # a DataFrame: value, ratio, intervals and verdict of every metric and run
-comparison.save("runs/comparison")  # the run folder, with figures and report.pdf
+comparison.save("runs/comparison")  # the run folder, with figures and reports
 """
 
 from collections.abc import Sequence

@@ -2,7 +2,7 @@
 
 result = sinkscope.quantize(["demo", "demo-vscale"], ["none", "w8a8-static", "nf4"])
 result.quantization                    # a DataFrame, as declared in docs/tables.md
-result.save("runs/quantization")       # the run folder, with figures and report.pdf
+result.save("runs/quantization")       # the run folder, with figures and reports
 """
 
 import time

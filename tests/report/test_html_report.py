@@ -140,6 +140,9 @@ def test_a_table_too_long_for_a_page_says_so(monkeypatch: pytest.MonkeyPatch) ->
     text = made(run)
     assert "positions" not in rows_of(text)
     assert f"with {len(run['positions']):,} rows: they are in positions.parquet" in Outline(text).text
+    assert "maps" in rows_of(text)
+    monkeypatch.setattr(data_tables, "MATERIAL_ROWS", len(run["maps"]) - 1)
+    assert "maps" not in rows_of(made(run))
 
 
 @each_kind

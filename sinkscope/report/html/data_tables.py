@@ -12,7 +12,9 @@ from sinkscope.tables.column import Column
 from sinkscope.tables.columns import TABLES
 from sinkscope.tables.run_folder import Run
 
-ROWS = 200_000  # of a table that the file holds; longer are maps, which are pictures stored point by point
+ROWS = 200_000  # of a table that the file holds
+MATERIAL_ROWS = 50_000  # of one that intervals and pictures are made from, and that nobody reads
+MATERIAL = ("gradient_blocks", "maps")
 DIGITS = 6  # significant ones of a number; the parquet file has all
 TOKENS = "token"  # the column that holds tokens, in every table that has one
 
@@ -32,7 +34,7 @@ def _part(name: str, table: pd.DataFrame) -> str:
     declared = TABLES.get(name)
     columns = {column.name: column for column in declared.columns} if declared is not None else {}
     meaning = f"A row: {declared.meaning}" if declared is not None else ""
-    fits = len(table) <= ROWS
+    fits = len(table) <= (MATERIAL_ROWS if name in MATERIAL else ROWS)
     if not fits:
         meaning += f" Too long for a page, with {number(len(table))} rows: they are in {name}.parquet beside it."
     summary = element("summary", element("h3", escaped(name)), element("span", counted(len(table), "row")))
