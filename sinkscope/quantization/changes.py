@@ -51,6 +51,9 @@ def compare(losses: pd.DataFrame, chosen: Chosen, windows: dict[str, str], *, se
 def paired(losses: pd.DataFrame, windows: dict[str, str], *, seed: int) -> pd.DataFrame:
     """The table `paired`: which of two changes is larger, sequence by sequence, so that what both share cancels.
 
+    Two models as they were loaded are set against each other by their losses: what a GGUF file cost against the
+    checkpoint that it was made of.
+
     Args:
         losses: the table `losses`.
         windows: SHA-256 of the windows by model; models that read others are not set against each other.
@@ -58,15 +61,16 @@ def paired(losses: pd.DataFrame, windows: dict[str, str], *, seed: int) -> pd.Da
     """
     measured = {cast("tuple[str, str]", group): rows for group, rows in losses.groupby(["model", "method"], sort=False)}
     changes = {
-        (model, method): _sums(rows) - _sums(measured[model, NONE])
+        (model, method): _sums(rows) - (_sums(measured[model, NONE]) if method != NONE else 0.0)
         for (model, method), rows in measured.items()
-        if method != NONE
     }
     rows = Rows("paired")
     for one, other in combinations(changes, 2):
         same_model, same_method = one[0] == other[0], one[1] == other[1]
         if not same_model and not (same_method and windows[one[0]] == windows[other[0]]):
             continue
+        if same_model and NONE in (one[1], other[1]):
+            continue  # that is the change itself
         second, first = (one, other) if same_model else (other, one)  # of models, the later against the earlier
         counts = _counts(measured[second])
         differences = changes[second] - changes[first]

@@ -27,9 +27,12 @@ def test_rows_are_differences_of_changes() -> None:
     table = paired(LOSSES, {"a": "same", "b": "same"}, seed=0)
     keys = list(zip(table["model"], table["method"], table["other_model"], table["other_method"], strict=True))
     assert keys == [
-        ("a", "w8", "a", "nf4"), ("b", "w8", "a", "w8"), ("b", "nf4", "a", "nf4"), ("b", "w8", "b", "nf4"),
+        ("b", "none", "a", "none"), ("a", "w8", "a", "nf4"), ("b", "w8", "a", "w8"), ("b", "nf4", "a", "nf4"),
+        ("b", "w8", "b", "nf4"),
     ]  # fmt: skip
-    for row, (model, method, other_model, other_method) in zip(table.to_dict("records"), keys, strict=True):
+    as_loaded, *changes = table.to_dict("records")
+    assert as_loaded["difference"] == pytest.approx(0.1)  # one nat in every sequence of 10 targets
+    for row, (model, method, other_model, other_method) in zip(changes, keys[1:], strict=True):
         one, other = (
             SUMS[model, method] - SUMS[model, "none"],
             SUMS[other_model, other_method] - SUMS[other_model, "none"],

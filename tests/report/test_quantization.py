@@ -160,6 +160,16 @@ def test_two_models_are_set_against_each_other() -> None:
     assert "twin minus demo" in str(summary(made))
 
 
+def test_models_as_they_were_loaded_are_set_against_each_other() -> None:
+    """What a format of a file cost, where one model is the other in that format."""
+    made = run(["original", "file.gguf"], ["none"])
+    pair = ("file.gguf", "none", "original", "none")
+    said = " ".join(findings(with_paired(made, {pair: (0.1, 0.3)})))
+    assert "file.gguf against original, both as loaded: +0.2000 nats per token (+0.1000 to +0.3000)." in said
+    assert "not told apart" in " ".join(findings(with_paired(made, {pair: (-0.1, 0.3)})))
+    assert cells(with_paired(made, {pair: (0.1, 0.3)}))[-1][-1] == "difference of the losses"
+
+
 def test_what_was_calibrated_on_is_said() -> None:
     made = run(["demo"], METHODS)
     itself = "w8a8-static: calibrated on the evaluated windows themselves"

@@ -3,6 +3,7 @@
 import math
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 
 from sinkscope.report.text import counted, number, printable
@@ -85,8 +86,9 @@ def _of_model(run: Run, model: str) -> str:
     exact = rows[rows["method"] == NONE].iloc[0]
     opening = f"{short(model)} (perplexity {number(float(exact['perplexity']), 4)})"
     others = rows[rows["method"] != NONE]
-    broken = others[~others["loss"].map(math.isfinite)]
-    others = others[others["loss"].map(math.isfinite)].sort_values("delta", ascending=False, kind="stable")
+    finite = np.isfinite(others["loss"].to_numpy(dtype=float))
+    broken = others[~finite]
+    others = others[finite].sort_values("delta", ascending=False, kind="stable")
     if others.empty and broken.empty:
         return f"{opening} was measured as it is, by no method."
     clauses = []
@@ -153,7 +155,7 @@ def between_models(run: Run) -> list[tuple[str, ...]]:
     return [
         (f"{short(row.model)} minus {short(row.other_model)}", row.method, "", "", "", signed(row.difference),
          "" if math.isnan(row.difference_low) else interval(row.difference_low, row.difference_high),
-         "difference of the deltas")
+         "difference of the losses" if row.method == NONE else "difference of the deltas")
         for row in _rows(run["paired"])
         if row.model != row.other_model and math.isfinite(row.difference)
     ]  # fmt: skip
@@ -165,8 +167,8 @@ def _of_models(run: Run) -> list[str]:
         return []
     rows = run["paired"]
     rows = rows[rows["model"] != rows["other_model"]]
-    sentences = []
-    for group, pairs in rows.groupby(["model", "other_model"], sort=False):
+    sentences = [_as_loaded(row) for row in _rows(rows[rows["method"] == NONE])]
+    for group, pairs in rows[rows["method"] != NONE].groupby(["model", "other_model"], sort=False):
         model, other = cast("tuple[str, str]", group)
         more = pairs[pairs["difference_low"] > 0]["method"].tolist()
         less = pairs[pairs["difference_high"] < 0]["method"].tolist()
@@ -177,6 +179,16 @@ def _of_models(run: Run) -> list[str]:
         parts += [f"{', '.join(same)} not told apart"] if same else []
         sentences.append(f"{short(model)} against {short(other)}, paired over sequences: {'; '.join(parts)}.")
     return sentences
+
+
+def _as_loaded(row: Any) -> str:
+    """Two models as they were loaded, by their losses."""
+    opening = f"{short(row.model)} against {short(row.other_model)}, both as loaded"
+    if math.isnan(row.difference_low):
+        return f"{opening}: {signed(row.difference)} nats per token, no interval."
+    found = f"{signed(row.difference)} nats per token ({interval(row.difference_low, row.difference_high)})"
+    apart = row.difference_low > 0 or row.difference_high < 0
+    return f"{opening}: {found}{'' if apart else ', not told apart'}."
 
 
 def calibration(run: Run) -> str:

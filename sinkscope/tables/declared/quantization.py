@@ -36,13 +36,13 @@ TABLES = (
     Table(
         "paired",
         "Two changes of the loss against each other, on the same windows: two methods on one model, or one method on "
-        "two models that read the same windows.",
+        "two models that read the same windows. Of two models under `none`, their losses.",
         (
             _MODEL,
             _METHOD,
             texts("other_model", "the model of the other change"),
             texts("other_method", "the method of the other change"),
-            floats("difference", "delta minus the other delta", "nats per token"),
+            floats("difference", "delta minus the other one; under `none`, loss minus the other loss", "nats per token"),
             floats(
                 "difference_low", "lower end of its 95 % interval: paired bootstrap over sequences", "nats per token"
             ),
