@@ -42,7 +42,7 @@ TABLES = (
             _METHOD,
             texts("other_model", "the model of the other change"),
             texts("other_method", "the method of the other change"),
-            floats("difference", "delta minus the other one; under `none`, loss minus the other loss", "nats per token"),
+            floats("difference", "delta minus the other one; under `none`, loss minus the other", "nats per token"),
             floats(
                 "difference_low", "lower end of its 95 % interval: paired bootstrap over sequences", "nats per token"
             ),
