@@ -1,7 +1,8 @@
 """A page of the report as a picture inside a page of HTML: its panels as SVG.
 
 Title, caption and foot stand in the page as text, so the picture leaves them out, and the room that they have on paper.
-Letters stay letters, which a browser finds and marks; where DejaVu Sans is missing, Verdana has its widths.
+Letters stay letters, which a browser finds and marks; where DejaVu Sans is missing, Verdana has its widths. On dark
+paper a browser turns light and dark of a picture round, but for heat maps, which keep their shades and white paper.
 """
 
 import io
@@ -9,6 +10,7 @@ import re
 from typing import Any
 
 import matplotlib
+from matplotlib.collections import QuadMesh
 
 from sinkscope.report.html.markup import element
 from sinkscope.report.page import Page
@@ -42,7 +44,12 @@ def picture(page: Page, name: str, *, title: str, caption: str) -> str:
     view = f"0 {height * (1 - top):.2f} {width:.2f} {height * (top - _BOTTOM):.2f}"
     drawing = _TAG.sub(lambda tag: _own_ids(tag[0], name), drawing[: drawing.rindex("</svg>")])
     return element("svg", drawing.replace(_FONT, _FONTS), viewBox=view, role="img", aria_labelledby=title,
-                   aria_describedby=caption)  # fmt: skip
+                   aria_describedby=caption, class_="shaded" if _shaded(page) else None)  # fmt: skip
+
+
+def _shaded(page: Page) -> bool:
+    """Whether shades of the picture are values, as in a heat map: dark paper must not turn those round."""
+    return any(axes.images or any(isinstance(part, QuadMesh) for part in axes.collections) for axes in page.axes)
 
 
 def _own_ids(tag: str, name: str) -> str:
