@@ -169,10 +169,11 @@ def run_evaluation(
             given, costs, len(texts), budget=request.windows.budget, started=started,
             memory=memory, tasks=len(settings.tasks),
         )  # fmt: skip
-        texts, plan = texts[: share.documents], [cell for cell in plan if cell.seed < share.seeds]
-        settings = replace(
-            settings, documents=share.documents or settings.documents, seeds=share.seeds or settings.seeds
-        )
+        if request.windows.budget is not None:
+            texts, plan = texts[: share.documents], [cell for cell in plan if cell.seed < share.seeds]
+            settings = replace(
+                settings, documents=share.documents or settings.documents, seeds=share.seeds or settings.seeds
+            )
     if loaded is not None and under.calibrates:
         text = _calibration(under, loaded, request, settings, documents, hay)
         loaded = under.put(loaded, text, again=lambda new: _extend_(new, settings))
