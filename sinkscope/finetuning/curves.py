@@ -1,7 +1,7 @@
 """How the loss came down: both trainings of a finetuning, step by step, as a table for their comparison.
 
-A training loss is that of the step's batch before its update, a held-out one that of the model after so many updates. So
-both are put at the number of updates that the model had behind it, and the first held-out loss stands at 0: before
+A training loss is that of the step's batch before its update, a held-out one that of the model after so many updates.
+So both are put at the number of updates that the model had behind it, and the first held-out loss stands at 0: before
 training, and with V-scale right after it was attached.
 """
 

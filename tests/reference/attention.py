@@ -1,4 +1,4 @@
-"""Equations (1) and (2) from whole maps: tables `heads`, `sinks`, `sink_norms`, `maps`, `map_tokens`, the sink columns of `layers`.
+"""From whole maps: tables `heads`, `sinks`, `sink_norms`, `maps`, `map_tokens`; columns of `layers`.
 
 At a position, a mean over sequences is over the sequences that have a value there: alpha_s exists where the sequence is
 long enough for a full window after s, mass and second moment wherever the position exists.

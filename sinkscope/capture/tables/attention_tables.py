@@ -1,4 +1,4 @@
-"""The tables of attention: `heads`, `layers`, `sinks`, `sink_norms`, `learned_sinks`, `maps`, `map_tokens`, `values` and `vscale`.
+"""Tables of attention: `heads`, `layers`, `sinks`, `sink_norms`, `learned_sinks`, `maps`, `map_tokens` ... `vscale`.
 
 Equation numbers are those of docs/definitions.md.
 """

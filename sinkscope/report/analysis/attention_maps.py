@@ -164,10 +164,7 @@ def _mark(axes: Axes, head: Head, length: int, names: dict[int, str]) -> None:
         f"{number(float(alpha), 2)} at {position}{f' {quoted(names[position], 8)}' if position in names else ''}"
         for position, alpha in shown.items()
     ]
-    more = len(head.sinks) - len(shown)
-    words = f"alpha {', '.join(known)}{f', {more} more' if more else ''}" if known else (
-        f"no sink; alpha {number(head.alpha, 2)} at 0"
-    )  # fmt: skip
+    words = f"alpha {', '.join(known)}" if known else f"no sink; alpha {number(head.alpha, 2)} at 0"
     title = literal(fitted(words, _TITLE, style.BODY))
     axes.set_title(f"layer {head.layer}, head {head.head}\n{title}", fontsize=style.BODY, pad=9)
 

@@ -98,9 +98,9 @@ ENTRY = Entry(
     "training",
     "How the loss came down",
     draw,
-    "Thin: loss of a step's batch before its update; both trainings read the same batches in the same order. Thick, with "
-    "marks: loss on the held-out windows after so many updates; at step 0 before training, with V-scale right after it "
-    "was attached. Below: the same less that of the control, which the choice of batches cancels out of. One training "
-    "each, so nothing here says how much another seed would move the curves.",
+    "Thin: loss of a step's batch before its update; both trainings read the same batches in the same order. Thick, "
+    "with marks: loss on the held-out windows after so many updates; at step 0 before training, with V-scale right "
+    "after it was attached. Below: the same less that of the control, which the choice of batches cancels out of. One "
+    "training each, so nothing here says how much another seed would move the curves.",
     applies=lambda run: "training_losses" in run.tables,
 )
