@@ -68,7 +68,11 @@ def test_sinks_are_marked_at_their_columns_and_named() -> None:
     shown = panels(draw_tokens(run))[0]
     assert marks(shown) == colours
     assert shown.get_title().endswith('\nalpha 0.61 at 0 "<bos>", 0.43 at 4 " of"')
-    whole = next(axes for axes in panels(draw_cells(run)) if axes.get_title().startswith(f"layer {first.layer}, head {first.head}\n"))
+    whole = next(
+        axes
+        for axes in panels(draw_cells(run))
+        if axes.get_title().startswith(f"layer {first.layer}, head {first.head}\n")
+    )
     assert marks(whole) == {**colours, 90: style.GREEN}
     assert all("no sink; alpha" in axes.get_title() for axes in panels(draw_tokens(run))[1:])
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from inspection import words
 from synthetic import Shape, synthetic
@@ -35,7 +36,7 @@ def test_titles_say_the_answer() -> None:
     assert titles(sink_rate.ENTRY.draw(RUN))[1].startswith(f"Token 0 collects {share:.2g} % of all attention")
     assert titles(massive.ENTRY.draw(SMOLLM)) == [
         "Token 0: channels 507 and 247 massive, up to 25,000",
-        'Later tokens: none massive, up to 800 at " the"',
+        'Later tokens: none massive, up to 800 at " "',
     ]
     assert titles(value_drain.ENTRY.draw(RUN))[0].startswith("Values of token 0 are")
     assert titles(gradient_sink.ENTRY.draw(RUN))[1].replace("\n", " ").startswith("Gradients gather at token 0: ")
@@ -61,8 +62,10 @@ def test_second_sinks_are_marked_where_gradients_and_norms_show_them() -> None:
         p for p in second(SMOLLM)["position"].unique() if p <= upper.get_xlim()[1]
     )
     assert len(marks.get_xdata())
-    norms = SMOLLM["sink_norms"].merge(second(SMOLLM)[["sequence", "position"]].drop_duplicates())
-    (curve,) = [line for line in token_norms.ENTRY.draw(SMOLLM).axes[0].lines if line.get_label() == "second sinks"]
+    places = second(SMOLLM)[["layer", "sequence", "position", "token"]].drop_duplicates()
+    norms = places.assign(heads=2, norm=np.linspace(300, 900, len(places)), rank=2, positions=64)
+    run = replace(SMOLLM, tables={**SMOLLM.tables, "sink_norms": pd.concat([SMOLLM["sink_norms"], norms])})
+    (curve,) = [line for line in token_norms.ENTRY.draw(run).axes[0].lines if line.get_label() == "second sinks"]
     for layer, norm in enumerate(curve.get_ydata()):
         np.testing.assert_allclose(norm, norms.loc[norms["layer"] == layer, "norm"].mean())
     without = replace(RUN, tables={**RUN.tables, "sinks": RUN["sinks"].query("position == 0")})

@@ -70,7 +70,8 @@ def _scatter(axes: Axes, points: pd.DataFrame, branch: str, ratio: str, source: 
 
 def falling_line(axes: Axes, points: pd.DataFrame) -> None:
     """A line of slope -1 through the middle of the dots: where they follow it, the norm scales with 1 / |input|."""
-    known = points[(points["input_norm"] > 0) & (points["compress"] > 0)]
+    drawn = points[points["position"] <= max(last for _, last, *_ in GROUPS)]
+    known = drawn[(drawn["input_norm"] > 0) & (drawn["compress"] > 0)]
     if known.empty:
         return
     x, y = np.log10(known["input_norm"]), np.log10(known["compress"])
