@@ -10,8 +10,9 @@ from pathlib import Path
 from sinkscope.analysis.run import analyze
 from sinkscope.comparison.compare_runs import compare_runs
 from sinkscope.comparison.run import Comparison
+from sinkscope.finetuning.curves import training_losses
 from sinkscope.finetuning.run import Finetuned
-from sinkscope.finetuning.settings import Finetuning
+from sinkscope.finetuning.settings import AFTER, BEFORE, CONTROL, Finetuning
 from sinkscope.inputs import ModelSource
 from sinkscope.quantities.rows import quantity
 from sinkscope.report.text import number
@@ -20,7 +21,6 @@ from sinkscope.tables.run_folder import Run, read_run
 SEQUENCES = 32
 _AGAINST_CONTROL = ("residual_t0_over_early", "gradient_sink_median", "sink_rate_mean", "perplexity")
 REPORT = "report"
-BEFORE, AFTER, CONTROL = "before", "after", "control"
 _WEIGHTS = {"all": "all weights", "lora": "low-rank layers", "theta": "theta alone"}
 _STARTS = {
     "calibrated": "with C read off the model's own value norms",
@@ -46,7 +46,8 @@ def report(done: Finetuned, out: Path, *, command: str) -> Comparison:
     models |= {BEFORE: settings.model, AFTER: str(done.model)}
     runs = {name: _analysis(model, done, out / "analysis" / name, command=command) for name, model in models.items()}
     notes = sentences(done, runs)
-    compared = Comparison(compare_runs(list(runs.values()), list(runs), notes=notes))
+    run = compare_runs(list(runs.values()), list(runs), notes=notes)
+    compared = Comparison(Run(run.info, {**run.tables, "training_losses": training_losses(done)}))
     compared.info["command"] = command
     compared.save(out / REPORT, force=(out / REPORT).exists())
     return compared

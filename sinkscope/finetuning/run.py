@@ -26,7 +26,7 @@ from transformers import PreTrainedModel
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.files import building_folder, read_json, write_json
 from sinkscope.finetuning.lora import merged, with_lora
-from sinkscope.finetuning.settings import CONTEXT, Finetuning, LoraSettings
+from sinkscope.finetuning.settings import CONTEXT, CONTROL, Finetuning, LoraSettings
 from sinkscope.finetuning.start import calibration_windows, ramp, start_vscale_
 from sinkscope.loading.load import Loaded, load_model
 from sinkscope.models.shape import context_of, default_tokens
@@ -42,7 +42,7 @@ from sinkscope.training.training_folder import MODEL, TOKENS, claimed
 from sinkscope.vscale import attach_, attached, detach_, set_ramp_
 from sinkscope.vscale import save as save_vscale
 
-CONTROL, ADAPTER, LOSSES = "control", "adapter", "losses.json"
+ADAPTER, LOSSES = "adapter", "losses.json"
 _MOMENTS = {
     "before": "before",
     "attached": "right after attaching V-scale",

@@ -15,6 +15,7 @@ STARTS = ("calibrated", "paper", "identity")
 PRECISIONS = ("auto", "float32", "bfloat16")
 RATES = {"all": 2e-4, "lora": 2e-4, "theta": 1e-2}
 """Default peak learning rates by what is trained."""
+BEFORE, AFTER, CONTROL = "before", "after", "control"  # the models that are compared, by name
 CONTEXT = 0
 """In the place of a window's length: the model's context, at most `sinkscope.models.shape.LONGEST_DEFAULT`."""
 

@@ -81,6 +81,26 @@ def log_ticks(low: float, high: float) -> tuple[Locator, Formatter]:
     return FixedLocator(ticks[(ticks >= low) & (ticks <= high)].tolist()), FuncFormatter(lambda value, _: f"{value:g}")
 
 
+def decades(axes: Axes, which: str = "xy") -> None:
+    """Writes the values beside axes that are drawn in log10 units, as `log_axis` does: every page has one convention.
+
+    Call it after drawing. Where less than half a decade is seen, the ticks are evenly spaced values.
+    """
+    for name in which:
+        axis = axes.xaxis if name == "x" else axes.yaxis
+        low, high = sorted(axis.get_view_interval())
+        if high - low > 2:
+            axis.set_major_locator(MaxNLocator(6, integer=True))
+            axis.set_major_formatter(FuncFormatter(lambda power, _: f"$10^{{{round(power)}}}$"))
+            continue
+        evenly = np.asarray(MaxNLocator(5).tick_values(10**low, 10**high))
+        stepped = np.multiply.outer(10.0 ** np.arange(np.floor(low), np.ceil(high) + 1), (1, 2, 5)).ravel()
+        values = evenly if high - low < 0.5 else stepped
+        values = values[(values > 0) & (values >= 10**low) & (values <= 10**high)]
+        axis.set_major_locator(FixedLocator(np.log10(values).tolist()))
+        axis.set_major_formatter(FuncFormatter(lambda power, _: f"{10**power:.3g}"))
+
+
 def positive(values: Any) -> Any:
     """The values as float64 with anything that a logarithm cannot take replaced by NaN."""
     array = np.asarray(values, dtype=float)
@@ -115,11 +135,11 @@ def heatmap(
     return image
 
 
-def colour_bar(image: AxesImage, axes: Axes, label: str, **place: Any) -> None:
-    """A colour bar, with readable ticks where its scale is logarithmic."""
+def colour_bar(image: AxesImage, axes: Any, label: str, **place: Any) -> None:
+    """A colour bar of one panel or of several, with readable ticks where its scale is logarithmic."""
     if isinstance(image.norm, LogNorm):
         place["ticks"], place["format"] = log_ticks(*image.get_clim())
-    bar = axes.figure.colorbar(image, ax=axes, label=label, **place)
+    bar = image.figure.colorbar(image, ax=axes, label=label, **place)
     bar.minorticks_off()
 
 

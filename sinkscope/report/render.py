@@ -3,6 +3,7 @@
 Files depend on the run alone: no date is written into them, so that rendering twice gives the same bytes.
 """
 
+import io
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import cast
@@ -18,6 +19,7 @@ from sinkscope.report.entry import Entry
 from sinkscope.report.html.document import IN_WORDS, document
 from sinkscope.report.html.pictures import picture
 from sinkscope.report.kinds import kind_of
+from sinkscope.report.outline import outlined
 from sinkscope.report.page import Page
 from sinkscope.tables.run_folder import Run
 
@@ -60,9 +62,11 @@ def render(run: Run, folder: Path, formats: Sequence[str] = DEFAULT) -> None:
             pictures = [(entry, vectors(entry, page)) for entry, page in pages if entry.name not in IN_WORDS]
             (folder / PAGE).write_text(document(run, pictures), encoding="utf-8")
         if "pdf" in formats:
-            with PdfPages(folder / REPORT, metadata=_metadata(run)) as pdf:
+            drawn = io.BytesIO()
+            with PdfPages(drawn, metadata=_metadata(run)) as pdf:
                 for _, page in counted(pages, "drawing PDF page"):
                     pdf.savefig(page)
+            outlined(drawn, [entry.title for entry, _ in pages], folder / REPORT, _metadata(run))
 
 
 def check_formats(formats: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -174,6 +175,21 @@ def test_the_report_says_what_changed_and_what_the_control_says(settings: Any, t
     assert before.startswith("Against the model before: ")
     for name in ("after", "control"):
         assert f"x {number(ratios['perplexity', name] / ratios['perplexity', 'before'])}" in before
+    curves = compared["training_losses"]
+    assert sorted(curves["run"].unique()) == ["after", "before", "control"]
+    assert curves[curves["run"] == "before"][["step", "valid_loss"]].to_numpy().tolist() == [[0, done.losses["before"]]]
+    for run, folder, first in (("after", "out", "attached"), ("control", "out/control", "before")):
+        metrics = pd.read_parquet(tmp_path / folder / "metrics.parquet").set_index("step")
+        curve = curves[curves["run"] == run].set_index("step")
+        assert list(curve.index) == list(range(len(metrics) + 1))
+        assert curve.loc[0, "valid_loss"] == done.losses[first]
+        assert curve["valid_loss"].iloc[-1] == done.losses[run]
+        assert np.isnan(curve["loss"].iloc[-1])
+        for step, row in metrics.iterrows():
+            assert curve.loc[step, "loss"] == row["loss"]
+            if step + 1 < len(metrics):
+                np.testing.assert_equal(curve.loc[step + 1, "valid_loss"], row["valid_loss"])
+    assert "training" in {path.stem for path in (tmp_path / "out" / "report" / "figures").iterdir()}
     assert (tmp_path / "out" / "report" / "report.pdf").is_file()
     again = report(done, tmp_path / "out", command="sinkscope finetune")
     assert again["comparison"].equals(compared["comparison"])

@@ -23,6 +23,7 @@ KEYS = {
     "sinks": ["layer", "head", "sequence", "position"],
     "sink_norms": ["layer", "sequence", "position"],
     "maps": ["layer", "head", "kind", "row", "column"],
+    "map_tokens": ["position"],
     "experts": ["layer", "kind", "expert"],
     "router": ["layer", "expert", "group"],
     "routing": ["layer", "group"],

@@ -1,4 +1,4 @@
-"""Equations (1) and (2) from whole maps: tables `heads`, `sinks`, `sink_norms`, `maps`, the sink columns of `layers`.
+"""From whole maps: tables `heads`, `sinks`, `sink_norms`, `maps`, `map_tokens`; columns of `layers`.
 
 At a position, a mean over sequences is over the sequences that have a value there: alpha_s exists where the sequence is
 long enough for a full window after s, mass and second moment wherever the position exists.
@@ -88,6 +88,12 @@ def sink_norms(measured: Measured, settings: Settings, token: Any) -> pd.DataFra
                     rows.append((i, n, s, token(int(sequence.ids[s])), count, own, rank, len(norms)))
     names = ["layer", "sequence", "position", "token", "heads", "norm", "rank", "positions"]
     return pd.DataFrame(rows, columns=names)
+
+
+def map_tokens(measured: Measured, token: Any, size: int = 128) -> pd.DataFrame:
+    """Table `map_tokens`: the first tokens of the first sequence."""
+    ids = [int(i) for i in measured.sequences[0].ids][:size]
+    return pd.DataFrame({"position": range(len(ids)), "token": [token(i) for i in ids]})
 
 
 def extreme_heads(measured: Measured, settings: Settings) -> set[tuple[int, int]]:

@@ -37,6 +37,7 @@ def reference_tables(
         "sinks": attention.sinks(measured, settings, token),
         "sink_norms": attention.sink_norms(measured, settings, token),
         "maps": attention.maps(measured, settings),
+        "map_tokens": attention.map_tokens(measured, token),
     }
 
 

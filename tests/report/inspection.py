@@ -1,5 +1,6 @@
 """Looking at a page as a reader does: which texts are really drawn, and where."""
 
+import re
 import warnings
 from collections.abc import Mapping
 from itertools import combinations
@@ -15,6 +16,8 @@ from sinkscope.report.page import Page
 from sinkscope.report.render import entries, figures
 from sinkscope.tables.run_folder import Run
 
+DASHED = re.compile(r"(?<![\w./-])\d[\d.,]* ?[-\u2013] ?\d")  # a range; the pages write "to"
+QUOTING = ("provenance", "seeds", "public")  # pages that print names, dates and versions as they are
 TOUCHING = 1.0  # pixels that two boxes may share: letters have side bearings
 
 
@@ -36,6 +39,8 @@ def assert_legible(run: Run, pages: Mapping[str, Figure] | None = None) -> None:
             assert clipped(page, texts) == [], name
             assert overlapping(texts) == [], name
             assert over_panels(page) == [], name
+            if not name.startswith(QUOTING):
+                assert [text for text, _ in texts if DASHED.search(text)] == [], name
     assert list(pages) == [entry.name for entry in entries(run)]
 
 

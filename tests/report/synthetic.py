@@ -335,6 +335,12 @@ class _Maker:
                     rows.add(layer=layer, head=head, kind=kind, row=row, column=column, weight=weight)
         return rows.frame()
 
+    def map_tokens(self) -> pd.DataFrame:
+        count = min(128, self.shape.tokens)
+        rows = Rows("map_tokens")
+        rows.add(position=np.arange(count), token=[WORDS[position % len(WORDS)] for position in range(count)])
+        return rows.frame()
+
     def scatter(self) -> pd.DataFrame:
         rows = Rows("scatter")
         if not self.shape.backward:

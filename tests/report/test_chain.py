@@ -59,11 +59,11 @@ def test_a_panel_draws_onto_any_axes() -> None:
 
 def test_tokens_channels_and_phases_stand_beside_the_panels() -> None:
     said = words(chain.ENTRY.draw(SMOLLM))
-    assert 'later " the" 2 of 3 3-5' in said
-    assert "0: 3 tokens 3 of 3 3-13" in said
-    assert "507 token 0 25,000 6-12" in said
-    assert "507 second 800 1-5" in said
-    assert "4-5 170 1.7 x early" in said
+    assert 'later " the" 2 of 3 3 to 5' in said
+    assert "0: 3 tokens 3 of 3 3 to 13" in said
+    assert "507 token 0 25,000 6 to 12" in said
+    assert "507 second 800 1 to 5" in said
+    assert "4 to 5 170 1.7 x early" in said
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import matplotlib
 import pytest
+from pypdf import PdfReader
 from synthetic import Shape, synthetic
 
 from sinkscope.errors import SinkscopeError
@@ -22,10 +23,23 @@ def test_every_figure_and_the_report_are_written_the_same_every_time(tmp_path: P
     render(RUN, tmp_path)
     written = {path: path.read_bytes() for path in tmp_path.rglob("*.p*")}
     assert {path.stem for path in (tmp_path / "figures").glob("*.png")} == {entry.name for entry in entries(RUN)}
-    assert (tmp_path / "report.pdf").read_bytes().count(b"/Type /Page ") == len(entries(RUN))
+    assert len(PdfReader(tmp_path / "report.pdf").pages) == len(entries(RUN))
     assert dict(matplotlib.rcParams) == before
     render(RUN, tmp_path)
     assert [path.name for path, content in written.items() if path.read_bytes() != content] == []
+
+
+def test_the_pdf_has_an_outline_of_its_pages_and_says_what_it_is(tmp_path: Path) -> None:
+    render(RUN, tmp_path, formats=("pdf",))
+    pdf = PdfReader(tmp_path / "report.pdf")
+    titles = [entry.title for entry in entries(RUN)]
+    assert [item.title for item in pdf.outline] == titles
+    assert [pdf.get_destination_page_number(item) for item in pdf.outline] == list(range(len(titles)))
+    assert all(title in page.extract_text() for title, page in zip(titles, pdf.pages, strict=True))
+    assert pdf.metadata == {
+        "/Title": "sinkscope report: example/model-1B on stdlib",
+        "/Creator": f"sinkscope {RUN.info['sinkscope']}",
+    }
 
 
 @pytest.mark.usefixtures("one_page")

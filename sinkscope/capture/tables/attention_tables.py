@@ -1,4 +1,4 @@
-"""The tables of attention: `heads`, `layers`, `sinks`, `sink_norms`, `learned_sinks`, `maps`, `values` and `vscale`.
+"""Tables of attention: `heads`, `layers`, `sinks`, `sink_norms`, `learned_sinks`, `maps`, `map_tokens` ... `vscale`.
 
 Equation numbers are those of docs/definitions.md.
 """
@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from sinkscope.capture.statistics.head_statistics import WINDOW
 from sinkscope.capture.tables.collected import Collected
 from sinkscope.metrics.gradients import gradient_sink_ratio
 from sinkscope.metrics.order import spearman
@@ -119,6 +120,15 @@ def maps(run: Collected) -> pd.DataFrame:
                 column=column.numpy(),
                 weight=weight[row, column].numpy(),
             )
+    return rows.frame()
+
+
+def map_tokens(run: Collected) -> pd.DataFrame:
+    """The tokens that the maps of the first ones are drawn with."""
+    rows = Rows("map_tokens")
+    for sequence in run.sequence_tokens()[:1]:
+        shown = sequence[:WINDOW]
+        rows.add(position=np.arange(len(shown)), token=[run.token(token) for token in shown])
     return rows.frame()
 
 

@@ -36,6 +36,7 @@ def tables(run: Collected) -> dict[str, pd.DataFrame]:
         "sinks": attention.sinks(run),
         "sink_norms": attention.sink_norms(run),
         "maps": attention.maps(run),
+        "map_tokens": attention.map_tokens(run),
         "scatter": bounds.scatter(run),
         **experts,
         **modalities_tables(run.recorder, tokens),

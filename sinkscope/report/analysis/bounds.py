@@ -4,10 +4,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from sinkscope.report import style
-from sinkscope.report.axes import layer_axis, log_axis, marker, positive, write_sentence
+from sinkscope.report.axes import decades, layer_axis, log_axis, marker, positive, write_sentence
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
 from sinkscope.report.text import number
@@ -58,9 +57,9 @@ def _against(axes: Axes, run: Run, bound: str) -> None:
     axes.plot(x, y, "o", color=colour, alpha=0.4, markersize=_dot(len(x)), markeredgewidth=0, rasterized=True)
     ends = np.array([x.min(), x.max()])
     axes.plot(ends, ends, color=style.BLACK, linewidth=1.2)
-    axes.set_xlabel(f"log10 bound ({unit})")
-    axes.set_ylabel(f"log10 measured ({unit})")
-    _few_ticks(axes)
+    axes.set_xlabel(f"bound ({unit})")
+    axes.set_ylabel(f"measured ({unit})")
+    decades(axes)
 
 
 def _largest(axes: Axes, run: Run) -> None:
@@ -93,20 +92,15 @@ def _slope(axes: Axes, run: Run) -> None:
     ends = np.array([x.min(), x.max()])
     axes.plot(ends, y.mean() + slope * (ends - x.mean()), color=style.BLACK, linewidth=1.5, label="fit")
     axes.plot(ends, y.mean() + ends - x.mean(), color=style.GREY, linestyle="--", linewidth=1.2, label="slope 1")
-    axes.set_xlabel("log10 squared column mass")
-    axes.set_ylabel("log10 |dL/dv| squared\n(nats^2 per unit^2)")
-    _few_ticks(axes)
+    axes.set_xlabel("squared column mass")
+    axes.set_ylabel("|dL/dv| squared\n(nats^2 per unit^2)")
+    decades(axes)
     axes.legend(loc="upper left")
 
 
 def _dot(count: int) -> float:
     """Size of a dot in points, smaller where there are many."""
     return 4.0 if count < 500 else 2.0
-
-
-def _few_ticks(axes: Axes) -> None:
-    axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.yaxis.set_major_locator(MaxNLocator(6))
 
 
 ENTRY = Entry(

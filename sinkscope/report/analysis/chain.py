@@ -57,7 +57,7 @@ def _tokens(page: Page, run: Run, top: float) -> float:
         cells.append((f"later {quoted(token, 12)}", f"{number(int(counts[token]))} of {number(sequences)}",
                       _short(layers)))  # fmt: skip
     return table(page, ("Token", "Seq.", "Layers"), cells, top=top, left=_COLUMN, right=RIGHT,
-                 shares=(1.5, 1, 1.5), size=style.SMALL)  # fmt: skip
+                 shares=(1.35, 0.85, 2), size=style.SMALL)  # fmt: skip
 
 
 def _massive(page: Page, run: Run, top: float) -> float:
@@ -73,7 +73,7 @@ def _massive(page: Page, run: Run, top: float) -> float:
     if not known:
         cells.insert(0, _largest(run))
     return table(page, ("Channel", "At", "|x|", "Layers"), cells, top=top - 0.02, left=_COLUMN, right=RIGHT,
-                 shares=(1.15, 1.1, 1.1, 1), size=style.SMALL)  # fmt: skip
+                 shares=(1.15, 1.05, 1, 1.2), size=style.SMALL)  # fmt: skip
 
 
 def _phases(page: Page, run: Run, top: float) -> float:
@@ -89,11 +89,11 @@ def _phases(page: Page, run: Run, top: float) -> float:
 
 
 def _short(layers: Iterable[int]) -> str:
-    """Layers as a table has them: "2-9, 12-29"."""
+    """Layers as a table has them: "2 to 9, 12 to 29"."""
     ordered = sorted(set(layers))
     ends = [layer for layer in ordered if layer + 1 not in ordered]
     starts = [layer for layer in ordered if layer - 1 not in ordered]
-    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))
+    return ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in zip(starts, ends, strict=True))
 
 
 def _largest(run: Run) -> tuple[str, str, str, str]:

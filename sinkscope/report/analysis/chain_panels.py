@@ -25,7 +25,7 @@ from sinkscope.tables.applicability import reason
 from sinkscope.tables.headline import measured
 from sinkscope.tables.run_folder import Run
 
-SECOND, EARLY = style.GREEN, "early tokens (positions 1-15)"
+SECOND, EARLY = style.GREEN, "early tokens (positions 1 to 15)"
 LOOKS: dict[str, tuple[str, Literal["-", "--", ":"]]] = {
     "token 0": (style.TOKEN_ZERO, "-"),
     "second sinks": (SECOND, "--"),
@@ -56,7 +56,7 @@ def sink_rate(axes: Axes, run: Run) -> None:
         _curve(axes, share, "second sinks")
     axes.set_ylim(-0.04, 1.04)
     axes.set_ylabel("share of\nheads")
-    _finish(axes, layers, _sink_title(run))
+    _finish(axes, layers, sink_title(run))
 
 
 def token_norm(axes: Axes, run: Run) -> None:
@@ -85,8 +85,7 @@ def gradient_ratio(axes: Axes, run: Run) -> None:
     axes.axhline(1, color=style.EARLY_MEAN, linewidth=1.2)
     log_axis(axes)
     axes.set_ylabel("R_GS(0)")
-    verb = "gather" if middle >= large("gradient_sink_median") else "do not gather"
-    _finish(axes, layers, f"Gradients {verb} at token 0: {number(middle)} times the early mean, median over layers")
+    _finish(axes, layers, gradient_title(run))
 
 
 def largest_entries(axes: Axes, run: Run) -> None:
@@ -121,9 +120,7 @@ def drain(axes: Axes, run: Run) -> None:
     axes.axhline(1, color=style.EARLY_MEAN, linewidth=1.2)
     log_axis(axes)
     axes.set_ylabel("|v| over\nearly |v|")
-    mean = run.info["headline"]["value_drain"]
-    verb = "Values of token 0 are drained" if mean < 1 else "Values of token 0 are not drained"
-    _finish(axes, layers, f"{verb}: {number(mean, 2)} times the early norm, mean over layers and heads")
+    _finish(axes, layers, drain_title(run))
 
 
 def _name_phases(axes: Axes, known: list[Phase], norms: pd.DataFrame) -> None:
@@ -146,17 +143,47 @@ def _finish(axes: Axes, layers: int, title: str) -> None:
     axes.set_title(fitted(literal(title), _TITLE, style.HEADING), loc="left")
 
 
-def _sink_title(run: Run) -> str:
-    first = [group for group in groups(run) if group.at_zero]
+def sink_title(run: Run) -> str:
+    """Where token 0 is a sink, and where a second sink is."""
     rows = second(run)
-    if not first and rows.empty:
+    if rows.empty and not any(group.at_zero for group in groups(run)):
         return "No token is a sink of more than single heads"
-    zero = f"Token 0 is a sink in {layer_words(first[0].layers)}" if first else "Token 0 is no sink"
     if rows.empty:
-        return zero
+        return zero_title(run)
+    return f"{zero_title(run)}, a later {_second_tokens(rows)} in {layer_words(rows['layer'].tolist())}"
+
+
+def zero_title(run: Run) -> str:
+    """Where token 0 is a sink."""
+    first = [group for group in groups(run) if group.at_zero]
+    return f"Token 0 is a sink in {layer_words(first[0].layers)}" if first else "Token 0 is no sink"
+
+
+def second_title(run: Run) -> str:
+    """Where second sinks are."""
+    rows = second(run)
+    if rows.empty:
+        return "No later token is a sink of more than single heads"
+    return f"A later {_second_tokens(rows)} is a sink in {layer_words(rows['layer'].tolist())}"
+
+
+def _second_tokens(rows: pd.DataFrame) -> str:
     tokens = rows.drop_duplicates("sequence")["token"].value_counts().index[:2]
-    named = listed([quoted(token, 12) for token in tokens], "or")
-    return f"{zero}, a later {named} in {layer_words(rows['layer'].tolist())}"
+    return listed([quoted(token, 12) for token in tokens], "or")
+
+
+def gradient_title(run: Run) -> str:
+    """Whether gradients gather at token 0; the run has a gradient-sink ratio."""
+    middle = run.info["headline"]["gradient_sink_median"]
+    verb = "gather" if middle >= large("gradient_sink_median") else "do not gather"
+    return f"Gradients {verb} at token 0: {number(middle)} times the early mean, median over layers"
+
+
+def drain_title(run: Run) -> str:
+    """Whether the values of token 0 are drained; the run has their ratio."""
+    mean = run.info["headline"]["value_drain"]
+    verb = "Values of token 0 are drained" if mean < 1 else "Values of token 0 are not drained"
+    return f"{verb}: {number(mean, 2)} times the early norm, mean over layers and heads"
 
 
 def _norm_title(known: list[Phase]) -> str:

@@ -7,6 +7,7 @@ from sinkscope.report import style
 from sinkscope.report.axes import layer_axis, log_axis, marker, positive
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
+from sinkscope.report.text import number
 from sinkscope.tables.run_folder import Run
 
 _SITES = {"h_out": style.VERMILION, "r_attn": style.GREEN, "r_mlp": style.BLUE, "down_in": style.ORANGE}
@@ -20,20 +21,29 @@ def draw(run: Run) -> Page:
     sites = run["sites"].merge(highest, on=["layer", "site"], how="left")
     panels = page.subplots(3, 1, sharex=True)
     for axes, column, label, title, threshold in (
-        (panels[0], "abs_max", "largest |x|\n(model units)", "Largest entry", 100),
+        (panels[0], "abs_max", "largest |x|\n(model units)", "Largest |x|", 100),
         (panels[1], "ratio", "|x| / median |x|", "Largest ratio of an entry to its median", 1000),
-        (panels[2], "kurtosis", "kurtosis", "Kurtosis over all tokens and channels", 3),
+        (panels[2], "kurtosis", "kurtosis", "Largest kurtosis", 3),
     ):
         _curves(axes, run, sites, column)
         axes.axhline(threshold, color=style.GREY, linestyle=(0, (1, 3)), label="_reference")
         axes.set_ylabel(label)
-        axes.set_title(title)
+        axes.set_title(_where(sites, column, title))
         log_axis(axes)
         layer_axis(axes, run.info["model"]["layers"], "")
         axes.tick_params(labelbottom=True)
     panels[2].set_xlabel("layer")
     panels[0].legend(loc="upper left", bbox_to_anchor=(1, 1))
     return page
+
+
+def _where(sites: pd.DataFrame, column: str, what: str) -> str:
+    """The largest value of a panel, and where it is."""
+    shown = sites[sites["site"].isin(list(_SITES)) & (sites[column] > 0)]
+    if shown.empty:
+        return what
+    row = shown.nlargest(1, column).iloc[0]
+    return f"{what}: {number(float(row[column]))} in {row['site']} of layer {row['layer']}"
 
 
 def _curves(axes: Axes, run: Run, sites: pd.DataFrame, column: str) -> None:

@@ -1,66 +1,79 @@
-"""Massive activations: the largest entries by token and channel, and whether they pass the binary test."""
+"""Massive activations: the largest entries by channel and layer, and whether they pass the binary test.
 
-from typing import Any
+The same channel is large at a token in layer after layer, and at many tokens. So a channel is a row of the picture,
+once for token 0 and once for all later tokens, and what is massive where is a row of the table.
+"""
 
-import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 
 from sinkscope.quantities.massive_facts import MassiveFact
 from sinkscope.report import style
-from sinkscope.report.analysis.massive_words import BRANCHES, all_listed, channels_left_out, facts
-from sinkscope.report.axes import colour_bar, colour_map, write_sentence
+from sinkscope.report.analysis.massive_words import BRANCHES, all_listed, channel_words, channels_left_out, facts
+from sinkscope.report.axes import colour_bar, colour_map, layer_axis, write_sentence
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import RIGHT, Page, paragraph, table
-from sinkscope.report.text import counted, layer_words, listed, literal, number, quoted
+from sinkscope.report.text import counted, fitted, layer_words, listed, literal, number, quoted
 from sinkscope.tables.run_folder import Run
 
 _LISTED = 22
 _CHANNELS = 3  # that are named in a row
-_TOKENS, _CHANNELS = 16, 24
+_ROWS = 8  # channels that a panel shows
+_TITLE = 350.0  # points that a title may take
 _TABLE_LEFT = 0.5
 
 
 def draw(run: Run) -> Page:
-    """Tokens x channels of the largest residual entries, and a table of what is massive at all sites."""
+    """Channels x layers of the largest residual entries at token 0 and later, and a table of what is massive where."""
     page = Page(right=_TABLE_LEFT - 0.025)
-    axes = page.subplots()
     entries = run["massive"].assign(size=run["massive"]["value"].abs())
-    residual = entries[entries["site"] == "h_out"]
-    if residual["size"].gt(0).any():
-        _picture(axes, residual)
+    residual = entries[(entries["site"] == "h_out") & (entries["size"] > 0)]
+    at_zero = residual["position"] == 0
+    parts = [(rows, name) for rows, name in ((residual[at_zero], "Token 0"), (residual[~at_zero], "Later tokens"))
+             if len(rows)]  # fmt: skip
+    if parts:
+        _pictures(page, run, parts)
     else:
-        write_sentence(axes, "No entry of the residual stream was recorded.")
+        write_sentence(page.subplots(), "No entry of the residual stream was recorded.")
     _table(page, run)
     return page
 
 
-def _picture(axes: Axes, residual: pd.DataFrame) -> None:
-    tokens = residual.groupby(["position", "token"])["size"].max().nlargest(_TOKENS).sort_index()
-    channels = residual.groupby("channel")["size"].max().nlargest(_CHANNELS).sort_index()
-    cells = residual.pivot_table(index=["position", "token"], columns="channel", values="size", aggfunc="max")
-    sizes = cells.reindex(index=tokens.index, columns=channels.index).to_numpy(dtype=float)
-    largest = float(np.nanmax(sizes))
-    norm = LogNorm(max(float(np.nanmin(sizes)), largest * 1e-6), largest * 1.0001)
-    image = axes.imshow(np.ma.masked_invalid(sizes), cmap=colour_map(style.SEQUENTIAL), norm=norm, aspect="auto")
-    axes.grid(visible=False)
-    axes.set_xticks(range(len(channels)), [str(channel) for channel in channels.index], rotation=90)
-    names = [literal(f"{position}  {quoted(token, 12)}") for position, token in tokens.index]
-    axes.set_yticks(range(len(tokens)), names)
-    axes.set_xlabel("channel of the residual stream")
-    axes.set_ylabel("position and token")
-    axes.set_title("Largest |x| over layers and sequences")
-    colour_bar(image, axes, "|x| (model units)", location="bottom", aspect=40, pad=0.02)
-    _mark(axes, residual[residual["is_massive"]], list(tokens.index), list(channels.index))
+def _pictures(page: Page, run: Run, parts: list[tuple[pd.DataFrame, str]]) -> None:
+    """A panel per part, on one axis of layers and one scale of colours."""
+    layers = run.info["model"]["layers"]
+    chosen = [rows.groupby("channel")["size"].max().nlargest(_ROWS) for rows, _ in parts]
+    tall = [len(channels) for channels in chosen]
+    panels = page.subplots(len(parts), 1, squeeze=False, sharex=True, height_ratios=[max(n, 3) for n in tall])[:, 0]
+    shown = [rows[rows["channel"].isin(channels.index)] for (rows, _), channels in zip(parts, chosen, strict=True)]
+    sizes = pd.concat([rows["size"] for rows in shown])
+    norm = LogNorm(max(float(sizes.min()), float(sizes.max()) * 1e-6), float(sizes.max()) * 1.0001)
+    for axes, rows, channels, (_, name) in zip(panels, shown, chosen, parts, strict=True):
+        cells = rows.pivot_table(index="channel", columns="layer", values="size", aggfunc="max")
+        cells = cells.reindex(index=channels.index, columns=range(layers))
+        image = axes.imshow(cells.to_numpy(dtype=float), cmap=colour_map(style.SEQUENTIAL), norm=norm, aspect="auto")
+        axes.grid(visible=False)
+        axes.set_yticks(range(len(channels)), [str(channel) for channel in channels.index])
+        axes.set_ylabel("channel")
+        axes.set_title(literal(fitted(_title(rows, name), _TITLE, style.HEADING)))
+        layer_axis(axes, layers, "layer" if axes is panels[-1] else "")
+        massive = rows[rows["is_massive"]].drop_duplicates(["layer", "channel"])
+        rank = {channel: place for place, channel in enumerate(channels.index)}
+        axes.plot(massive["layer"], massive["channel"].map(rank), "o", color="white", markeredgecolor="black",
+                  markersize=3.5)  # fmt: skip
+    colour_bar(image, panels, "|x| (model units)", location="bottom", aspect=40, pad=0.02)
 
 
-def _mark(axes: Axes, massive: pd.DataFrame, tokens: list[Any], channels: list[Any]) -> None:
-    """A white dot on every drawn cell that holds a massive entry."""
-    for position, token, channel in massive[["position", "token", "channel"]].drop_duplicates().to_numpy():
-        if (position, token) in tokens and channel in channels:
-            place = channels.index(channel), tokens.index((position, token))
-            axes.plot(*place, marker="o", color="white", markeredgecolor="black")
+def _title(rows: pd.DataFrame, name: str) -> str:
+    """Which channels of a part are massive, or what its largest entry is."""
+    massive = rows[rows["is_massive"]]
+    if len(massive):
+        sizes = massive.groupby("channel")["size"].max().sort_values(ascending=False)
+        words = channel_words(tuple(int(channel) for channel in sizes.index))
+        return f"{name}: {words} massive, up to {number(float(sizes.iloc[0]))}"
+    largest = rows.nlargest(1, "size").iloc[0]
+    at = "" if largest["position"] == 0 else f" at {quoted(largest['token'], 10)}"
+    return f"{name}: none massive, up to {number(float(largest['size']))}{at}"
 
 
 def _table(page: Page, run: Run) -> None:
@@ -127,7 +140,8 @@ ENTRY = Entry(
     "Massive activations: the largest entries",
     draw,
     "An entry is massive if |x| > 100 and at least 1000 times the median |x| of its sequence, layer and site, "
-    "equation (5); such cells carry a white dot. The picture covers the residual stream leaving each layer (h_out), "
-    "the tokens and channels with the largest entries; grey: not among the listed. The table has a row for channels "
-    "that are massive at the same tokens in the same layers; + where there are more than the 32 listed of a sequence.",
+    "equation (5); such cells carry a white dot. The picture covers the residual stream leaving each layer (h_out): "
+    "largest |x| over sequences and tokens, in the channels where it is largest; grey: not among the listed. The "
+    "table has a row for channels that are massive at the same tokens in the same layers; + where there are more than "
+    "the 32 listed of a sequence.",
 )

@@ -39,6 +39,6 @@ REGISTRY: tuple[Entry, ...] = (
     pathways.ENTRY,
     reshaping.ENTRY,
     bounds.ENTRY,
-    attention_maps.ENTRY,
+    *attention_maps.ENTRIES,
     provenance.ENTRY,
 )

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from sinkscope.report import style
-from sinkscope.report.axes import positive, write_sentence
+from sinkscope.report.axes import decades, positive, write_sentence
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
 from sinkscope.tables.applicability import reason
@@ -32,12 +32,18 @@ def draw(run: Run) -> Page:
             _scatter(grid[row, column], points, branch, ratio, f"|{stream_before(run, branch)}|")
     last = int(run["branches"]["position"].max())
     handles = [
-        Line2D([], [], linestyle="", marker=shape, color=colour, label=f"{a}" if a == b else f"{a}-{min(b, last)}")
+        Line2D([], [], linestyle="", marker=shape, color=colour, label=positions_label(a, min(b, last)))
         for a, b, colour, shape in reversed(GROUPS)
         if a <= last
     ]
+    handles.append(Line2D([], [], color=style.BLACK, linestyle="--", linewidth=1.2, label="slope -1"))
     page.key(handles, "token position")
     return page
+
+
+def positions_label(first: int, last: int) -> str:
+    """A group of positions, for a key."""
+    return str(first) if first == last else f"{first} to {last}"
 
 
 def stream_before(run: Run, branch: str) -> str:
@@ -55,20 +61,34 @@ def _scatter(axes: Axes, points: pd.DataFrame, branch: str, ratio: str, source: 
         x, y = np.log10(positive(group["input_norm"])), np.log10(positive(group[ratio]))
         axes.plot(x, y, linestyle="", marker=shape, color=colour, alpha=0.75, markersize=3.5, markeredgewidth=0)
     axes.axhline(0, color=style.BLACK, linewidth=0.8)
-    axes.set_xlabel(f"log10 {source} (model units)")
-    axes.set_ylabel(f"log10 {ratio.capitalize()}")
-    axes.locator_params(nbins=6)
+    if ratio == "compress":
+        falling_line(axes, points)
+    axes.set_xlabel(f"{source} (model units)")
+    axes.set_ylabel(ratio)
+    decades(axes)
+
+
+def falling_line(axes: Axes, points: pd.DataFrame) -> None:
+    """A line of slope -1 through the middle of the dots: where they follow it, the norm scales with 1 / |input|."""
+    drawn = points[points["position"] <= max(last for _, last, *_ in GROUPS)]
+    known = drawn[(drawn["input_norm"] > 0) & (drawn["compress"] > 0)]
+    if known.empty:
+        return
+    x, y = np.log10(known["input_norm"]), np.log10(known["compress"])
+    ends = np.array([x.min(), x.max()])
+    axes.plot(ends, (x + y).median() - ends, color=style.BLACK, linestyle="--", linewidth=1.2, scalex=False,
+              scaley=False, label="slope -1")  # fmt: skip
 
 
 ENTRY = Entry(
     "reshaping",
-    "Bloat, change and compress against the input's norm",
+    "Bloat, change, compress by the input's norm",
     draw,
     "One dot per layer and token, from gradients summed over sequences, equation (8). Bloat: gradient at the norm's "
     "output over gradient at the branch's output. Change: gradient entering over leaving the branch along the "
-    "residual stream; where both branches read h_in, that of the whole block. Compress: gradient that comes back "
-    "through the norm over gradient at its output; it falls with slope -1 where the norm scales gradients with one "
-    "over the size of its input. The line marks a ratio of 1.",
+    "residual stream (where both read h_in: the block). Compress: gradient that comes back through the norm over "
+    "gradient at its output; of slope -1, as the dashed line through the middle of the dots, where the norm scales it "
+    "with 1 / |input|. Solid: 1.",
     needs_backward=True,
     applies=lambda run: not run["branches"].empty,
 )

@@ -5,14 +5,16 @@ import pandas as pd
 from matplotlib.colors import Normalize
 
 from sinkscope.report import style
+from sinkscope.report.analysis.chain_panels import second_title, zero_title
 from sinkscope.report.analysis.sink_words import groups, zero
 from sinkscope.report.axes import heatmap, write_sentence
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import RIGHT, Page, paragraph, table
-from sinkscope.report.text import number, quoted
+from sinkscope.report.text import fitted, literal, number, quoted
 from sinkscope.tables.run_folder import Run
 
 _LISTED = 24
+_TITLE = 470.0  # points that a title may take
 _TABLE_LEFT = 0.70
 
 
@@ -24,19 +26,23 @@ def draw(run: Run) -> Page:
     upper, lower = page.subplots(2, 1)
     first = run["heads"][run["heads"]["position"] == 0]
     heatmap(
-        upper, _grid(first, first["alpha"], layers, heads), "attention share", norm=Normalize(0, 1), rows="query head"
+        upper, _grid(first, first["alpha"], layers, heads), "alpha at token 0", norm=Normalize(0, 1), rows="query head"
     )
-    upper.set_title("alpha at token 0: attention that a head gives it")
+    upper.set_title(_fitted(zero_title(run)))
     if len(others):
         share = others.groupby(["layer", "head"])["sequence"].nunique().rename("share").reset_index()
         matrix = _grid(share, share["share"] / run.info["data"]["sequences"], layers, heads, missing=0.0)
-        heatmap(lower, matrix, "share of sequences", norm=Normalize(0, 1), colours=style.SECOND_SEQUENTIAL,
+        heatmap(lower, matrix, "sequences with a later sink", norm=Normalize(0, 1), colours=style.SECOND_SEQUENTIAL,
                 rows="query head")  # fmt: skip
-        lower.set_title("Sinks at other positions: sequences in which a head has one")
+        lower.set_title(_fitted(second_title(run)))
     else:
         write_sentence(lower, "No head of any layer and sequence has a sink at a position other than 0.")
     _tokens(page, run)
     return page
+
+
+def _fitted(title: str) -> str:
+    return literal(fitted(title, _TITLE, style.HEADING))
 
 
 def _grid(
@@ -73,8 +79,9 @@ ENTRY = Entry(
     "sink_heatmap",
     "Attention sinks by layer and head",
     draw,
-    "alpha_s is the mean attention that queries s to s + T_eps - 1 give to token s, equation (1); the self term t = "
-    "s counts. Shown is the mean over sequences. A head has a sink where alpha_s exceeds epsilon (0.3 unless set "
-    "otherwise) in a sequence. The table counts by token, at position 0 and at later "
-    "ones: sequences where it is a sink, the share of all heads that then have one there, and all its sinks.",
+    "alpha_s is the mean attention that queries s to s + T_eps - 1 give to token s, equation (1); the self term t = s "
+    "counts. Above: its mean over sequences at token 0. A head has a sink where alpha_s exceeds epsilon (0.3 unless "
+    "set otherwise) in a sequence. Below: the share of sequences in which a head has one at any later position. The "
+    "table counts by token, at position 0 and at later ones: sequences where it is a sink, the share of all heads "
+    "that then have one there, and all its sinks.",
 )

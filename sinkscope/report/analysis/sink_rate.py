@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from sinkscope.report import style
+from sinkscope.report.analysis.chain_panels import zero_title
 from sinkscope.report.axes import layer_axis, log_axis, marker, positive, write_sentence
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
@@ -32,7 +33,7 @@ def _rate(axes: Axes, run: Run, layers: int) -> None:
     axes.plot(run["layers"]["layer"], run["layers"]["sink_rate"], marker=marker(layers), color=style.BLUE, label="mean")
     axes.set_ylim(-0.03, 1.03)
     axes.set_ylabel("sink rate\n(share of heads)")
-    axes.set_title("Heads with a sink at token 0")
+    axes.set_title(zero_title(run))
     layer_axis(axes, layers)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
 
@@ -48,7 +49,8 @@ def _mass(axes: Axes, run: Run, layers: int) -> None:
     axes.axhline(uniform, color=style.BLACK, linestyle="--", linewidth=1, label=f"uniform attention: {uniform:.1f}")
     axes.axhline(run.info["data"]["tokens"], color=style.GREY, linestyle=":", label="all attention")
     axes.set_ylabel("column mass M\n(sum of weights)")
-    axes.set_title("Attention that token 0 collects over the whole sequence")
+    share = 100 * float(first["mass"].mean()) / run.info["data"]["tokens"]
+    axes.set_title(f"Token 0 collects {share:.2g} % of all attention, mean over layers and heads")
     log_axis(axes)
     layer_axis(axes, layers)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))

@@ -5,6 +5,7 @@ from matplotlib.axes import Axes
 
 from sinkscope.quantities.measured import zero_and_neighbours
 from sinkscope.report import style
+from sinkscope.report.analysis.sink_words import second
 from sinkscope.report.axes import layer_axis, log_axis, marker, positive, write_sentence
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
@@ -29,8 +30,21 @@ def draw(run: Run) -> Page:
         axes.set_ylabel("l2 norm\n(model units)")
     for axes in grid[len(sites) - columns : len(sites)]:
         axes.set_xlabel("layer")
+    _second(grid[0], run)
     page.key(grid[0].get_legend_handles_labels()[0])
     return page
+
+
+def _second(axes: Axes, run: Run) -> None:
+    """Norm of the second sinks where they enter a layer that has sinks at them, mean over sequences."""
+    if "sink_norms" not in run.tables or not axes.axison:
+        return
+    places = second(run)[["sequence", "position"]].drop_duplicates()
+    rows = run["sink_norms"].merge(places, on=["sequence", "position"])
+    if len(rows):
+        norms = rows.groupby("layer")["norm"].mean().reindex(range(run.info["model"]["layers"]))
+        axes.plot(norms.index, positive(norms), color=style.GREEN, marker="v", markersize=3, label="second sinks")
+        log_axis(axes)
 
 
 def _panel(axes: Axes, run: Run, site: Site) -> None:
@@ -46,22 +60,23 @@ def _panel(axes: Axes, run: Run, site: Site) -> None:
         norms.index,
         positive(norms["early"]),
         color=style.EARLY_MEAN,
-        label="positions 1-15, mean",
+        label="positions 1 to 15, mean",
         marker=shape,
         markersize=3,
     )
     axes.plot(norms.index, positive(norms["early_max"]), color=style.EARLY_MAX, linestyle="--", linewidth=1.2,
-              label="positions 1-15, largest")  # fmt: skip
+              label="positions 1 to 15, largest")  # fmt: skip
     log_axis(axes)
     layer_axis(axes, layers, "", bins=5)
 
 
 ENTRY = Entry(
     "token_norms",
-    "Norm of token 0 and of early tokens, site by site",
+    "Token 0 and early tokens, site by site",
     draw,
     "Norms of a token's vector, mean over sequences, equation (3); q, k, v and y with heads concatenated. Sites in "
     "the order of the forward pass: h_in enters the block, hn leaves its first norm, r_attn and r_mlp are the "
     "branch outputs, h_half the residual stream between them, hn2 leaves the second norm, down_in enters the down "
-    "projection, h_out leaves the block. With fewer than 16 tokens, early are all but token 0.",
+    "projection, h_out leaves the block. With fewer than 16 tokens, early are all but token 0. Second sinks: at h_in "
+    "alone, in the layers that have sinks at them.",
 )

@@ -7,6 +7,7 @@ from matplotlib.colors import LogNorm, Normalize
 
 from sinkscope.quantities.measured import NEIGHBOURS
 from sinkscope.report import style
+from sinkscope.report.analysis.chain_panels import drain_title
 from sinkscope.report.axes import heatmap, layer_axis, log_axis, marker, positive, write_sentence
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
@@ -21,7 +22,8 @@ def draw(run: Run) -> Page:
     layers, heads = run.info["model"]["layers"], run.info["model"]["kv_heads"]
     if "vscale" not in run.tables:
         upper, lower = page.subplots(2, 1)
-        _norms(upper, run["values"], "norm", layers, "Norm of the values")
+        known = run.info["headline"]["value_drain"] is not None
+        _norms(upper, run["values"], "norm", layers, drain_title(run) if known else "Norm of the values")
         _ratios(lower, run["values"], layers, heads)
         return page
     grid = page.subplots(2, 2)
@@ -44,9 +46,11 @@ def _norms(axes: Axes, values: pd.DataFrame, column: str, layers: int, title: st
     norms = _zero_and_early(values, column).groupby("layer").mean()
     shape = marker(layers)
     axes.plot(norms.index, positive(norms["t0"]), color=style.TOKEN_ZERO, label="token 0", marker=shape)
-    axes.plot(norms.index, positive(norms["early"]), color=style.EARLY_MEAN, label="positions 1-15, mean", marker=shape)
+    axes.plot(
+        norms.index, positive(norms["early"]), color=style.EARLY_MEAN, label="positions 1 to 15, mean", marker=shape
+    )
     axes.plot(norms.index, positive(norms["largest"]), color=style.EARLY_MAX, linestyle="--",
-              label="positions 1-15, largest")  # fmt: skip
+              label="positions 1 to 15, largest")  # fmt: skip
     axes.set_ylabel("|v|, mean over kv heads\n(model units)")
     axes.set_title(title)
     log_axis(axes)

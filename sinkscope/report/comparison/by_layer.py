@@ -30,7 +30,7 @@ def draw(run: Run) -> Page:
     else:
         write_sentence(below, "not measured", 120)
     for column, (site, title) in enumerate(_SITES.items(), start=1):
-        for row, (end, words) in enumerate((("t0", "token 0"), ("early", "positions 1-15"))):
+        for row, (end, words) in enumerate((("t0", "token 0"), ("early", "positions 1 to 15"))):
             axes = grid[row, column]
             axes.set_title(f"{title},\n{words}")
             if not curves(axes, run, rows[f"{site}_{end}"], logarithmic=True):

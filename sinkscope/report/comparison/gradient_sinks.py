@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from sinkscope.report import style
-from sinkscope.report.axes import positive, write_sentence
+from sinkscope.report.axes import decades, positive, write_sentence
 from sinkscope.report.comparison.runs import Side, members, sides_of
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import LEFT, RIGHT, Page
@@ -34,7 +34,8 @@ def draw(run: Run) -> Page:
     axes.set_xticks(range(len(sides)), ticks)
     axes.set_xlim(-0.6, len(sides) - 0.4)
     axes.set_xlabel("run; median and quartiles over layers")
-    axes.set_ylabel("log10 of the gradient-sink ratio R_GS(0)")
+    axes.set_ylabel("gradient-sink ratio R_GS(0)")
+    decades(axes, "y")
     return page
 
 

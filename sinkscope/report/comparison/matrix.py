@@ -112,7 +112,7 @@ def cell(row: dict[str, Any], *, narrow: bool, judged: bool = True) -> Cell:
 
 
 def _interval(low: float, high: float, write_number: Callable[[float], str] = number) -> str:
-    return f" ({write_number(float(low))}-{write_number(float(high))})" if low == low and high == high else ""
+    return f" ({write_number(float(low))} to {write_number(float(high))})" if low == low and high == high else ""
 
 
 def _short(value: float) -> str:

@@ -10,12 +10,14 @@ from sinkscope.report.comparison import (
     ratios,
     reshaping,
     theta,
+    training,
     values,
 )
 from sinkscope.report.entry import Entry
 
 REGISTRY: tuple[Entry, ...] = (
     front_page.ENTRY,
+    training.ENTRY,
     ratios.ENTRY,
     by_layer.ENTRY,
     gradient_sinks.ENTRY,

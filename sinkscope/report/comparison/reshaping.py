@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from sinkscope.report import style
-from sinkscope.report.analysis.reshaping import GROUPS
-from sinkscope.report.axes import positive
+from sinkscope.report.analysis.reshaping import GROUPS, falling_line
+from sinkscope.report.axes import decades, positive
 from sinkscope.report.comparison.runs import members, sides_of
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import LEFT, RIGHT, Page
@@ -38,17 +38,23 @@ def _draw(branch: str) -> Callable[[Run], Page]:
                     x, y = np.log10(positive(group["input_norm"])), np.log10(positive(group[ratio]))
                     axes.plot(x, y, linestyle="", marker=shape, color=colour, alpha=0.7, markersize=3,
                               markeredgewidth=0)  # fmt: skip
-                axes.locator_params(nbins=4)
+                if ratio == "compress":
+                    falling_line(axes, rows)
         for row, ratio in enumerate(_RATIOS):
-            grid[row, 0].set_ylabel(f"log10 {ratio.capitalize()}")
+            grid[row, 0].set_ylabel(ratio)
+            decades(grid[row, 0], "y")
         for column in range(len(sides)):
-            grid[-1, column].set_xlabel("log10 |input|")
+            grid[-1, column].set_xlabel("|input| (model units)")
+        decades(grid[-1, 0], "x")
         last = int(run["compared_branches"]["position"].max())
         handles = [
-            Line2D([], [], linestyle="", marker=shape, color=colour, label=f"{a}" if a == b else f"{a}-{min(b, last)}")
+            Line2D(
+                [], [], linestyle="", marker=shape, color=colour, label=f"{a}" if a == b else f"{a} to {min(b, last)}"
+            )
             for a, b, colour, shape in reversed(GROUPS)
             if a <= last
         ]
+        handles.append(Line2D([], [], color=style.BLACK, linestyle="--", linewidth=1.2, label="slope -1"))
         page.key(handles, "token position")
         return page
 
@@ -72,7 +78,7 @@ ENTRIES = tuple(
         "same axes. Bloat: gradient at the norm's output over gradient at the branch's output. Change: gradient "
         "entering over leaving the branch along the residual stream. Compress: gradient that comes back through the "
         "norm over gradient at its output; it falls with slope -1 where the norm scales gradients with one over the "
-        "size of its input.",
+        "size of its input, as along the dashed line, drawn through the middle of the dots.",
         needs_backward=True,
         applies=_applies(branch),
     )

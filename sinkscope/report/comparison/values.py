@@ -22,8 +22,8 @@ def draw(run: Run) -> Page:
         zero, early = rows[f"{site}_t0"], rows[f"{site}_early"]
         words = f"values {_KINDS[site]}"
         _panel(grid[row, 0], run, zero, f"Token 0: {words}", "|v|, mean over kv heads\n(model units)")
-        _panel(grid[row, 1], run, early, f"Positions 1-15: {words}", "|v|, mean over kv heads\n(model units)")
-        _panel(grid[row, 2], run, zero / early, "Token 0 over positions 1-15", "ratio")
+        _panel(grid[row, 1], run, early, f"Positions 1 to 15: {words}", "|v|, mean over kv heads\n(model units)")
+        _panel(grid[row, 2], run, zero / early, "Token 0 over positions 1 to 15", "ratio")
     return page
 
 

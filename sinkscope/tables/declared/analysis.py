@@ -215,6 +215,11 @@ TABLES = (
         ),
     ),
     Table(
+        "map_tokens",
+        "A position that the windows of `maps` show.",
+        (_POSITION, _TOKEN),
+    ),
+    Table(
         "scatter",
         "A sampled pair of a measured quantity and what bounds or predicts it.",
         (

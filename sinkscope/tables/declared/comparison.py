@@ -94,4 +94,19 @@ TABLES = (
             floats("delta_high", "upper end", "nats per token"),
         ),
     ),
+    Table(
+        "training_losses",
+        "A run and a number of optimizer steps, where the comparison is that of a finetuning.",
+        (
+            _RUN,
+            ints("step", "optimizer steps that the model had behind it"),
+            floats("loss", "on the batch of the next step; null after the last", "nats per token"),
+            floats(
+                "valid_loss",
+                "on the held-out windows; at step 0 before training, with V-scale right after it was attached; null "
+                "where it was not measured",
+                "nats per token",
+            ),
+        ),
+    ),
 )
