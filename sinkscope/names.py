@@ -8,6 +8,9 @@ PACKAGED = ("demo", "demo-vscale")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
 
+VSCALE_INFO = "vscale.json"
+"""The file that makes a folder one with V-scale, or an adapter of V-scale alone."""
+
 NONE = "none"
 """The model as it is loaded, among the names of quantization methods."""
 METHODS = (

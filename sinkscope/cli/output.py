@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from sinkscope.inputs import Output
+from sinkscope.inputs import ModelSource, Output, TextSource
 from sinkscope.progress.display import ended
 
 if TYPE_CHECKING:
@@ -50,6 +50,17 @@ def place_for(output: Output, usual: Path | None = None) -> tuple[Path, Output]:
     assert folder is not None  # noqa: S101  (a verb without a usual place requires one)
     check_target(folder, force=output.force)
     return folder, replace(output, out=folder)
+
+
+def refuse_mistaken(*models: ModelSource, text: TextSource | None = None) -> None:
+    """Says what is wrong with the names of models or a text, as far as it shows before torch is imported."""
+    from sinkscope.loading.place import refuse_mistaken as refuse_model
+    from sinkscope.text.sources import refuse_missing
+
+    for model in models:
+        refuse_model(model)
+    if text is not None:
+        refuse_missing(text)
 
 
 def finish(result: "Result", folder: Path, *, force: bool, json: bool = False) -> None:

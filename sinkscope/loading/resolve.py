@@ -13,13 +13,13 @@ from typing import Any
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.loading.architecture import check_architecture
 from sinkscope.loading.gguf_file import Gguf, gguf_in, read_gguf
-from sinkscope.loading.model_folder import CONFIG, GGUF, read_config, weight_files, weights_sha256
+from sinkscope.loading.model_folder import CONFIG, read_config, weight_files, weights_sha256
 from sinkscope.loading.pinned import pin
+from sinkscope.loading.place import local_path, packaged_folder, path_of
 from sinkscope.loading.quantizer import stored_quantization
-from sinkscope.names import PACKAGED, looks_like_a_path
 from sinkscope.vscale.saved import read_info
 
-PACKAGE = Path(__file__).parents[1] / "packaged"
+__all__ = ["Located", "Resolved", "StoredVScale", "locate", "packaged_folder", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def locate(name: str, revision: str | None = None, gguf_file: str | None = None)
     Raises:
         SinkscopeError: if it is nowhere.
     """
-    folder = _path(name)
+    folder = path_of(name)
     info = read_info(folder)
     if info is None:
         return _located(name, revision, gguf_file)
@@ -164,13 +164,8 @@ def locate(name: str, revision: str | None = None, gguf_file: str | None = None)
 
 def _located(name: str, revision: str | None, gguf_file: str | None) -> Located:
     """What a name stands for by itself, V-scale aside."""
-    path = _path(name)
-    if path.exists():
-        if not path.is_dir() and path.suffix != GGUF:
-            raise SinkscopeError(f"{name} is a file: name the folder that holds the model")
-        if revision is not None:
-            kind = "folder" if path.is_dir() else "file"
-            raise RequestError(f"`revision` is for models of the Hugging Face Hub, and {name} is a {kind}")
+    path = local_path(name, revision)
+    if path is not None:
         if not path.is_dir():
             if gguf_file not in (None, path.name):
                 raise RequestError(f"{name} is a file itself, and not '{gguf_file}': leave out `gguf_file`")
@@ -179,8 +174,6 @@ def _located(name: str, revision: str | None, gguf_file: str | None) -> Located:
         if file is not None:
             return _in_gguf(name, path, file, None)
         return Located(name, name, str(path), {"local_files_only": True}, path, None)
-    if looks_like_a_path(name):
-        raise SinkscopeError(f"there is no {'file' if name.endswith(GGUF) else 'folder'} {name}")
     pinned = pin(name, revision, gguf_file)
     if gguf_file is not None:
         return _in_gguf(name, pinned.folder, gguf_file, pinned.commit)
@@ -192,22 +185,3 @@ def _in_gguf(name: str, folder: Path, file: str, revision: str | None) -> Locate
     """A model in a GGUF file, which is on disk by now; by its full path, which means no other file anywhere."""
     pinning = {"local_files_only": True, "gguf_file": str((folder / file).absolute())}
     return Located(name, name, str(folder), pinning, folder, revision, file)
-
-
-def _path(name: str) -> Path:
-    return packaged_folder(name) if name in PACKAGED else Path(name).expanduser()
-
-
-def packaged_folder(name: str) -> Path:
-    """Folder of a packaged model.
-
-    Args:
-        name: one of `names.PACKAGED`.
-
-    Raises:
-        SinkscopeError: if this installation lacks it.
-    """
-    folder = PACKAGE / name
-    if not (folder / CONFIG).is_file():
-        raise SinkscopeError(f"this installation lacks the model {name}: reinstall sinkscope, or name another model")
-    return folder

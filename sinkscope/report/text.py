@@ -16,6 +16,7 @@ NOT_MEASURED = "not measured"
 _MILLION = 1e6
 BLANKS = {0x0120: " ", 0x2581: " ", 0x010A: "\n"}  # byte-level and SentencePiece vocabularies
 _STRETCHES = 3  # of layers that are named one by one
+_KERNED = 1.2  # a line is at most this much wider than its letters one by one
 _OUTLINES = TextToPath()  # measures letters as they are drawn, without rounding to pixels
 
 
@@ -109,11 +110,23 @@ def wrapped(text: str, points: float, size: float, weight: str = "normal") -> li
     lines: list[str] = []
     for word in text.split():
         extended = f"{lines[-1]} {word}" if lines else word
-        if lines and width(extended, size, weight) <= points:
+        if lines and _fits(extended, points, size, weight):
             lines[-1] = extended
         else:
             lines += _pieces(word, points, size, weight)
     return lines
+
+
+def _fits(text: str, points: float, size: float, weight: str) -> bool:
+    """Whether a line is no wider than `points`; only one that comes near is measured whole."""
+    apart = sum(_apart(word, size, weight) for word in text.split(" "))
+    apart += text.count(" ") * width(" ", size, weight)
+    return apart * _KERNED <= points or width(text, size, weight) <= points
+
+
+@functools.lru_cache(maxsize=16384)
+def _apart(word: str, size: float, weight: str) -> float:
+    return sum(width(letter, size, weight) for letter in word)
 
 
 def _pieces(word: str, points: float, size: float, weight: str) -> list[str]:

@@ -24,6 +24,17 @@ def open_text(text: TextSource) -> Iterator[Document]:
     return open_documents(text.data, config=text.config, split=text.split, streaming=text.streaming, column=text.column)
 
 
+def refuse_missing(text: TextSource) -> None:
+    """Refuses a text of files that are not there; a data set is looked for when it is opened.
+
+    Raises:
+        SinkscopeError: as `open_text`.
+    """
+    path = Path(text.data).expanduser()
+    if text.data in BY_NAME or not _is_dataset(path, text.data, text.config):
+        open_text(text)
+
+
 def open_documents(
     source: str,
     *,

@@ -17,8 +17,8 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineMod
 from sinkscope.compat.hub import TransportError
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.loading.model_folder import CONFIG, GGUF, read_config
+from sinkscope.names import VSCALE_INFO
 from sinkscope.training.training_folder import SETTINGS
-from sinkscope.vscale.saved import INFO_FILE
 
 # As step-000500, checkpoint-500, step1000 and step1000-tokens4B are written; else the last number of a name.
 _NAMED_STEP = re.compile(r"(?:step|checkpoint|ckpt|iter)[-_]?(\d+)", re.IGNORECASE)
@@ -160,7 +160,7 @@ def _finished(training: Path) -> list[Checkpoint]:
 
 
 def _holds_a_model(folder: Path) -> bool:
-    described = (folder / CONFIG).is_file() or (folder / INFO_FILE).is_file()
+    described = (folder / CONFIG).is_file() or (folder / VSCALE_INFO).is_file()
     return described or any(any(folder.glob(weights)) for weights in ("*.safetensors", f"*{GGUF}"))
 
 

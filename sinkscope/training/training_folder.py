@@ -14,20 +14,21 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from accelerate import Accelerator
+from typing import TYPE_CHECKING, Any
 
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.files import read_json, write_json
 from sinkscope.unfinished import differences
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 SETTINGS = "settings.json"
 MODEL, CHECKPOINTS, METRICS, TOKENS = "model", "checkpoints", "metrics.parquet", "tokens"
 
 
 @contextmanager
-def claimed(out: Path, settings: dict[str, Any], accelerator: Accelerator, *, resume: bool) -> Iterator[None]:
+def claimed(out: Path, settings: dict[str, Any], accelerator: "Accelerator", *, resume: bool) -> Iterator[None]:
     """Writes the settings of a training into its folder or, where some are there, checks that they are the same.
 
     Run inside the block what can still refuse the request, as preparing the text can. If it raises an error and the

@@ -16,10 +16,11 @@ from transformers import PreTrainedModel
 
 from sinkscope.errors import SinkscopeError
 from sinkscope.files import building_file, building_folder, read_json, write_json
+from sinkscope.names import VSCALE_INFO
 from sinkscope.vscale.attach import CHILD, attach_, attached, set_ramp_
 from sinkscope.vscale.module import VARIANTS, VScale
 
-WEIGHTS_FILE, INFO_FILE = "vscale.safetensors", "vscale.json"
+WEIGHTS_FILE, INFO_FILE = "vscale.safetensors", VSCALE_INFO
 FORMAT = 1
 
 

@@ -21,7 +21,7 @@ from transformers.utils import logging as transformers_logging
 
 from sinkscope.compat.hub import TransportError
 from sinkscope.errors import SinkscopeError
-from sinkscope.loading import resolve
+from sinkscope.loading import place
 from sinkscope.loading.load import load_model
 from sinkscope.models.families import FAMILIES
 
@@ -95,7 +95,7 @@ def test_is_silent_and_puts_logging_back(tiny_folders: dict[str, Path], capfd: p
 def test_demo_is_the_packaged_folder(
     tiny_folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resolve, "PACKAGE", tmp_path)
+    monkeypatch.setattr(place, "PACKAGE", tmp_path)
     assert "lacks the model demo" in refusal("demo")
     shutil.copytree(tiny_folders["llama_gqa"], tmp_path / "demo")
     assert load_model("demo").name == "demo"

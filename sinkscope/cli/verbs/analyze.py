@@ -5,7 +5,7 @@ from typing import Annotated
 from sinkscope.analysis.settings import AnalysisRequest, DriverChoice
 from sinkscope.capture.settings import Settings
 from sinkscope.cli import options
-from sinkscope.cli.output import default_folder, finish, place_for
+from sinkscope.cli.output import default_folder, finish, place_for, refuse_mistaken
 from sinkscope.cli.signature import Offered
 from sinkscope.inputs import MethodOptions, ModelSource, Output, TextSource, Windows
 from sinkscope.launch.environment import is_main_process, launched_together
@@ -30,6 +30,7 @@ def analyze(
     """Measure a model and write a run folder: tables, figures and a report."""
     with launched_together() as processes:
         folder, output = place_for(output, default_folder(model.name))
+        refuse_mistaken(model, text=text)
 
         from sinkscope.analysis.journal import KIND
         from sinkscope.analysis.run import run_analysis

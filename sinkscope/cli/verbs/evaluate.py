@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from sinkscope.cli import options
-from sinkscope.cli.output import default_folder, finish, place_for
+from sinkscope.cli.output import default_folder, finish, place_for, refuse_mistaken
 from sinkscope.cli.signature import Offered
 from sinkscope.evaluation.settings import EvaluationRequest, EvaluationSettings
 from sinkscope.inputs import DEFAULT_SEQUENCES, MethodOptions, ModelSource, Output, TextSource, Windows
@@ -27,6 +27,7 @@ def evaluate(
 ) -> None:
     """Evaluate a model: perplexity, needles in a haystack, tasks of lm-evaluation-harness."""
     folder, output = place_for(output, default_folder(model.name, "-evaluation"))
+    refuse_mistaken(model, text=text)
 
     from sinkscope.evaluation.run import run_evaluation
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from sinkscope.cli import options
-from sinkscope.cli.output import command_line, default_folder, show
+from sinkscope.cli.output import command_line, default_folder, refuse_mistaken, show
 from sinkscope.cli.signature import Offered
 from sinkscope.fields import Section
 from sinkscope.finetuning.options import FinetuneOptions
@@ -31,6 +31,7 @@ def finetune(
     report: options.Report = True,
 ) -> None:
     """Train a finished model on, with V-scale on its values, and compare before and after."""
+    refuse_mistaken(model, text=text)
     settings = training.settings(model, text, windows, valid_sequences)
     folder = output.out if output.out is not None else default_folder(f"{model.name}-finetuned")
 

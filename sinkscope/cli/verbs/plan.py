@@ -9,6 +9,7 @@ import typer
 from sinkscope.analysis.settings import DriverChoice
 from sinkscope.capture.settings import Settings
 from sinkscope.cli import options
+from sinkscope.cli.output import refuse_mistaken
 from sinkscope.cli.signature import Offered
 from sinkscope.inputs import ModelSource, Windows
 from sinkscope.progress.display import ended
@@ -24,6 +25,8 @@ def plan(
     json: options.PlanJson = False,
 ) -> None:
     """Say what an analysis would need: memory, time, and the driver for this machine."""
+    refuse_mistaken(model)
+
     from sinkscope.planning import plan as planning
 
     made = planning.plan(

@@ -4,7 +4,7 @@ from dataclasses import MISSING, replace
 from typing import Annotated
 
 from sinkscope.cli import options
-from sinkscope.cli.output import finish, place_for
+from sinkscope.cli.output import finish, place_for, refuse_mistaken
 from sinkscope.cli.signature import Offered
 from sinkscope.errors import RequestError
 from sinkscope.inputs import ModelSource, Output, TextSource, Windows
@@ -26,9 +26,10 @@ def quantize(
     if not settings.methods:
         raise RequestError("`methods` names none: `none` alone measures the models as they are")
     folder, output = place_for(output)
+    sources = tuple(replace(model, name=name) for name in models)
+    refuse_mistaken(*sources, text=text)
 
     from sinkscope.quantization.run import run_quantization
 
-    sources = tuple(replace(model, name=name) for name in models)
     result = run_quantization(QuantizationRequest(sources, text, windows, settings))
     finish(result, folder, force=output.force, json=json)

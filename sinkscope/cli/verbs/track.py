@@ -4,7 +4,7 @@ from typing import Annotated
 
 from sinkscope.capture.settings import Settings
 from sinkscope.cli import options
-from sinkscope.cli.output import default_folder, finish, place_for
+from sinkscope.cli.output import default_folder, finish, place_for, refuse_mistaken
 from sinkscope.cli.signature import Offered
 from sinkscope.errors import SinkscopeError
 from sinkscope.inputs import MethodOptions, ModelSource, Output, TextSource, Windows
@@ -30,6 +30,11 @@ def track(
 ) -> None:
     """Measure the checkpoints of a training run: what appears when, and in which order."""
     folder, output = place_for(output, default_folder(checkpoints.source, "-track"))
+    refuse_mistaken(text=text)
+    if checkpoints.revisions is None:
+        from sinkscope.tracking.checkpoints import find_checkpoints
+
+        find_checkpoints(checkpoints.source)  # what is wrong with the folder is said before torch is imported
 
     from sinkscope.tracking.kept import KIND
     from sinkscope.tracking.run import run_track

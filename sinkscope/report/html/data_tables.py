@@ -1,5 +1,6 @@
 """Every table of a run, whole: its numbers compressed beside a heading, to be shown, sorted and searched on request."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,8 @@ def _kind(name: str, values: "pd.Series[Any]") -> str:
 def _values(values: "pd.Series[Any]", kind: str) -> list[Any]:
     if kind == "number" and pd.api.types.is_float_dtype(values.dtype):
         return [_rounded(value) for value in values.to_numpy(dtype=float, na_value=np.nan).tolist()]
-    present = (None if pd.isna(value) else value for value in values.tolist())
+    absent = values.isna().tolist()
+    present = (None if missing else value for value, missing in zip(values.tolist(), absent, strict=True))
     if kind == "number":
         return [None if value is None else int(value) for value in present]
     if kind == "truth":
@@ -83,6 +85,6 @@ def _values(values: "pd.Series[Any]", kind: str) -> list[Any]:
 
 def _rounded(value: float) -> float | str | None:
     """A number to `DIGITS` significant ones; what JSON has no sign for in letters."""
-    if np.isnan(value):
-        return None
-    return float(f"{value:.{DIGITS}g}") if np.isfinite(value) else ("inf" if value > 0 else "-inf")
+    if math.isfinite(value):
+        return float(f"{value:.{DIGITS}g}")
+    return None if math.isnan(value) else "inf" if value > 0 else "-inf"
