@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sinkscope.planning.plan import Plan, plan
     from sinkscope.quantization.run import Quantization, quantize
     from sinkscope.quantization.settings import QuantizationSettings
-    from sinkscope.tables.run_folder import Run, read_run
+    from sinkscope.runs import Run, read_run
     from sinkscope.tracking.run import Track, track
 
 # transformers imports torchao wherever it is installed, and torchao warns of kernels for hardware that is not there.
@@ -43,7 +43,7 @@ _HOMES = {
     "Quantization": "quantization.run",
     "QuantizationSettings": "quantization.settings",
     "RequestError": "errors",
-    "Run": "tables.run_folder",
+    "Run": "runs",
     "Scope": "capture.scope",
     "Settings": "capture.settings",
     "SinkscopeError": "errors",
@@ -55,7 +55,7 @@ _HOMES = {
     "load": "loading.load",
     "plan": "planning.plan",
     "quantize": "quantization.run",
-    "read_run": "tables.run_folder",
+    "read_run": "runs",
     "track": "tracking.run",
 }
 

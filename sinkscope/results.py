@@ -1,6 +1,6 @@
 """What a verb returns: a run, the figures that are drawn from it, and one way to write both down."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from sinkscope.progress.display import stage
-from sinkscope.tables.run_folder import Run, write_run
+from sinkscope.runs import Run, with_figures
+from sinkscope.tables.run_folder import described, no_table, write_run
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from sinkscope.report.page import Page
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """A finished run.
 
@@ -28,6 +29,9 @@ class Result:
     run: Run
     saved: Callable[[], None] | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "run", with_figures(self.run))  # verbs make runs of data alone
+
     @property
     def info(self) -> dict[str, Any]:
         """Provenance, settings and headline numbers, as in run.json."""
@@ -36,7 +40,7 @@ class Result:
     @property
     def headline(self) -> dict[str, Any]:
         """The headline numbers."""
-        return dict(self.run.info["headline"])
+        return self.run.headline
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -46,12 +50,18 @@ class Result:
     def __getattr__(self, name: str) -> pd.DataFrame:
         """The table `name`."""
         if name.startswith("__") or name == "run" or name not in self.run.tables:
-            raise AttributeError(f"{type(self).__name__} has no attribute or table {name!r}")
+            if name.startswith("_") or name == "run":
+                raise AttributeError(f"{type(self).__name__} has no attribute '{name}'")
+            raise AttributeError(f"{type(self).__name__} has no attribute '{name}', and {no_table(name, self.run)}")
         return self.run.tables[name]
 
     def __getitem__(self, name: str) -> pd.DataFrame:
-        """The table `name`."""
-        return self.run.tables[name]
+        """The table `name`.
+
+        Raises:
+            MissingTableError: if there is none.
+        """
+        return self.run[name]
 
     def __contains__(self, name: object) -> bool:
         """Whether there is a table `name`."""
@@ -64,11 +74,20 @@ class Result:
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self.run.tables]
 
-    def figures(self) -> "dict[str, Figure]":
-        """The report's figures by name, drawn anew."""
-        from sinkscope.report.render import figures
+    def __repr__(self) -> str:
+        return described(self.run, type(self).__name__)
 
-        return figures(self.run)
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows: findings and numbers, and the first figure."""
+        return self.run._repr_html_()
+
+    def figures(self, style: str = "page", width: float = 3.3) -> "Mapping[str, Page]":
+        """The figures by name, each drawn when it is asked for; see `Run.figures`."""
+        return self.run.figures(style, width)
+
+    def figure(self, name: str, style: str = "page", width: float = 3.3) -> "Page":
+        """One figure, as a page of the report or, with `style="paper"`, alone; see `Run.figure`."""
+        return self.run.figure(name, style, width)
 
     def save(self, folder: str | Path, *, force: bool = False) -> Path:
         """Writes the run folder with its figures and report, whole or not at all.

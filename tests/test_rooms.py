@@ -15,7 +15,7 @@ PACKAGE = Path(sinkscope.__file__).parent
 ROOMS = (
     "version", "errors", "names", "durations", "fields", "inputs", "keywords", "files", "unfinished", "sites", "compat",
     "launch", "progress", "metrics", "models", "text", "vscale", "loading", "passes", "methods",
-    "quantities", "provenance", "tables", "intervals", "capture", "planning", "report", "results",
+    "quantities", "provenance", "tables", "intervals", "capture", "planning", "report", "runs", "results",
     "analysis", "monitoring", "evaluation", "quantization", "comparison",
     "training", "pretraining", "finetuning", "tracking",
     "cli", "__main__",

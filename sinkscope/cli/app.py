@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sinkscope.cli.examples import EXAMPLES
 from sinkscope.cli.flags import with_flags
 from sinkscope.cli.signature import command
 from sinkscope.cli.verbs import SHARED, VERBS
@@ -61,10 +62,16 @@ class _Verb(Command):
             with formatter.section(section):
                 formatter.write_dl(records)
 
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002  (the base class's signature)
+        """Writes the examples, a line each, so that they can be copied."""
+        with formatter.section("Examples"):
+            for line in EXAMPLES[self.name]:
+                formatter.write(f"{'':{formatter.current_indent}}{line}\n")
+
 
 # The group's own --help is declared below: typer's loads pydantic whenever it is not given.
 app = typer.Typer(
-    cls=_Verbs, add_completion=False, add_help_option=False, rich_markup_mode=None, pretty_exceptions_enable=False
+    cls=_Verbs, add_completion=True, add_help_option=False, rich_markup_mode=None, pretty_exceptions_enable=False
 )
 
 

@@ -60,9 +60,18 @@ Runs = Annotated[
 
 RunFolder = Annotated[Path, typer.Argument(help="A run folder of any kind.", metavar="RUN")]
 Format = Annotated[
-    str, _option("--format", _OUTPUT, "What to write, separated by commas: figures, report.pdf, report.html.",
-                 "png,pdf,html")
+    str | None,
+    _option("--format", _OUTPUT, "What to write, separated by commas: report.pdf, figures as PNG or SVG, report.html, "
+            "headline.md, headline.tex; by default pdf,png,html, and with --style paper pdf.",
+            "pdf,png,html,svg,md,tex"),
 ]  # fmt: skip
+Style = Annotated[
+    str, _option("--style", _OUTPUT, "Pages of the report, or figures for a paper, one file each in a folder paper/.",
+                 "page|paper")
+]  # fmt: skip
+Width = Annotated[
+    float, _option("--width", _OUTPUT, "Inches, of figures for a paper: 3.3 for a column, 6.8 for the text, up to 11.")
+]
 ReportOut = Annotated[
     Path | None, _option("--out", _OUTPUT, "Folder for the report; by default the run folder itself.")
 ]

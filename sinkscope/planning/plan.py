@@ -16,6 +16,7 @@ from sinkscope.methods.library.method import Method
 from sinkscope.methods.probes import Probe
 from sinkscope.models.shape import context_of, default_tokens
 from sinkscope.names import QUANTIZATION_BITS, STREAMED
+from sinkscope.planning import shown
 from sinkscope.planning.choose import Choice, choose_driver, size
 from sinkscope.planning.configured import ConfiguredModel, read_configuration
 from sinkscope.planning.estimate import Work
@@ -26,7 +27,7 @@ _NOTABLE = 2**30
 _NAME_OF_BITS = {bits: name for name, bits in QUANTIZATION_BITS.items()}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """What `sinkscope plan` says.
 
@@ -47,6 +48,13 @@ class Plan:
     duration: Duration
     machine: Machine
     warnings: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return shown.line(self.model.name, self.work, self.choice, self.duration)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return shown.html(self.model.name, self.work, self.choice, self.duration, self.warnings)
 
     def as_json(self) -> dict[str, Any]:
         """The plan in plain values; sizes in bytes, times in seconds."""

@@ -18,6 +18,7 @@ class Entry:
         caption: what is shown, in which convention, and how to read it.
         needs_backward: left out of a run without gradients.
         applies: whether the run has what the figure shows.
+        words: a page of text, which is no figure without the page.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Entry:
     caption: str
     needs_backward: bool = False
     applies: Callable[[Run], bool] = lambda _: True
+    words: bool = False
 
     def applies_to(self, run: Run) -> bool:
         """Whether the report of `run` has this figure."""

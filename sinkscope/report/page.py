@@ -42,6 +42,12 @@ class Page(Figure):
         super().__init__(figsize=style.PAGE_INCHES, dpi=style.DPI, layout=layout)
         FigureCanvasAgg(self)
         self._labels: list[Text] = []
+        self.keys: list[tuple[Sequence[Artist], str]] = []  # handles in reading order, and a title
+
+    def savefig(self, fname: Any, *args: Any, **kwargs: Any) -> None:
+        """Saves it in the report's style, whatever the caller's settings: letters stay letters in a PDF."""
+        with style.drawing():
+            super().savefig(fname, *args, **kwargs)
 
     def _repr_png_(self) -> bytes:
         """The page as a notebook shows it."""
@@ -52,6 +58,7 @@ class Page(Figure):
 
     def key(self, handles: Sequence[Artist], title: str = "") -> None:
         """A legend for all panels, in the free corner beside the title."""
+        self.keys.append((handles, title))
         legend = self.legend(
             handles=handles,
             title=title or None,

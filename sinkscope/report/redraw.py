@@ -9,28 +9,46 @@ from pathlib import Path
 
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.files import folder_beside, move_into_place
+from sinkscope.report.figure import files
+from sinkscope.report.figure.made import COLUMN, check_style
 from sinkscope.report.kinds import kind_of
-from sinkscope.report.render import check_formats, render
+from sinkscope.report.render import DEFAULT, check_formats, render
 from sinkscope.tables.run_folder import read_run
 
 
-def redraw(folder: Path, formats: Sequence[str], out: Path | None = None, *, force: bool = False) -> list[Path]:
+def redraw(
+    folder: Path,
+    formats: Sequence[str] | None = None,
+    out: Path | None = None,
+    *,
+    force: bool = False,
+    style: str = "page",
+    width: float = COLUMN,
+) -> list[Path]:
     """Draws the report of a run folder.
 
     Args:
         folder: the run folder; its tables are all that is read.
-        formats: `png`, `pdf`, `html`, or several.
+        formats: of `png`, `pdf`, `html`, `svg`, `md` and `tex`; None takes the first three, and `pdf` for a paper.
         out: where the report goes; None puts it into the run folder, over the one that is there.
         force: write into an existing `out`, over an older report.
+        style: `page` for the report, `paper` for its figures alone, one file each in a folder `paper`.
+        width: inches, of figures for a paper.
 
     Returns:
-        What was written: `figures`, `report.pdf` and `report.html`, as asked for.
+        What was written: `figures`, `report.pdf`, `report.html` and `headline.md` or `.tex` as asked for, or `paper`.
 
     Raises:
         SinkscopeError: for a folder that holds no run, a kind of run that has no report, an unknown format, or a place
             that is taken or cannot be written.
     """
-    check_formats(formats)
+    check_style(style)
+    if style == "paper":
+        formats = files.DEFAULT if formats is None else formats
+        files.check(formats, width)
+    else:
+        formats = DEFAULT if formats is None else formats
+        check_formats(formats)
     run = read_run(folder)
     kind_of(run)
     target = (out if out is not None else folder).absolute()
@@ -38,7 +56,10 @@ def redraw(folder: Path, formats: Sequence[str], out: Path | None = None, *, for
         raise RequestError(f"{out} exists: choose another `out`, or `force` to write into a folder")
     try:
         with folder_beside(target) as building:
-            render(run, building, formats)
+            if style == "paper":
+                files.write_figures(run, building, formats, width)
+            else:
+                render(run, building, formats)
             target.mkdir(exist_ok=True)
             drawn = sorted(building.iterdir())
             for path in drawn:

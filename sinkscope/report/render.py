@@ -6,7 +6,7 @@ Files depend on the run alone: no date is written into them, so that rendering t
 import io
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
@@ -21,13 +21,18 @@ from sinkscope.report.html.pictures import picture
 from sinkscope.report.kinds import kind_of
 from sinkscope.report.outline import outlined
 from sinkscope.report.page import Page
+from sinkscope.report.written import latex, markdown
 from sinkscope.tables.run_folder import Run
 
-FORMATS = ("png", "pdf", "html")
-DEFAULT = FORMATS
+FORMATS = ("png", "pdf", "html", "svg", "md", "tex")
+DEFAULT = FORMATS[:3]
 DRAWING = "drawing page"  # the stage, as plans name it
-_PIXELS = {"compress_level": 3}  # half the time of the default
+_SAVING: dict[str, dict[str, Any]] = {  # compression 3 takes half the time of the default
+    "png": {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": 3}},
+    "svg": {"metadata": {"Date": None, "Creator": None}},
+}
 FIGURES, REPORT, PAGE = "figures", "report.pdf", "report.html"
+HEADLINES = {"md": ("headline.md", markdown), "tex": ("headline.tex", latex)}
 
 
 def entries(run: Run) -> list[Entry]:
@@ -41,24 +46,30 @@ def figures(run: Run) -> dict[str, Figure]:
 
 
 def render(run: Run, folder: Path, formats: Sequence[str] = DEFAULT) -> None:
-    """Writes `figures/NAME.png`, `report.pdf` and `report.html`.
+    """Writes `figures/NAME.png`, `report.pdf`, `report.html`, and on request pages as SVG and headlines as text.
 
     Args:
         run: what to draw.
         folder: where; it must exist.
-        formats: which of these, as `png`, `pdf` and `html`.
+        formats: which of these, as `png`, `pdf`, `html`, `svg`, `md` and `tex`.
 
     Raises:
         SinkscopeError: for an unknown format.
     """
     check_formats(formats)
-    paper = bool({"png", "pdf"} & set(formats))
+    for name, (file, written) in HEADLINES.items():
+        if name in formats:
+            (folder / file).write_text(written(run), encoding="utf-8")
+    if HEADLINES.keys() >= set(formats):
+        return
+    paper = bool({"png", "pdf", "svg"} & set(formats))
     pages = _pages(run, left_out=frozenset() if paper else IN_WORDS)
     with style.drawing():
-        if "png" in formats:
-            (folder / FIGURES).mkdir(exist_ok=True)
-            for entry, page in counted(pages, "drawing picture"):
-                page.savefig(folder / FIGURES / f"{entry.name}.png", metadata={"Software": None}, pil_kwargs=_PIXELS)
+        for name, saving in _SAVING.items():
+            if name in formats:
+                (folder / FIGURES).mkdir(exist_ok=True)
+                for entry, page in counted(pages, "drawing picture"):
+                    page.savefig(folder / FIGURES / f"{entry.name}.{name}", **saving)
         if "html" in formats:
             pictures = [(entry, vectors(entry, page)) for entry, page in pages if entry.name not in IN_WORDS]
             (folder / PAGE).write_text(document(run, pictures), encoding="utf-8")
@@ -92,6 +103,13 @@ def _pages(run: Run, left_out: Collection[str] = ()) -> list[tuple[Entry, Page]]
     with style.drawing():
         numbered = [(n, entry) for n, entry in enumerate(chosen, start=1) if entry.name not in left_out]
         return [(entry, _page(entry, run, f"{number} / {len(chosen)}")) for number, entry in counted(numbered, DRAWING)]
+
+
+def page_of(run: Run, entry: Entry) -> Page:
+    """One finished page of a run's report, numbered as there."""
+    chosen = entries(run)
+    with style.drawing():
+        return _page(entry, run, f"{chosen.index(entry) + 1} / {len(chosen)}")
 
 
 def _page(entry: Entry, run: Run, number: str) -> Page:

@@ -55,6 +55,7 @@ _SHEET: dict[str, Any] = {
     "lines.markersize": 4,
     "image.interpolation": "nearest",
     "pdf.fonttype": 42,
+    "svg.hashsalt": "sinkscope",
     "figure.dpi": DPI,
     "savefig.dpi": DPI,
 }

@@ -22,9 +22,16 @@ from sinkscope.provenance.begin import SCHEMA, ordered
 from sinkscope.tables.columns import TABLES
 
 INFO_FILE = "run.json"
+_LONGEST = 100  # letters of a name that a line of description shows
 
 
-@dataclass(frozen=True)
+class MissingTableError(RequestError, KeyError):
+    """A table that a run does not have; a `KeyError` that says which it has."""
+
+    __str__ = Exception.__str__  # KeyError's puts quotes around it
+
+
+@dataclass(frozen=True, repr=False)
 class Run:
     """One measured run.
 
@@ -38,13 +45,43 @@ class Run:
     tables: dict[str, pd.DataFrame]
 
     def __getitem__(self, name: str) -> pd.DataFrame:
-        """The table `name`."""
+        """The table `name`.
+
+        Raises:
+            MissingTableError: if there is none.
+        """
+        if name not in self.tables:
+            raise MissingTableError(no_table(name, self))
         return self.tables[name]
+
+    def __repr__(self) -> str:
+        return described(self, type(self).__name__)
 
     @property
     def backward(self) -> bool:
         """Whether gradients were measured."""
         return bool(self.info["settings"]["backward"])
+
+
+def no_table(name: object, run: Run) -> str:
+    """That a run has no such table, and which it has."""
+    return f"there is no table '{name}'; there are {', '.join(run.tables) or 'none'}"
+
+
+def described(run: Run, name: str) -> str:
+    """A run in two lines: what was measured, and its tables."""
+    info = run.info
+    models = [info["model"]] if "model" in info else [*info.get("models", ()), *info.get("runs", ())]
+    names = ", ".join(ascii(str(model.get("name")))[1:-1] for model in models)
+    data = info.get("data") or {}
+    text = f" on {ascii(str(data['source']))[1:-1]}" if "source" in data else ""
+    size = f", {data['sequences']} x {data['tokens']} tokens" if {"sequences", "tokens"} <= data.keys() else ""
+    what = f"{info.get('kind', 'run')} of {names}" if names else str(info.get("kind", "run"))
+    return f"<{name}: {_cut(what)}{_cut(text)}{size}\n tables: {', '.join(map(str, run.tables)) or 'none'}>"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def read_run(folder: str | Path) -> Run:

@@ -41,7 +41,7 @@ _SHAPE = ("family", "layers", "heads", "kv_heads", "hidden_size", "head_dim")
 _OF_RUN = ("device", "settings", "versions", "peak_memory_bytes", "headline")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Track(Result):
     """A finished track: `run`, `info`, `headline`, its tables as attributes, `figures()` and `save(folder)`.
 

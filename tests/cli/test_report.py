@@ -102,7 +102,7 @@ def refused(capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
 
 
 def test_refusals(refused: Callable[..., str], folder: Path, tmp_path: Path) -> None:
-    assert "not as svg" in refused(str(folder), "--format", "pdf,svg")
+    assert "not as gif" in refused(str(folder), "--format", "pdf,gif")
     assert "not as nothing" in refused(str(folder), "--format", "")
     assert "is not a run folder" in refused(str(tmp_path / "nothing"))
     info = json.loads((folder / "run.json").read_text())

@@ -383,3 +383,12 @@ def test_sizes_are_said_as_people_say_them() -> None:
         "1.5 GiB",
         "1,000 GiB",
     ]
+
+
+def test_a_plan_is_shown_in_a_line_and_in_a_notebook() -> None:
+    made = plan("demo", sequences=2, tokens=32)
+    assert repr(made).startswith("<Plan: demo, 2 x 32 tokens: ")
+    assert len(repr(made)) < 160
+    html = made._repr_html_()
+    assert all(f">{driver}<" in html for driver in made.choice.needs)
+    assert made.choice.reason.replace("'", "&#x27;").replace(">", "&gt;").replace("<", "&lt;") in html

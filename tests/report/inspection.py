@@ -7,8 +7,9 @@ from itertools import combinations
 from typing import Any
 
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from sinkscope.report import style
@@ -53,18 +54,17 @@ def words(page: Page) -> str:
 
 def drawn_texts(page: Page) -> list[tuple[str, Bbox]]:
     """Every text that drawing the page puts on paper, with its box in pixels."""
-    seen: dict[int, Any] = {}
-    draw_text = RendererAgg.draw_text
+    seen: dict[int, Text] = {}
+    draw_text = Text.draw
 
-    def record(self: RendererAgg, *args: Any, **kwargs: Any) -> None:
-        text = kwargs.get("mtext")
-        if text is not None:
-            seen[id(text)] = text
+    def record(self: Text, *args: Any, **kwargs: Any) -> None:
+        if self.get_visible() and self.get_text().strip():
+            seen[id(self)] = self
         draw_text(self, *args, **kwargs)
 
     canvas = FigureCanvasAgg(page)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RendererAgg, "draw_text", record)
+        patch.setattr(Text, "draw", record)
         canvas.draw()
     renderer = canvas.get_renderer()
     return [(text.get_text(), text.get_window_extent(renderer)) for text in seen.values()]

@@ -8,14 +8,16 @@ from sinkscope.progress.display import ended
 
 def report(
     run: options.RunFolder,
-    format_: options.Format = "pdf,png,html",
+    format_: options.Format = None,
+    style: options.Style = "page",
+    width: options.Width = 3.3,
     out: options.ReportOut = None,
     force: options.ReportForce = False,
 ) -> None:
     """Draw the report of a run folder again, from its tables alone."""
     from sinkscope.report.redraw import redraw
 
-    formats = [name.strip() for name in format_.split(",")]
-    for path in redraw(run.expanduser(), formats, out, force=force):
+    formats = None if format_ is None else [name.strip() for name in format_.split(",")]
+    for path in redraw(run.expanduser(), formats, out, force=force, style=style, width=width):
         ended()
         typer.echo(str(path))

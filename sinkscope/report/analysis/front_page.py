@@ -69,4 +69,4 @@ def _published(page: Page, run: Run, top: float) -> float:
     return paragraph(page, PUBLIC_NOTE, top=top - 0.3 * _GAP, size=style.SMALL, color=style.GREY)
 
 
-ENTRY = Entry("verdict", "Attention sinks, massive activations, gradient sinks", draw, REFERENCE_NOTE)
+ENTRY = Entry("verdict", "Attention sinks, massive activations, gradient sinks", draw, REFERENCE_NOTE, words=True)

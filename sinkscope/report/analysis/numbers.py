@@ -24,4 +24,4 @@ def number_table(page: Page, shown: Sequence[Row], top: float, spacing: float = 
     return table(page, HEADER, cells, top=top, shares=SHARES, size=style.SMALL, bold=1, spacing=spacing)
 
 
-ENTRY = Entry("numbers", "The headline numbers", draw, REFERENCE_NOTE)
+ENTRY = Entry("numbers", "The headline numbers", draw, REFERENCE_NOTE, words=True)

@@ -89,4 +89,5 @@ ENTRY = Entry(
     draw,
     "The same is in run.json, and every number of this report in the parquet tables beside it. A value depends on its "
     "conventions: compare across tools and papers only where they agree.",
+    words=True,
 )

@@ -54,4 +54,5 @@ ENTRY = Entry(
     "below (above) 1 but reaching into the margin, lower (higher), size unclear; else unclear. Perplexity has a margin "
     f"of {quantity('perplexity').margin}. Norms are means over layers; early are positions 1 to 15. All metrics stand "
     "in comparison.parquet.",
+    words=True,
 )

@@ -47,4 +47,5 @@ ENTRY = Entry(
     "seed, no intervals); its ratios are to its own baseline. Losses and absolute norms compare only between models "
     "of like size, text and tokenizer; ratios say more. A cell: the value, with its 95 % interval where "
     "there is room, and the ratio to the reference with its interval.",
+    words=True,
 )

@@ -98,6 +98,7 @@ ENTRIES = tuple(
         "The same is in run.json, with every setting, version and headline number of each run; the definitions of "
         "ratios, intervals and verdicts stand there under conventions.",
         applies=lambda run, sheet=sheet: len(_measured(run)) > sheet * _PER_PAGE,  # type: ignore[misc]
+        words=True,
     )
     for sheet in range(_PAGES)
 )

@@ -87,10 +87,11 @@ def page_with_key(run: Run, **place: float) -> Page:
     room = (RIGHT - LEFT) * style.POINTS[0] / columns - _SWATCH
     handles = [
         Line2D([], [], color=side.colour, marker=side.marker, linestyle=side.dashes, label=side.label(room))
-        for side in _by_column(sides, columns)
+        for side in sides
     ]
+    page.keys.append((handles, ""))
     legend = page.legend(
-        handles=handles,
+        handles=_by_column(handles, columns),
         loc="upper left",
         bbox_to_anchor=(LEFT, _KEY_TOP),
         ncols=columns,
@@ -104,9 +105,9 @@ def page_with_key(run: Run, **place: float) -> Page:
     return page
 
 
-def _by_column(sides: Sequence[Side], columns: int) -> list[Side]:
+def _by_column(handles: Sequence[Line2D], columns: int) -> list[Line2D]:
     """A legend fills its columns from top to bottom; this order makes its lines read from left to right."""
-    return [side for column in range(columns) for side in sides[column::columns]]
+    return [handle for column in range(columns) for handle in handles[column::columns]]
 
 
 def depth_axis(axes: Axes, run: Run, label: bool = True) -> None:

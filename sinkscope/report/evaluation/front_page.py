@@ -36,4 +36,5 @@ ENTRY = Entry(
     "bootstrapped. Needles follow three tasks of RULER with a wording of their own, found where the generated text "
     "contains the value; Wilson's intervals. Tasks: values of lm-evaluation-harness, with intervals over its "
     "questions. The definitions are in docs/evaluation.md.",
+    words=True,
 )

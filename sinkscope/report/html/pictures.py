@@ -25,7 +25,7 @@ _TAG = re.compile(r"<[^<>]*>")  # texts have no angle brackets of their own: mat
 _REFERENCE = re.compile(r'(\bid="|href="#|url\(#)')
 
 
-def picture(page: Page, name: str, *, title: str, caption: str) -> str:
+def picture(page: Page, name: str, *, title: str, caption: str, whole: bool = False) -> str:
     """The page's panels as an SVG element; to be called inside `style.drawing()`.
 
     Args:
@@ -33,6 +33,7 @@ def picture(page: Page, name: str, *, title: str, caption: str) -> str:
         name: what all its ids begin with, so that pictures do not use each other's.
         title: id of the element that names the picture.
         caption: id of the element that describes it.
+        whole: the page has no title, caption and foot whose room could be left out.
     """
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -40,8 +41,10 @@ def picture(page: Page, name: str, *, title: str, caption: str) -> str:
         page.savefig(buffer, format="svg", transparent=True, metadata=nothing)
     start, drawing = re.split(r"</style>\s*</defs>", buffer.getvalue(), maxsplit=1)
     width, height = (float(side) for side in _VIEW.findall(start)[0])
-    top = _KEY_TOP if page.legends else _TOP
-    view = f"0 {height * (1 - top):.2f} {width:.2f} {height * (top - _BOTTOM):.2f}"
+    top, bottom = _KEY_TOP if page.legends else _TOP, _BOTTOM
+    if whole:
+        top, bottom = 1.0, 0.0
+    view = f"0 {height * (1 - top):.2f} {width:.2f} {height * (top - bottom):.2f}"
     drawing = _TAG.sub(lambda tag: _own_ids(tag[0], name), drawing[: drawing.rindex("</svg>")])
     return element("svg", drawing.replace(_FONT, _FONTS), viewBox=view, role="img", aria_labelledby=title,
                    aria_describedby=caption, class_="shaded" if _shaded(page) else None)  # fmt: skip

@@ -21,13 +21,13 @@ _COLOURS = {"blue": "lower", "red": "higher", "green": "same"}  # by name: the p
 def summary_html(summary: RenderableType) -> str:
     """The summary: its first lines, then what was found, then the rest in its order."""
     console = Console(file=io.StringIO(), width=_WIDE, color_system="standard", force_terminal=True)
-    blocks = list(_blocks(_parts(summary, console), console))
+    blocks = list(_blocks(parts_of(summary, console), console))
     opening = next((place for place, block in enumerate(blocks) if not block.startswith("<p>")), len(blocks))
     blocks[opening:] = sorted(blocks[opening:], key=lambda block: not block.startswith("<ul "))
     return "\n".join(blocks)
 
 
-def _parts(thing: object, console: Console) -> Iterator[object]:
+def parts_of(thing: object, console: Console) -> Iterator[object]:
     """Lines, tables and whatever else stands in a summary, one after the other."""
     if isinstance(thing, str):
         yield Text.from_markup(thing)
@@ -35,14 +35,14 @@ def _parts(thing: object, console: Console) -> Iterator[object]:
         yield thing
     elif isinstance(thing, Group):
         for part in thing.renderables:
-            yield from _parts(part, console)
+            yield from parts_of(part, console)
     elif hasattr(thing, "__rich_console__"):
         inside = list(thing.__rich_console__(console, console.options))
         if any(isinstance(part, Segment) for part in inside):  # one of rich's own, which is letters already
             yield "".join(part.text for part in console.render(thing))
         else:
             for part in inside:
-                yield from _parts(part, console)
+                yield from parts_of(part, console)
     else:
         raise TypeError(f"a summary holds something that has no HTML: {type(thing).__name__}")
 

@@ -41,4 +41,5 @@ ENTRY = Entry(
     "paired with the unquantized model. A minus B: delta of A less that of B, of models that read the same windows. W "
     "and A bits: weights and activations; empty where they stay as they are. wNaM are this project's probes, which "
     "round values and compute in the model's dtype: they show the cost of rounding, not the speed of a kernel.",
+    words=True,
 )

@@ -39,4 +39,5 @@ ENTRY = Entry(
     draw,
     "The same, and more, is in run.json, and every number of this report in the parquet tables beside it, with the "
     "loss of each single sequence in `losses`.",
+    words=True,
 )

@@ -35,4 +35,5 @@ ENTRY = Entry(
     "A phenomenon appeared after the last checkpoint without it and by the first with it; those that appeared between "
     "the same two checkpoints have no known order. Thresholds on continuous measures are a choice, stated in the "
     "table. Appearing earlier does not make one thing the cause of another. Equation numbers: docs/definitions.md.",
+    words=True,
 )

@@ -1,0 +1,1 @@
+"""A page's panels without the page, for papers: small letters, panels in fewer columns, nothing that collides."""
