@@ -56,9 +56,11 @@ def _profiles(axes: Axes, rows: pd.DataFrame) -> None:
 def _mark(axes: Axes, run: Run) -> bool:
     """Marks the positions at which a sequence has its second sink; returns whether there are any."""
     shown = [position for position in second(run)["position"].unique() if position <= axes.get_xlim()[1]]
+    if not shown:
+        return False
     axes.plot(shown, np.full(len(shown), 1.02), "v", color=style.PURPLE, markersize=7, clip_on=False,
               transform=axes.get_xaxis_transform())  # fmt: skip
-    return bool(shown)
+    return True
 
 
 def _shares_title(head: dict[str, Any]) -> str:
