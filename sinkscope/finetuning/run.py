@@ -200,7 +200,10 @@ def _train(
         if start is not None:
             set_ramp_(base, ramp(start, step))
 
-    train(settings, engine, corpus, out, rows=rows, saver=saver, before_step=raise_valve, **ahead._asdict())
+    train(
+        settings, engine, corpus, out, rows=rows, saver=saver, before_step=raise_valve,
+        trainings=ahead.trainings, analyzed=ahead.analyzed,
+    )  # fmt: skip
     raise_valve(settings.schedule.steps)
     losses.measure(after, engine.model, corpus.valid, micro)
     _finish(settings, loaded, engine, out)
