@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from sinkscope.progress.display import stage
-from sinkscope.runs import Run, with_figures
-from sinkscope.tables.run_folder import described, no_table, write_run
+from sinkscope.runs import with_figures
+from sinkscope.tables.run_folder import Run, described, no_table, write_run
 
 if TYPE_CHECKING:
     from sinkscope.report.page import Page
@@ -40,7 +40,7 @@ class Result:
     @property
     def headline(self) -> dict[str, Any]:
         """The headline numbers."""
-        return self.run.headline
+        return with_figures(self.run).headline
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -79,15 +79,15 @@ class Result:
 
     def _repr_html_(self) -> str | None:
         """What a notebook shows: findings and numbers, and the first figure."""
-        return self.run._repr_html_()
+        return with_figures(self.run)._repr_html_()
 
     def figures(self, style: str = "page", width: float = 3.3) -> "Mapping[str, Page]":
         """The figures by name, each drawn when it is asked for; see `Run.figures`."""
-        return self.run.figures(style, width)
+        return with_figures(self.run).figures(style, width)
 
     def figure(self, name: str, style: str = "page", width: float = 3.3) -> "Page":
         """One figure, as a page of the report or, with `style="paper"`, alone; see `Run.figure`."""
-        return self.run.figure(name, style, width)
+        return with_figures(self.run).figure(name, style, width)
 
     def save(self, folder: str | Path, *, force: bool = False) -> Path:
         """Writes the run folder with its figures and report, whole or not at all.

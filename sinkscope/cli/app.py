@@ -5,6 +5,7 @@ failed on the way.
 """
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,14 @@ from sinkscope.cli.examples import EXAMPLES
 from sinkscope.cli.flags import with_flags
 from sinkscope.cli.signature import command
 from sinkscope.cli.verbs import SHARED, VERBS
-from sinkscope.compat.commands import Command, Group, UsageError
+from sinkscope.compat.commands import (
+    Command,
+    Group,
+    UsageError,
+    install_completion,
+    ready_to_complete,
+    show_completion,
+)
 from sinkscope.errors import SinkscopeError
 from sinkscope.launch.environment import is_main_process, process_count
 from sinkscope.launch.exit_codes import exit_code
@@ -65,13 +73,13 @@ class _Verb(Command):
     def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002  (the base class's signature)
         """Writes the examples, a line each, so that they can be copied."""
         with formatter.section("Examples"):
-            for line in EXAMPLES[self.name]:
+            for line in EXAMPLES[str(self.name)]:
                 formatter.write(f"{'':{formatter.current_indent}}{line}\n")
 
 
-# The group's own --help is declared below: typer's loads pydantic whenever it is not given.
+# The group's own --help and completion are declared below: typer's load pydantic whenever they are not given.
 app = typer.Typer(
-    cls=_Verbs, add_completion=True, add_help_option=False, rich_markup_mode=None, pretty_exceptions_enable=False
+    cls=_Verbs, add_completion=False, add_help_option=False, rich_markup_mode=None, pretty_exceptions_enable=False
 )
 
 
@@ -85,6 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     typed = list(sys.argv[1:] if arguments is None else arguments)
+    if "_SINKSCOPE_COMPLETE" in os.environ:
+        ready_to_complete()
     try:
         with insistent_interrupts(), _advice(typed):
             code = app(args=arguments, prog_name="sinkscope", standalone_mode=False)
@@ -175,6 +185,24 @@ def _root(
     ] = False,
     help_: Annotated[  # noqa: ARG001
         bool, typer.Option("--help", callback=_print_help, is_eager=True, help="Show this message.")
+    ] = False,
+    install: Annotated[  # noqa: ARG001
+        bool,
+        typer.Option(
+            "--install-completion",
+            callback=install_completion,
+            is_eager=True,
+            help="Install completion for this shell.",
+        ),
+    ] = False,
+    show: Annotated[  # noqa: ARG001
+        bool,
+        typer.Option(
+            "--show-completion",
+            callback=show_completion,
+            is_eager=True,
+            help="Print the script that completion installs.",
+        ),
     ] = False,
 ) -> None:
     """Measure attention sinks, gradient sinks and massive activations of causal language models."""

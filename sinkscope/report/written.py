@@ -83,6 +83,6 @@ def _markdown_table(rows: list[list[str]], right: list[bool]) -> str:
 
 def _latex_table(rows: list[list[str]], right: list[bool]) -> str:
     styler = pd.DataFrame(rows).style.hide(axis="index").hide(axis="columns")
-    styler.format(lambda cell: re.sub(r"[<>|[]", lambda found: _LETTERS[found[0]], cell), escape="latex")
+    styler.format(lambda cell: re.sub(r"[<>|[]", lambda found: _LETTERS[found[0]], str(cell)), escape="latex")
     made = styler.to_latex(column_format="".join("r" if side else "l" for side in right))
     return str(made).replace(" \\\\\n", " \\\\\n\\hline\n", 1)

@@ -41,6 +41,16 @@ def test_help_ends_with_them(verb: str, capsys: pytest.CaptureFixture[str]) -> N
     assert [line.strip() for line in shown if line.strip()] == list(EXAMPLES[verb])
 
 
+def test_the_script_of_completion_is_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("typer.completion._get_shell_name", lambda: "bash")
+    with pytest.raises(SystemExit) as ended:
+        main(["--show-completion"])
+    assert not ended.value.code
+    assert "complete -o default -F _sinkscope_completion sinkscope" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "count", "completed"),
     [("sinkscope an", 1, ["analyze"]), ("sinkscope report --wid", 2, ["--width"])],

@@ -11,6 +11,9 @@ def test_what_is_relied_on() -> None:
     require("typer.core:TyperGroup.invoke", HOME, "self", "ctx")
     require("typer.core:TyperCommand.format_options", HOME, "self", "ctx", "formatter")
     require("typer.core:TyperCommand.get_params", HOME, "self", "ctx")
+    require("typer.completion:get_completion_inspect_parameters", HOME)
+    require("typer.completion:install_callback", HOME, "ctx", "param", "value")
+    require("typer.completion:show_callback", HOME, "ctx", "param", "value")
     from sinkscope.compat.commands import UsageError
 
     assert UsageError.__name__ == "UsageError", moved("typer", "BadParameter has another base", HOME)

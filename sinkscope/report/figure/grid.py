@@ -2,7 +2,7 @@
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.gridspec import GridSpec, SubplotSpec
+from matplotlib.gridspec import GridSpec, GridSpecBase, SubplotSpec
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from sinkscope.report import style
@@ -85,7 +85,7 @@ def _spec(axes: Axes) -> SubplotSpec:
     return spec
 
 
-def _cell(page: Page, grid: GridSpec) -> dict[int, float]:
+def _cell(page: Page, grid: GridSpecBase) -> dict[int, float]:
     """Height over width of the cells of each of the page's rows."""
     engine = page.get_layout_engine()
     assert isinstance(engine, ConstrainedLayoutEngine)  # noqa: S101  (as every page has)

@@ -4,7 +4,6 @@ from typing import Any
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.legend import Legend
 from matplotlib.transforms import ScaledTranslation
 
@@ -29,15 +28,15 @@ class Keys:
         self._whole = [(list(handles), title) for handles, title in page.keys]
         for legend in list(page.legends):
             legend.remove()
-        own = [(axes, legend) for axes in page.axes if (legend := axes.get_legend()) is not None]
+        own = [(axes, own_legend) for axes in page.axes if (own_legend := axes.get_legend()) is not None]
         self._own: list[tuple[Axes, list[Artist]]] = []
-        for axes, legend in own:
-            handles = _handles(legend)
-            if len(own) == 1 and legend.get_bbox_to_anchor().bounds != axes.bbox.bounds:
+        for axes, beside in own:
+            handles = _handles(beside)
+            if len(own) == 1 and beside.get_bbox_to_anchor().bounds != axes.bbox.bounds:
                 self._whole.append((handles, ""))
             else:
                 self._own.append((axes, handles))
-            legend.remove()
+            beside.remove()
         for handles, _ in self._whole:
             for handle in handles:
                 _small(handle)
@@ -54,7 +53,7 @@ class Keys:
         for axes, handles in self._own:
             if (old := axes.get_legend()) is not None:
                 old.remove()
-            renderer = FigureCanvasAgg.get_renderer(self._page.canvas)  # type: ignore[arg-type]
+            renderer: Any = self._page.canvas.get_renderer()  # type: ignore[attr-defined]
             box, bottom = axes.xaxis.get_tightbbox(renderer), axes.get_window_extent(renderer).y0
             under = 0.0 if box is None else (bottom - box.y0) * 72 / self._page.dpi
             shift = ScaledTranslation(0, -(under + _GAP) / 72, self._page.dpi_scale_trans)

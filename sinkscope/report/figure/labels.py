@@ -1,7 +1,7 @@
 """Titles and labels broken to the panels' sizes, and ticks thinned out until no two labels touch."""
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -15,7 +15,7 @@ from sinkscope.report.figure.sizes import HEADING
 from sinkscope.report.page import Page
 
 _APART = 2.0  # points between the labels of two ticks
-_SIDES = ("left", "center", "right")
+_SIDES: tuple[Literal["left", "center", "right"], ...] = ("left", "center", "right")
 
 
 class Labels:
@@ -23,7 +23,7 @@ class Labels:
 
     def __init__(self, page: Page, cells: Cells) -> None:
         self._page, self._cells = page, cells
-        self._titles = {(axes, side): axes.get_title(side) for axes in page.axes for side in _SIDES}  # type: ignore[call-overload]
+        self._titles = {(axes, side): axes.get_title(side) for axes in page.axes for side in _SIDES}
         self._axis_labels = {axis: axis.label.get_text() for axes in page.axes for axis in (axes.xaxis, axes.yaxis)}
         self._sentences = {text: text.get_text() for axes in page.axes if not axes.axison for text in axes.texts}
 
@@ -42,14 +42,14 @@ class Labels:
         for (axes, side), title in self._titles.items():
             if title:
                 wide = 0.97 * axes.get_window_extent(renderer).width * points
-                axes.set_title(broken(title, wide, HEADING), loc=side, fontsize=HEADING, pad=4)  # type: ignore[call-overload]
+                axes.set_title(broken(title, wide, HEADING), loc=side, fontsize=HEADING, pad=4)
         for axis, label in self._axis_labels.items():
             box = axis.axes.get_window_extent(renderer)
             room = (box.width if axis is axis.axes.xaxis else box.height) * points
-            axis.label.set_text(broken(label, max(room, 40.0), axis.label.get_fontsize()))
+            axis.label.set_text(broken(label, max(room, 40.0), float(axis.label.get_fontsize())))
         for text, sentence in self._sentences.items():
             room = text.axes.get_window_extent(renderer).width * points if text.axes is not None else 0.0
-            text.set_text(broken(" ".join(sentence.split()), room, text.get_fontsize()))
+            text.set_text(broken(" ".join(sentence.split()), room, float(text.get_fontsize())))
         if thin:
             for axes in (axes for axes in self._page.axes if axes.axison):
                 _thin(axes, axes.xaxis, renderer)
@@ -58,7 +58,7 @@ class Labels:
         return before != self._written()
 
     def _written(self) -> list[str]:
-        texts = [axes.get_title(side) for axes, side in self._titles]  # type: ignore[call-overload]
+        texts = [axes.get_title(side) for axes, side in self._titles]
         texts += [axis.label.get_text() for axis in self._axis_labels] + [text.get_text() for text in self._sentences]
         ticks = [[label.get_text() for label in axis.get_ticklabels()] for axis in self._axis_labels]
         return texts + ["\n".join(labels) for labels in ticks]
@@ -101,7 +101,7 @@ def _near(one: Bbox, other: Bbox, apart: float = _APART) -> bool:
     pad = apart * 150 / 72
     wide = min(one.x1, other.x1) - max(one.x0, other.x0)
     high = min(one.y1, other.y1) - max(one.y0, other.y0)
-    return (wide > -pad and high > 0) or (wide > 0 and high > -pad / 4)
+    return bool((wide > -pad and high > 0) or (wide > 0 and high > -pad / 4))
 
 
 def _numbers_inside(axes: Axes, renderer: Any) -> None:
