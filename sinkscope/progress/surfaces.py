@@ -78,7 +78,7 @@ class Heartbeat(_Threaded):
     def _draw(self) -> None:
         line = self._stages.line()
         if line:
-            self._write(f"sinkscope: {line}\n")
+            self._write(f"progress: {line}\n")
 
 
 class Line(_Threaded):

@@ -21,6 +21,7 @@ from matplotlib.ticker import (
 from sinkscope.report import style
 from sinkscope.report.text import literal, wrapped
 
+_FEWEST_TICKS = 3
 FEW_LAYERS = 40  # with more, markers on every layer would merge into a band
 
 
@@ -84,7 +85,7 @@ def log_ticks(low: float, high: float) -> tuple[Locator, Formatter]:
 def decades(axes: Axes, which: str = "xy") -> None:
     """Writes the values beside axes that are drawn in log10 units, as `log_axis` does: every page has one convention.
 
-    Call it after drawing. Where less than half a decade is seen, the ticks are evenly spaced values.
+    Call it after drawing. Where 1, 2 and 5 make too few ticks, they are evenly spaced values.
     """
     for name in which:
         axis = axes.xaxis if name == "x" else axes.yaxis
@@ -93,12 +94,17 @@ def decades(axes: Axes, which: str = "xy") -> None:
             axis.set_major_locator(MaxNLocator(6, integer=True))
             axis.set_major_formatter(FuncFormatter(lambda power, _: f"$10^{{{round(power)}}}$"))
             continue
-        evenly = np.asarray(MaxNLocator(5).tick_values(10**low, 10**high))
         stepped = np.multiply.outer(10.0 ** np.arange(np.floor(low), np.ceil(high) + 1), (1, 2, 5)).ravel()
-        values = evenly if high - low < 0.5 else stepped
-        values = values[(values > 0) & (values >= 10**low) & (values <= 10**high)]
+        values = _seen(stepped, low, high)
+        if len(values) < _FEWEST_TICKS:
+            values = _seen(np.asarray(MaxNLocator(5).tick_values(10**low, 10**high)), low, high)
         axis.set_major_locator(FixedLocator(np.log10(values).tolist()))
         axis.set_major_formatter(FuncFormatter(lambda power, _: f"{10**power:.3g}"))
+
+
+def _seen(values: Any, low: float, high: float) -> Any:
+    """The values between two powers of ten."""
+    return values[(values > 0) & (values >= 10**low) & (values <= 10**high)]
 
 
 def positive(values: Any) -> Any:

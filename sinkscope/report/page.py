@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import matplotlib
 from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -44,9 +45,16 @@ class Page(Figure):
         self._labels: list[Text] = []
         self.keys: list[tuple[Sequence[Artist], str]] = []  # handles in reading order, and a title
 
-    def savefig(self, fname: Any, *args: Any, **kwargs: Any) -> None:
-        """Saves it in the report's style, whatever the caller's settings: letters stay letters in a PDF."""
-        with style.drawing():
+    def savefig(self, fname: Any, *args: Any, settings: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        """Saves it in the report's style, whatever the caller's settings: letters stay letters in a PDF.
+
+        Args:
+            fname: a file, or something to write to.
+            *args: as of matplotlib's `Figure.savefig`.
+            settings: of matplotlib, on top of the style.
+            **kwargs: as of matplotlib's `Figure.savefig`.
+        """
+        with style.drawing(), matplotlib.rc_context(settings):
             super().savefig(fname, *args, **kwargs)
 
     def _repr_png_(self) -> bytes:

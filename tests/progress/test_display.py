@@ -57,8 +57,8 @@ def test_a_log_gets_a_line_now_and_then(stderr: Waited) -> None:
                 stderr.await_more()
                 stderr.await_more()
     lines = stderr.getvalue().splitlines()
-    assert lines[0] == "sinkscope: loading"
-    assert any(line.startswith("sinkscope: sequence 2 of 3, about ") and line.endswith(" left") for line in lines)
+    assert lines[0] == "progress: loading"
+    assert any(line.startswith("progress: sequence 2 of 3, about ") and line.endswith(" left") for line in lines)
     assert "\r" not in stderr.getvalue()
 
 

@@ -46,8 +46,8 @@ def test_the_pdf_has_an_outline_of_its_pages_and_says_what_it_is(tmp_path: Path)
 def test_formats_are_chosen_and_unknown_ones_refused(tmp_path: Path) -> None:
     render(FORWARD, tmp_path, formats=("pdf",))
     assert [path.name for path in tmp_path.iterdir()] == ["report.pdf"]
-    with pytest.raises(SinkscopeError, match="svg"):
-        render(RUN, tmp_path, formats=("svg",))
+    with pytest.raises(SinkscopeError, match="bmp"):
+        render(RUN, tmp_path, formats=("bmp",))
 
 
 def test_a_figure_shows_itself_in_a_notebook() -> None:

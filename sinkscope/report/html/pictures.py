@@ -9,7 +9,6 @@ import io
 import re
 from typing import Any
 
-import matplotlib
 from matplotlib.collections import QuadMesh
 
 from sinkscope.report.html.markup import element
@@ -37,8 +36,8 @@ def picture(page: Page, name: str, *, title: str, caption: str, whole: bool = Fa
     """
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with matplotlib.rc_context(_SETTINGS), page.bare():
-        page.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    with page.bare():
+        page.savefig(buffer, settings=_SETTINGS, format="svg", transparent=True, metadata=nothing)
     start, drawing = re.split(r"</style>\s*</defs>", buffer.getvalue(), maxsplit=1)
     width, height = (float(side) for side in _VIEW.findall(start)[0])
     top, bottom = _KEY_TOP if page.legends else _TOP, _BOTTOM
