@@ -45,7 +45,7 @@ class Page(Figure):
         self._labels: list[Text] = []
         self.keys: list[tuple[Sequence[Artist], str]] = []  # handles in reading order, and a title
 
-    def savefig(self, fname: Any, *args: Any, settings: dict[str, Any] | None = None, **kwargs: Any) -> None:
+    def savefig(self, fname: Any, *args: Any, settings: dict[Any, Any] | None = None, **kwargs: Any) -> None:
         """Saves it in the report's style, whatever the caller's settings: letters stay letters in a PDF.
 
         Args:
