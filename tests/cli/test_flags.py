@@ -72,7 +72,8 @@ def test_the_library_speaks_no_command_line() -> None:
         for line, text in _strings(path)
         if FLAG.search(text) and not any(foreign in text for foreign in FOREIGN)
     ]
-    assert not said
+    typed = "report/analysis/consequences.py"  # a page says what to type to measure what it warns of
+    assert [place for place in said if not place.startswith(typed)] == []
 
 
 # Rooms whose strings are documentation or pages, where backticks mark code.

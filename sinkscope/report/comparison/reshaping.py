@@ -14,6 +14,7 @@ from sinkscope.report.entry import Entry
 from sinkscope.report.page import LEFT, RIGHT, Page
 from sinkscope.tables.run_folder import Run
 
+_LABELLED = 4  # columns below which a label with its unit has room; the caption has the unit too
 _RATIOS = ("bloat", "change", "compress")
 _TITLES = {"attn": "attention", "mlp": "MLP"}
 
@@ -43,8 +44,9 @@ def _draw(branch: str) -> Callable[[Run], Page]:
         for row, ratio in enumerate(_RATIOS):
             grid[row, 0].set_ylabel(ratio)
             decades(grid[row, 0], "y")
+        crowded = len(sides) > _LABELLED
         for column in range(len(sides)):
-            grid[-1, column].set_xlabel("|input| (model units)")
+            grid[-1, column].set_xlabel("|input|" if crowded else "|input| (model units)")
         decades(grid[-1, 0], "x")
         last = int(run["compared_branches"]["position"].max())
         handles = [
