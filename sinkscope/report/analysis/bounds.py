@@ -88,40 +88,6 @@ def _slope(axes: Axes, run: Run) -> None:
     within += [] if fit is None else [f"R^2 {number(fit, 2)}"]
     axes.set_title("\n".join([f"Gradient on mass (11): {number(slope)}", ", ".join(within)]).rstrip())
     x, y = np.log10(pairs["x"]), np.log10(pairs["y"])
-    axes.plot(x, y, "o", color=colour, alpha=0.4, markersize=_dot(len(x)), markeredgewidth=0, rasterized=True)
-    ends = np.array([x.min(), x.max()])
-    axes.plot(ends, ends, color=style.BLACK, linewidth=1.2)
-    axes.set_xlabel(f"bound ({unit})")
-    axes.set_ylabel(f"measured ({unit})")
-    decades(axes)
-
-
-def _largest(axes: Axes, run: Run) -> None:
-    axes.set_title("Largest measured / bound by layer")
-    if not (run["bounds"]["max_ratio"] > 0).any():
-        write_sentence(axes, "No bound was checked.", 180)
-        return
-    layers = run.info["model"]["layers"]
-    for bound, (_, colour, _) in _BOUNDS.items():
-        rows = run["bounds"][run["bounds"]["bound"] == bound]
-        axes.plot(rows["layer"], positive(rows["max_ratio"]), color=colour, marker=marker(layers), linewidth=1.2)
-    axes.axhline(1, color=style.BLACK, linewidth=1.2)
-    axes.set_ylabel("measured / bound")
-    layer_axis(axes, layers, bins=6)
-    log_axis(axes)
-
-
-def _slope(axes: Axes, run: Run) -> None:
-    head, pairs = run.info["headline"], _pairs(run, "mass_slope")
-    if pairs.empty or head["mass_slope"] is None:
-        axes.set_title("Gradient on mass (11)")
-        write_sentence(axes, "The slope is not defined: too few columns carry mass and gradient.", 180)
-        return
-    slope, low, high, fit = (head.get(f"mass_slope{end}") for end in ("", "_low", "_high", "_r2"))
-    within = "" if low is None or fit is None else f" ({number(low)} to {number(high)})"
-    explained = "" if fit is None else f", R^2 {number(fit, 2)}"
-    axes.set_title(f"Gradient on mass (11)\nslope {number(slope)}{within}{explained}")
-    x, y = np.log10(pairs["x"]), np.log10(pairs["y"])
     axes.plot(x, y, "o", color=style.PURPLE, alpha=0.4, markersize=_dot(len(x)), markeredgewidth=0, rasterized=True)
     ends = np.array([x.min(), x.max()])
     axes.plot(ends, y.mean() + slope * (ends - x.mean()), color=style.BLACK, linewidth=1.5, label="fit")
