@@ -59,8 +59,8 @@ def of(runs: Mapping[str, Run]) -> list[tuple[str, str]]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "name", "width"),
-    [(*which, COLUMN) for which in of(EVERY)]
-    + [(*which, TEXT) for which in of(ONE_OF_A_KIND)],  # the narrow one is harder
+    # Every run at the narrow width, which is harder.
+    [(*which, COLUMN) for which in of(EVERY)] + [(*which, TEXT) for which in of(ONE_OF_A_KIND)],
 )
 def test_every_figure_fits_to_print(kind: str, name: str, width: float) -> None:
     assert_fit_to_print(EVERY[kind], name, width)
