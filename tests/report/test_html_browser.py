@@ -88,7 +88,7 @@ def test_numbers_sort_as_numbers_with_nulls_last(analysis: Seen) -> None:
     part.locator(".dt-length select").select_option("500")
     head = part.locator("thead th").nth(place)
     head.click()
-    assert head.get_attribute("aria-sort") == "ascending"
+    playwright.expect(head).to_have_attribute("aria-sort", "ascending")
     expected = [float(f"{value:.6g}") for value in table["grad_norm"].dropna().sort_values()]
     nulls = int(table["grad_norm"].isna().sum())
     assert nulls > 0
@@ -97,7 +97,7 @@ def test_numbers_sort_as_numbers_with_nulls_last(analysis: Seen) -> None:
     assert [float(text) for text in column(part, place)[:-nulls]] == expected
     head.locator("[role=button]").focus()
     analysis.page.keyboard.press("Enter")
-    assert head.get_attribute("aria-sort") == "descending"
+    playwright.expect(head).to_have_attribute("aria-sort", "descending")
     assert [float(text) for text in column(part, place)[:-nulls]] == expected[::-1]
     assert column(part, place)[-nulls:] == [""] * nulls
 

@@ -87,7 +87,7 @@ def test_thirteen_checkpoints_are_what_their_analyses_are(
         alone = sinkscope.analyze(run_of_13 / f"checkpoint-{step}", sequences=4, tokens=32, settings=settings)
         assert alone.info["data"]["sha256"] == run.info["data"]["sha256"]
         for name, expected in alone.headline.items():
-            if isinstance(expected, int | float):
+            if isinstance(expected, int | float) and not name.endswith(("_low", "_high")):  # ends stand in columns
                 assert value(run, step, name) == pytest.approx(expected, rel=1e-9), name
         layers = run["track_layers"].query("step == @step")
         ratios = layers[layers["metric"] == "gradient_sink_ratio"]["value"]
