@@ -8,7 +8,7 @@ from sinkscope.report.text import number
 from sinkscope.tables.run_folder import Run
 
 _GAP = 0.012
-_SHARES = (2.2, 2.0, 0.7, 0.7, 1.1, 1.0, 2.1, 4.8)
+_SHARES = (2.2, 2.0, 0.8, 0.8, 1.2, 1.0, 2.1, 4.6)
 _LOWEST = 0.135
 _SPACING = 1.45
 

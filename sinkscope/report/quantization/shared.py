@@ -39,9 +39,10 @@ def offsets(count: int, width: float = 0.7) -> list[float]:
 
 
 def method_axis(axes: Axes, names: list[str], few: int = 6) -> None:
-    """A horizontal axis of methods; more than `few` take a line for each part of their names."""
-    crowded = len(names) > few
-    axes.set_xticks(range(len(names)), [name.replace("-", "-\n") if crowded else name for name in names])
+    """A horizontal axis of methods; more than `few` names are broken into lines, three times as many stand upright."""
+    crowded, upright = len(names) > few, len(names) > 3 * few
+    labels = [name.replace("-", "-\n") if crowded and not upright else name for name in names]
+    axes.set_xticks(range(len(names)), labels, rotation=90 if upright else 0)
     axes.set_xlim(-0.5, len(names) - 0.5)
     axes.grid(visible=False, axis="x")
 
