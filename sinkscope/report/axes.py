@@ -97,7 +97,8 @@ def decades(axes: Axes, which: str = "xy") -> None:
         stepped = np.multiply.outer(10.0 ** np.arange(np.floor(low), np.ceil(high) + 1), (1, 2, 5)).ravel()
         values = _seen(stepped, low, high)
         if len(values) < _FEWEST_TICKS:
-            values = _seen(np.asarray(MaxNLocator(5).tick_values(10**low, 10**high)), low, high)
+            bins = 5 if name == "y" else 2  # side by side there is less room
+            values = _seen(np.asarray(MaxNLocator(bins).tick_values(10**low, 10**high)), low, high)
         axis.set_major_locator(FixedLocator(np.log10(values).tolist()))
         axis.set_major_formatter(FuncFormatter(lambda power, _: f"{10**power:.3g}"))
 
