@@ -3,7 +3,7 @@
 Nothing is measured where nobody would see it: a script without a budget is as fast as it was.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -17,6 +17,7 @@ from sinkscope.analysis.windows_in_time import chosen_before, chosen_in_time, fo
 from sinkscope.inputs import Windows
 from sinkscope.launch.group import Processes
 from sinkscope.loading.resolve import Resolved
+from sinkscope.methods.under import asked
 from sinkscope.models.shape import default_tokens
 from sinkscope.names import QUANTIZATION_BITS
 from sinkscope.passes.trial import some_ids
@@ -29,23 +30,11 @@ from sinkscope.progress.display import say_plan, wants_plan
 _NAME_OF_BITS = {bits: name for name, bits in QUANTIZATION_BITS.items()}
 
 
-def settled(
-    request: AnalysisRequest,
-    model: PreTrainedModel,
-    driver: Resident | LayerByLayer,
-    *,
-    input_ids: Tensor | None,
-    resolved: Resolved | None,
-    machine: Machine,
-    processes: Processes | None,
-    models: int,
-    started: float,
-) -> tuple[Windows, Forecast | None]:
-    """The windows of an analysis, chosen where it has a budget, and its plan; None where nobody asks for one.
+@dataclass(frozen=True)
+class Planning:
+    """The plan of an analysis, and the windows that fit its budget.
 
-    Several processes take what the first one chooses.
-
-    Args:
+    Attributes:
         request: the analysis.
         model: loaded.
         driver: what will make the passes.
@@ -55,79 +44,68 @@ def settled(
         processes: that share the windows.
         models: analyses alike that are to come, this one included.
         started: when the work began.
-
-    Raises:
-        SinkscopeError: if nothing fits the budget.
     """
-    windows = request.windows
 
-    def make() -> tuple[Windows, Forecast | None]:
+    request: AnalysisRequest
+    model: PreTrainedModel
+    driver: Resident | LayerByLayer
+    input_ids: Tensor | None
+    resolved: Resolved | None
+    machine: Machine
+    processes: Processes | None
+    models: int
+    started: float
+
+    def settled(self) -> tuple[Windows, Forecast | None]:
+        """The windows, chosen where there is a budget, and the plan; None where nobody asks for one.
+
+        Several processes take what the first one chooses.
+
+        Raises:
+            SinkscopeError: if nothing fits the budget.
+        """
+        return self._settled() if self.processes is None else self.processes.from_first(self._settled)
+
+    def _settled(self) -> tuple[Windows, Forecast | None]:
+        windows, output = self.request.windows, self.request.output
         if windows.budget is None and not wants_plan():
             return windows, None
-        return _planned(
-            request, model, driver, input_ids=input_ids, resolved=resolved, machine=machine,
-            processes=processes, models=models, started=started,
-        )  # fmt: skip
+        longest = windows.tokens or default_tokens(self.model.config)
+        tried = (
+            some_ids(self.model, min(windows.batch_size, windows.count), longest)
+            if self.input_ids is None
+            else self.input_ids[: windows.batch_size]
+        )
+        trial = Trial(self.model, self.driver, self.request.settings, tried)
+        times = times_of(trial, self.models, self.processes)
+        budget = windows.budget
+        before = chosen_before(output.out, KIND, budget) if output.resume and budget is not None else None
+        if before is not None:
+            windows = replace(windows, sequences=before["sequences"], tokens=before["tokens"])
+        elif budget is not None:
+            windows = chosen_in_time(windows, self.model, times, started=self.started)
+        sequences, tokens = windows.count, windows.tokens or longest
+        if self.input_ids is not None:
+            sequences, tokens = self.input_ids.shape
+        memory = self._memory(sequences, tokens)
+        forecast = forecast_of(self.request.windows, sequences, tokens, times, driver=self.driver.name, memory=memory)
+        say_plan(forecast.line(), forecast.expected)
+        return windows, forecast
 
-    return make() if processes is None else processes.from_first(make)
-
-
-def _planned(
-    request: AnalysisRequest,
-    model: PreTrainedModel,
-    driver: Resident | LayerByLayer,
-    *,
-    input_ids: Tensor | None,
-    resolved: Resolved | None,
-    machine: Machine,
-    processes: Processes | None,
-    models: int,
-    started: float,
-) -> tuple[Windows, Forecast]:
-    windows, output = request.windows, request.output
-    if input_ids is None:
-        longest = windows.tokens or default_tokens(model.config)
-        rows = min(windows.batch_size, windows.count)
-        tried = some_ids(model, rows, longest)
-    else:
-        tried = input_ids[: windows.batch_size]
-    times = times_of(Trial(model, driver, request.settings, tried), models, processes)
-    before = chosen_before(output.out, KIND, windows.budget) if output.resume and windows.budget is not None else None
-    if before is not None:
-        windows = replace(windows, sequences=before["sequences"], tokens=before["tokens"])
-    elif windows.budget is not None:
-        windows = chosen_in_time(windows, model, times, started=started)
-    sequences, tokens = (windows.count, windows.tokens or longest) if input_ids is None else input_ids.shape
-    forecast = forecast_of(
-        request.windows, sequences, tokens, times, driver=driver.name,
-        memory=_memory(request, model, resolved, machine, driver.name, sequences, tokens),
-    )  # fmt: skip
-    say_plan(forecast.line(), forecast.expected)
-    return windows, forecast
-
-
-def _memory(
-    request: AnalysisRequest,
-    model: PreTrainedModel,
-    resolved: Resolved | None,
-    machine: Machine,
-    driver: str,
-    sequences: int,
-    tokens: int,
-) -> tuple[int, int] | None:
-    """Bytes needed and free; None for a model that was in memory, which needs no more than its passes do."""
-    if resolved is None:
-        return None
-    source = request.model
-    return memory_of(
-        read_configuration(resolved).config,
-        machine,
-        tokens=tokens,
-        sequences=sequences,
-        batch_size=request.windows.batch_size,
-        dtype=source.dtype,
-        quantize=source.quantize or _NAME_OF_BITS.get(resolved.bits or 0),
-        device=str(model.device) if model.device.type in ("cpu", "cuda") else source.device,
-        settings=request.settings,
-        driver=driver,
-    )
+    def _memory(self, sequences: int, tokens: int) -> tuple[int, int] | None:
+        """Bytes needed and free; None for a model that was in memory, which needs no more than its passes do."""
+        if self.resolved is None:
+            return None
+        source = self.request.model
+        return memory_of(
+            read_configuration(self.resolved).config,
+            self.machine,
+            tokens=tokens,
+            sequences=sequences,
+            batch_size=self.request.windows.batch_size,
+            dtype=source.dtype,
+            quantize=asked(source, self.request.method).held_as or _NAME_OF_BITS.get(self.resolved.bits or 0),
+            device=str(self.model.device) if self.model.device.type in ("cpu", "cuda") else source.device,
+            settings=self.request.settings,
+            driver=self.driver.name,
+        )

@@ -22,7 +22,7 @@ from sinkscope.analysis.drivers.layer_by_layer import LayerByLayer
 from sinkscope.analysis.drivers.resident import Resident
 from sinkscope.analysis.journal import KIND, Journal
 from sinkscope.analysis.measure import measure
-from sinkscope.analysis.plan import settled
+from sinkscope.analysis.plan import Planning
 from sinkscope.analysis.request import request_of
 from sinkscope.analysis.settings import AnalysisRequest, DriverChoice, DriverFields
 from sinkscope.capture.settings import Settings
@@ -194,10 +194,10 @@ def run_analysis(
         stage("reading text")
         read = _windows(request, memory, model, tokenizer, documents)
     stage("planning")
-    windows, forecast = settled(
-        request, model, driver, input_ids=memory.input_ids, resolved=resolved, machine=machine,
-        processes=processes, models=models, started=started,
-    )  # fmt: skip
+    planning = Planning(
+        request, model, driver, memory.input_ids, resolved, machine, processes, models=models, started=started
+    )
+    windows, forecast = planning.settled()
     request = replace(request, windows=windows)
     stage("reading text")
     input_ids, document_ids, packed = read or _windows(request, memory, model, tokenizer, documents)

@@ -18,7 +18,6 @@ from sinkscope.evaluation.retrieval import Cell
 from sinkscope.evaluation.rolling import Window, rolling_windows
 from sinkscope.evaluation.settings import DEFAULT_SEEDS, EvaluationSettings
 from sinkscope.evaluation.texts import Text
-from sinkscope.inputs import ModelSource
 from sinkscope.passes.modes import frozen
 from sinkscope.passes.trial import now, seconds_of_head, seconds_of_layers
 from sinkscope.planning.budget import refusal
@@ -211,11 +210,11 @@ def is_wanted(budget: str | None) -> bool:
 
 
 def memory_for(
-    model: PreTrainedModel, source: ModelSource, machine: Machine, settings: EvaluationSettings, rows: int
+    model: PreTrainedModel, held_as: str | None, machine: Machine, settings: EvaluationSettings, rows: int
 ) -> tuple[int, int]:
-    """Bytes that forward passes need, and bytes free."""
+    """Bytes that forward passes need, with weights that are held so, and bytes free."""
     longest = max(settings.window or 2, *(settings.lengths or (2,)))
-    return forward_memory(model, machine, tokens=longest, batch_size=rows, quantize=source.quantize)
+    return forward_memory(model, machine, tokens=longest, batch_size=rows, quantize=held_as)
 
 
 def _in_words(share: Share) -> str:

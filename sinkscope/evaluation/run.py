@@ -159,7 +159,7 @@ def run_evaluation(
         check(model, texts, settings.window or 0, settings.stride or 0, batch_size)
     forecast = None
     if is_wanted(request.windows.budget):
-        memory = memory_for(model, request.model, machine, settings, batch_size)
+        memory = memory_for(model, under.held_as, machine, settings, batch_size)
     if is_wanted(request.windows.budget) and not (plan or texts):
         say_tasks_alone(len(settings.tasks), memory)
     elif is_wanted(request.windows.budget):

@@ -23,7 +23,7 @@ from sinkscope.report.text import fitted, literal, wrapped
 
 LEFT, RIGHT, BOTTOM, TOP = 0.035, 0.965, 0.135, 0.895
 _LINE = 1.35  # line height over font size
-_CAPTION_TOP = 0.115
+CAPTION_TOP = 0.115
 _FOOT = 0.022
 
 
@@ -85,7 +85,7 @@ class Page(Figure):
         others = len(self.texts)
         write(self, LEFT, 0.953, fitted(title, room, style.TITLE, "bold"), size=style.TITLE, weight="bold")
         write(self, LEFT, 0.921, fitted(subtitle, room, style.SUBTITLE), size=style.SUBTITLE, color=style.GREY)
-        paragraph(self, caption, top=_CAPTION_TOP, size=style.SMALL)
+        paragraph(self, caption, top=CAPTION_TOP, size=style.SMALL)
         write(self, LEFT, _FOOT, fitted(foot, room, style.SMALL), size=style.SMALL, color=style.GREY)
         self._labels = self.texts[others:]
 

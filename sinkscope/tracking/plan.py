@@ -10,6 +10,7 @@ from sinkscope.analysis.drivers.resident import Resident
 from sinkscope.analysis.trial import Trial
 from sinkscope.analysis.windows_in_time import Times, chosen_in_time, forecast_of, times_of
 from sinkscope.inputs import Windows
+from sinkscope.methods.under import asked
 from sinkscope.models.shape import default_tokens
 from sinkscope.names import RESIDENT
 from sinkscope.passes.trial import some_ids
@@ -66,7 +67,8 @@ class Planning:
         request, source = self.request, self.request.model
         memory = memory_of(
             self.model.config, self.machine, tokens=tokens, sequences=sequences, batch_size=request.windows.batch_size,
-            dtype=source.dtype, device=str(self.model.device), settings=request.settings,
+            dtype=source.dtype, quantize=asked(source, request.method).held_as, device=str(self.model.device),
+            settings=request.settings,
         )  # fmt: skip
         return forecast_of(request.windows, sequences, tokens, self._times, driver=RESIDENT, memory=memory)
 

@@ -41,6 +41,20 @@ def test_analyze(llama: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) 
         assert plan["memory_bytes"] > 0
 
 
+def test_rounding_holds_no_less_memory(llama: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A probe rounds weights and holds them as they were; bitsandbytes holds fewer bytes."""
+    needed = {}
+    for method in ("", "w4", "nf4"):
+        asked = ["--quantize", method] if method else []
+        folders = [tmp_path / f"analysis-{method}", tmp_path / f"evaluation-{method}"]
+        plans(["analyze", llama, "--out", str(folders[0]), *SMALL, *MEASURE, *asked], capfd)
+        plans(["evaluate", llama, "--out", str(folders[1]), *asked, "--variants", "none", "--window", "32",
+               "--documents", "1", "--characters", "300"], capfd)  # fmt: skip
+        needed[method] = [read_run(folder).info["plan"]["memory_bytes"] for folder in folders]
+    assert needed["w4"] == needed[""]
+    assert needed["nf4"] != needed[""]
+
+
 def test_quantize(llama: str, tiny_folders: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     methods = ["--methods", "none,w8a8-static,int8", "--rank-limit", "2"]
     two = ["quantize", llama, str(tiny_folders["qwen3_mha"]), *methods, "--out", str(tmp_path / "run"), *SMALL]

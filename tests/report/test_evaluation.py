@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 from inspection import assert_legible
 
 from sinkscope.evaluation.headline import evaluation_headline
+from sinkscope.report.evaluation import provenance
 from sinkscope.report.evaluation.contexts import binned
 from sinkscope.report.evaluation.sentences import findings, rows
 from sinkscope.report.evaluation.terminal import summary
+from sinkscope.report.page import CAPTION_TOP
 from sinkscope.report.render import figures, render
 from sinkscope.tables.columns import frame
 from sinkscope.tables.run_folder import Run
@@ -106,6 +109,23 @@ RUNS = {
     "tasks": run(task_table(tuple(f"mmlu_averylongsubject_{n}" for n in range(40)))),
     "no_accuracy": run(task_table(("wikitext", "lambada_$x$"), ("word_perplexity", "bits_per_byte"))),
 }  # fmt: skip
+
+
+def test_a_long_provenance_stays_above_the_caption() -> None:
+    """A model from a GGUF file under a static method has the most to say of itself."""
+    run = RUNS["whole"]
+    method = {
+        "weight_bits": 8, "activation_bits": 8, "granularity": "W per channel, A per tensor", "modules": None,
+        "calibration": {"source": "stdlib-code", "skipped_documents": 0, "sequences": 32, "tokens": 1024,
+                        "bos": False, "sha256": "c" * 64},
+    }  # fmt: skip
+    gguf = {"file": "model.Q4_1.gguf", "sha256": "b" * 64, "tensors": {"Q4_1": 210, "F32": 61, "Q8_0": 1}}
+    model = {**run.info["model"], "quantization": "w8a8-static", "method": method, "gguf": gguf}
+    command = "sinkscope evaluate model.Q4_1.gguf --quantize w8a8-static" + " --data stdlib-prose" * 8
+    made = replace(run, info={**run.info, "model": model, "command": command})
+    page = provenance.ENTRY.draw(made)
+    below = [text.get_text() for text in page.texts if text.get_position()[1] < CAPTION_TOP]
+    assert below == []
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -58,6 +58,20 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return loaded
 
 
+MEASURE = tracking.measure
+
+
+def kill_at_the_third(loads: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupts a track where it has loaded its third checkpoint."""
+
+    def killed(*arguments: Any, **options: Any) -> Any:
+        if len(loads) == 3:
+            raise KeyboardInterrupt
+        return MEASURE(*arguments, **options)
+
+    monkeypatch.setattr(tracking, "measure", killed)
+
+
 def track(source: Path | str, out: Path, *arguments: str, code: int = 0) -> Run | None:
     assert main(["track", str(source), "--out", str(out), *SMALL, *arguments]) == code
     return read_run(out) if (out / "run.json").exists() else None
@@ -131,19 +145,12 @@ def test_a_killed_track_resumes_where_it_was(
 ) -> None:
     whole = track(few, tmp_path / "whole")
     loads.clear()
-    real = tracking.measure
-
-    def killed(*arguments: Any, **options: Any) -> Any:
-        if len(loads) == 3:
-            raise KeyboardInterrupt
-        return real(*arguments, **options)
-
-    monkeypatch.setattr(tracking, "measure", killed)
+    kill_at_the_third(loads, monkeypatch)
     out = tmp_path / "out"
     assert track(few, out, code=1) is None
     assert "interrupted: the same command with --resume" in capfd.readouterr().err
     assert not out.exists()
-    monkeypatch.setattr(tracking, "measure", real)
+    monkeypatch.setattr(tracking, "measure", MEASURE)
     assert track(few, out, code=2) is None
     assert "--resume" in capfd.readouterr().err
     assert track(few, out, "--resume", "--sequences", "3", code=2) is None
@@ -174,16 +181,9 @@ def test_a_track_under_a_method_resumes_under_it(
     assert described["quantization"] == "w4a4-static"
     assert described["method"] == read_run(analysis).info["model"]["method"]
     loads.clear()
-    real = tracking.measure
-
-    def killed(*arguments: Any, **options: Any) -> Any:
-        if len(loads) == 3:
-            raise KeyboardInterrupt
-        return real(*arguments, **options)
-
-    monkeypatch.setattr(tracking, "measure", killed)
+    kill_at_the_third(loads, monkeypatch)
     assert track(few, tmp_path / "out", *method, code=1) is None
-    monkeypatch.setattr(tracking, "measure", real)
+    monkeypatch.setattr(tracking, "measure", MEASURE)
     capfd.readouterr()
     for other in ("w4a4-dynamic", "none"):
         assert track(few, tmp_path / "out", "--quantize", other, "--no-backward", "--resume", code=2) is None

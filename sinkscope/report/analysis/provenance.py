@@ -5,32 +5,44 @@ from typing import Any
 
 from sinkscope.report import style
 from sinkscope.report.entry import Entry
-from sinkscope.report.page import LEFT, RIGHT, Page, paragraph, write
-from sinkscope.report.text import printable
+from sinkscope.report.page import CAPTION_TOP, LEFT, RIGHT, Page, paragraph, write
+from sinkscope.report.text import printable, wrapped
 from sinkscope.report.under import method_facts
 from sinkscope.tables.run_folder import Run
 
 _MIDDLE = 0.5
 _NAMES = 0.13  # width of the column of names, as a fraction of the page
-_TITLES = {
-    "model": "Model",
-    "data": "Data",
-    "settings": "Settings",
-    "versions": "Versions",
-    "conventions": "Conventions",
-}
+_TOP, _LOWEST = 0.895, CAPTION_TOP + 0.01  # of the columns: below the subtitle, above the caption
+_HEADING = 0.026
+_LEADING = 1.25
 
 
 def draw(run: Run) -> Page:
-    """Run, model, data, settings and versions on the left, conventions on the right."""
-    page = Page()
-    left = section(page, "Run", run_facts(run), 0.895, LEFT, _MIDDLE - 0.02)
-    for name, facts in (("model", model_facts(run.info["model"])), ("data", run.info["data"])):
-        left = section(page, _TITLES[name], facts, left, LEFT, _MIDDLE - 0.02)
-    right = 0.895
+    """Run, model and data on the left, settings, versions and conventions on the right; what has no room moves on.
+
+    What then finds none is left to run.json.
+    """
+    page, info = Page(), run.info
+    tops = [_TOP, _TOP]
+    sections = [("Run", run_facts(run)), ("Model", model_facts(info["model"])), ("Data", info["data"])]
+    for title, facts in sections:
+        column = 0 if tops[0] - section_height(facts, _MIDDLE - 0.02 - LEFT) > _LOWEST else 1
+        left, right = (LEFT, _MIDDLE - 0.02) if column == 0 else (_MIDDLE, RIGHT)
+        tops[column] = section(page, title, facts, tops[column], left, right)
     for name in ("settings", "versions", "conventions"):
-        right = section(page, _TITLES[name], run.info[name], right, _MIDDLE, RIGHT)
+        facts = _fitting(info[name], tops[1], RIGHT - _MIDDLE)
+        tops[1] = section(page, name.capitalize(), facts, tops[1], _MIDDLE, RIGHT) if facts else tops[1]
     return page
+
+
+def _fitting(facts: Mapping[str, Any], top: float, width: float) -> dict[str, Any]:
+    """The first of the facts, as many as fit below `top`; all are in run.json, as the caption says."""
+    kept: dict[str, Any] = {}
+    for name, value in facts.items():
+        if top - section_height({**kept, name: value}, width) < _LOWEST:
+            break
+        kept[name] = value
+    return kept
 
 
 def run_facts(run: Run) -> dict[str, Any]:
@@ -61,15 +73,25 @@ def stored_types(gguf: Mapping[str, Any]) -> str:
 
 def section(page: Page, title: str, facts: dict[str, Any], top: float, left: float, right: float) -> float:
     """Named facts below a title, between `left` and `right`; returns the top for what comes below."""
-    top -= 0.026
+    top -= _HEADING
     write(page, left, top + 0.004, title, size=style.BODY, weight="bold", color=style.BLUE)
     for name, value in facts.items():
         write(page, left, top - 0.0158, printable(name, 22).replace("_", " "), size=style.SMALL, color=style.GREY)
-        top = paragraph(page, _value(value), top=top, left=left + _NAMES, right=right, size=style.SMALL, leading=1.25)
+        top = paragraph(
+            page, in_words(value), top=top, left=left + _NAMES, right=right, size=style.SMALL, leading=_LEADING
+        )
     return top
 
 
-def _value(value: Any) -> str:
+def section_height(facts: Mapping[str, Any], width: float) -> float:
+    """What `section` takes of the page's height, in a column of a width."""
+    room = (width - _NAMES) * style.POINTS[0]
+    lines = sum(len(wrapped(in_words(value), room, style.SMALL)) for value in facts.values())
+    return _HEADING + lines * style.SMALL * _LEADING / style.POINTS[1]
+
+
+def in_words(value: Any) -> str:
+    """A value of run.json as a reader of English writes it."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -77,9 +99,9 @@ def _value(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, list | tuple):
-        return ", ".join(map(_value, value)) or "none"
+        return ", ".join(map(in_words, value)) or "none"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name.replace('_', ' ')} {_value(of)}" for name, of in value.items()) or "none"
+        return ", ".join(f"{name.replace('_', ' ')} {in_words(of)}" for name, of in value.items()) or "none"
     return printable(value, 200)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from sinkscope.report import style
 from sinkscope.report.analysis.headline_rows import data_line, model_line
-from sinkscope.report.analysis.provenance import stored_types
+from sinkscope.report.analysis.provenance import in_words, stored_types
 from sinkscope.report.comparison.runs import mismatch
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import LEFT, RIGHT, Page, write
@@ -78,10 +78,9 @@ def _settings(page: Page, run: Run, top: float) -> None:
     settings = run.info["settings"]
     measured = run.info["runs"][0]["measured"][0]["settings"]
     lines = [
-        "Comparison: " + ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in settings.items())
+        "Comparison: " + in_words(settings)
         + f"; sinkscope {run.info['sinkscope']}, {run.info['created']}",
-        "Settings of the reference: "
-        + ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in measured.items()),
+        "Settings of the reference: " + in_words(measured),
     ]  # fmt: skip
     if run.info["mismatches"]:
         lines.append(f"Differing: {mismatch(run)}")

@@ -8,13 +8,9 @@ from sinkscope.tables.run_folder import Run
 
 
 def draw(run: Run) -> Page:
-    """The page that every kind of run has, with settings in few lines."""
-    settings = {name: _one_line(value) for name, value in run.info["settings"].items() if value not in (None, (), [])}
+    """The page that every kind of run has, with the settings that were made."""
+    settings = {name: value for name, value in run.info["settings"].items() if value not in (None, (), [])}
     return provenance.draw(replace(run, info={**run.info, "settings": settings}))
-
-
-def _one_line(value: object) -> object:
-    return ", ".join(str(item) for item in value) if isinstance(value, list | tuple) else value
 
 
 ENTRY = replace(provenance.ENTRY, draw=draw)
