@@ -1,6 +1,6 @@
 #!/bin/sh
 # Does the sink belong to the token or to the position? Prose and code, each with <bos> in front of every window and without.
-# Four analyses of 16 x 1024 tokens; about 25 minutes on two cores. It goes on where it was interrupted.
+# Four analyses of 16 x 1024 tokens; the minutes are in README.md. It goes on where it was interrupted.
 set -eu
 . "$(dirname "$0")/common.sh"
 for data in stdlib-prose stdlib-code; do

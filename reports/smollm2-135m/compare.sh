@@ -1,6 +1,6 @@
 #!/bin/sh
 # The same text through Gemma 3 270M, whose tokenizer cuts it into other windows, and the two side by side.
-# 16 x 1024 tokens of prose; about 15 minutes on two cores. analyze.sh must have run before.
+# 16 x 1024 tokens of prose; the minutes are in README.md. analyze.sh must have run before.
 set -eu
 . "$(dirname "$0")/common.sh"
 python "$here/../real_models.py" gemma3

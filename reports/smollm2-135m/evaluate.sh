@@ -1,6 +1,6 @@
 #!/bin/sh
 # Perplexity and needles of the model as it is, and under four methods of quantization.
-# 16 documents, and 36 needles at 256 and 512 tokens, each time; about 30 minutes on two cores.
+# 16 documents, and 36 needles at 256 and 512 tokens, each time; the minutes are in README.md.
 set -eu
 . "$(dirname "$0")/common.sh"
 for method in none w8a8-dynamic w8a8-static w8a8-static-down nf4; do

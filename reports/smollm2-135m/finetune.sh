@@ -1,6 +1,6 @@
 #!/bin/sh
 # V-scale on the finished model, started from a C that is read off its own value norms, with a control.
-# 80 steps of 4 x 256 tokens twice, and three analyses; about an hour on two cores. It goes on where it was interrupted.
+# 80 steps of 4 x 256 tokens twice, and three analyses; the minutes are in README.md. It goes on where it was interrupted.
 set -eu
 . "$(dirname "$0")/common.sh"
 [ -e "$runs/finetune/report/run.json" ] ||
