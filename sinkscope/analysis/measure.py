@@ -58,7 +58,6 @@ def measure(
     driver: Driver | None = None,
     journal: Journal | None = None,
     processes: Processes | None = None,
-    progress: bool = False,
 ) -> Run:
     """Measures a model on windows of text.
 
@@ -72,7 +71,6 @@ def measure(
         driver: makes the passes; by default `Resident`.
         journal: keeps the state of the measurement on disk; it belongs to this request alone.
         processes: share the windows, which are the same in all, and all return the run; None for this one alone.
-        progress: show a progress bar on stderr, where no driver is given.
 
     Raises:
         SinkscopeError: if the windows do not fit the model or memory, or something is not finite.
@@ -88,7 +86,7 @@ def measure(
         share = processes.share(len(input_ids))
     documents = None if document_ids is None else document_ids[share]
     batches = batches_of(input_ids[share], documents, batch_size)
-    driver = driver or Resident(model, progress=progress)
+    driver = driver or Resident(model)
     first = None if processes is None else share.start
     scope = Scope(model, settings, tokenizer, driver.device, first_sequence=first)
     with frozen(model), explained_memory_errors(batch_size), computed_alike(model):

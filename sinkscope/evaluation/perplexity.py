@@ -30,7 +30,7 @@ from sinkscope.passes.batches import IGNORED
 from sinkscope.passes.losses import cross_entropy
 from sinkscope.passes.memory import explained_memory_errors
 from sinkscope.passes.modes import frozen, input_device
-from sinkscope.passes.progress import with_progress
+from sinkscope.progress.display import counted
 from sinkscope.tables.columns import frame
 
 FEW_DOCUMENTS = 10  # with fewer, the bootstrap draws windows: a handful of units says little about their spread
@@ -61,7 +61,6 @@ def token_losses(
     window: int,
     stride: int,
     batch_size: int = 1,
-    progress: bool = False,
 ) -> TokenLosses:
     """Scores every token of every document once.
 
@@ -72,7 +71,6 @@ def token_losses(
         window: tokens that the model reads at once.
         stride: tokens scored per window.
         batch_size: windows per forward pass; the numbers do not depend on it.
-        progress: show a progress bar on stderr.
 
     Raises:
         SinkscopeError: if the windows do not fit the model or memory, or a loss is not finite.
@@ -82,7 +80,7 @@ def token_losses(
     batches = [plan[i : i + batch_size] for i in range(0, len(plan), batch_size)]
     parts: list[Array] = []
     with frozen(model), explained_memory_errors(batch_size), torch.no_grad():
-        for batch in with_progress(batches, "perplexity: window", progress):
+        for batch in counted(batches, "perplexity: window"):
             parts += _score(model, [([prefix, *texts[n].ids], w) for n, w in batch])
     losses = np.concatenate(parts)
     document = np.repeat([n for n, _ in plan], [w.scored for _, w in plan])

@@ -18,7 +18,7 @@ from sinkscope.intervals.wilson import wilson
 from sinkscope.models.shape import context_of
 from sinkscope.passes.memory import explained_memory_errors
 from sinkscope.passes.modes import frozen
-from sinkscope.passes.progress import with_progress
+from sinkscope.progress.display import counted
 from sinkscope.tables.builder import Rows
 from sinkscope.text.documents import Document
 from sinkscope.text.packing import adds_bos
@@ -45,7 +45,6 @@ def plan_needles(
     lengths: tuple[int, ...],
     *,
     bos: str = "auto",
-    progress: bool = False,
 ) -> list[Cell]:
     """Makes every prompt, so that nothing is left to go wrong when the model is asked.
 
@@ -56,7 +55,6 @@ def plan_needles(
         settings: variants, depths, seeds and new tokens.
         lengths: context lengths in tokens.
         bos: `always` or `never` force or forbid a <bos> before the prompt; `auto` follows the tokenizer.
-        progress: show a progress bar on stderr.
 
     Raises:
         SinkscopeError: if a length exceeds the context or has no room for the question, or the haystack is too short.
@@ -66,7 +64,7 @@ def plan_needles(
     prefix = _prefix(tokenizer, bos)
     wanted = list(product(settings.variants, lengths, grid(settings.depths), range(settings.seeds or DEFAULT_SEEDS)))
     plan = []
-    for variant, length, depth, seed in with_progress(wanted, "writing prompt", progress):
+    for variant, length, depth, seed in counted(wanted, "writing prompt"):
         drawn = (settings.seed, seed, list(VARIANTS).index(variant), length, round(1000 * depth))
         prompt = make_prompt(
             variant, haystack, tokenizer, length=length, depth=depth, seed=drawn, prefix=prefix,
@@ -83,7 +81,6 @@ def ask_needles(
     plan: list[Cell],
     *,
     batch_size: int = 1,
-    progress: bool = False,
 ) -> dict[str, pd.DataFrame]:
     """Asks a model for needles.
 
@@ -92,7 +89,6 @@ def ask_needles(
         tokenizer: the model's.
         plan: of `plan_needles`.
         batch_size: prompts per `generate`.
-        progress: show a progress bar on stderr.
 
     Returns:
         The tables `needles` and `needle_scores`.
@@ -102,7 +98,7 @@ def ask_needles(
     batches = _batches(plan, batch_size)
     answers = [""] * len(plan)
     with frozen(model), explained_memory_errors(batch_size):
-        for batch in with_progress(batches, "needle", progress):
+        for batch in counted(batches, "needle"):
             prompts = [plan[number].prompt for number in batch]
             written = continue_greedily(model, tokenizer, [p.ids for p in prompts], prompts[0].new_tokens)
             for number, answer in zip(batch, written, strict=True):

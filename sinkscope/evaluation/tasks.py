@@ -10,7 +10,6 @@ import difflib
 import importlib.util
 import io
 import logging
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,13 +37,12 @@ class LoadedTasks:
     index: Any
 
 
-def load_tasks(names: tuple[str, ...], folder: str | None = None, *, progress: bool = False) -> LoadedTasks:
+def load_tasks(names: tuple[str, ...], folder: str | None = None) -> LoadedTasks:
     """Loads tasks with their data, which the harness downloads where it has to.
 
     Args:
         names: tasks, groups, tags or patterns of the harness, or keys of `SETS`.
         folder: task definitions of one's own. A definition may name Python functions, which then run.
-        progress: show downloads on stderr.
 
     Raises:
         SinkscopeError: if the harness is not installed, a task is unknown, or its data cannot be loaded.
@@ -53,7 +51,7 @@ def load_tasks(names: tuple[str, ...], folder: str | None = None, *, progress: b
         raise SinkscopeError("`tasks` needs lm-evaluation-harness: pip install 'sinkscope[lm-eval]'")
     if folder is not None and not Path(folder).expanduser().is_dir():
         raise RequestError(f"`tasks_path={folder}` is not a folder")
-    with _quiet(progress=progress):
+    with _quiet():
         from lm_eval.tasks import TaskManager
 
         own = None if folder is None else str(Path(folder).expanduser())
@@ -74,7 +72,6 @@ def run_tasks(
     limit: int | None = None,
     batch_size: int = 1,
     draws: int = 1000,
-    progress: bool = False,
 ) -> pd.DataFrame:
     """Runs tasks.
 
@@ -85,12 +82,11 @@ def run_tasks(
         limit: samples per task; None takes all.
         batch_size: requests per forward pass.
         draws: bootstrap samples of the standard errors that have no formula.
-        progress: show the harness's progress bars on stderr.
 
     Returns:
         The table `tasks`.
     """
-    with _quiet(progress=progress):
+    with _quiet():
         import lm_eval
         from lm_eval.models.huggingface import HFLM
 
@@ -155,14 +151,13 @@ def _first_line(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _quiet(*, progress: bool) -> Iterator[None]:
-    """Keeps the harness off stdout, and off stderr unless its progress bars are wanted there."""
+def _quiet() -> Iterator[None]:
+    """Keeps the harness off stdout and stderr."""
     logger = logging.getLogger("lm_eval")
     level = logger.level
     logger.setLevel(logging.ERROR)
-    errors = contextlib.nullcontext() if progress else contextlib.redirect_stderr(io.StringIO())
     try:
-        with contextlib.redirect_stdout(sys.stderr), errors:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             yield
     finally:
         logger.setLevel(level)

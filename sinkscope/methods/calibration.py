@@ -11,22 +11,19 @@ from transformers import PreTrainedModel
 from sinkscope.errors import SinkscopeError
 from sinkscope.methods.linear_modules import Place
 from sinkscope.models.families import family_of
-from sinkscope.passes.batches import Batch
+from sinkscope.passes.batches import Batch, unit
 from sinkscope.passes.modes import frozen, input_device
-from sinkscope.passes.progress import unit, with_progress
+from sinkscope.progress.display import counted
 
 
 @torch.no_grad()
-def calibrate(
-    model: PreTrainedModel, places: list[Place], batches: list[Batch], *, progress: bool = False
-) -> dict[str, float]:
+def calibrate(model: PreTrainedModel, places: list[Place], batches: list[Batch]) -> dict[str, float]:
     """Runs the model and takes the largest |x| at the input of each module.
 
     Args:
         model: the unquantized model.
         places: the modules.
         batches: windows of text.
-        progress: show a progress bar on stderr.
 
     Returns:
         The largest |x| by module name.
@@ -46,7 +43,7 @@ def calibrate(
     handles = [watch(name) for name in by_name]
     try:
         with frozen(model):
-            for batch in with_progress(batches, f"calibrating: {unit(batches)}", progress):
+            for batch in counted(batches, f"calibrating: {unit(batches)}"):
                 _read(model, batch)
     finally:
         for handle in handles:

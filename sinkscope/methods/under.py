@@ -124,7 +124,6 @@ class Under:
         *,
         backward: bool = False,
         again: Callable[[PreTrainedModel], object] = lambda _: None,
-        progress: bool = False,
     ) -> Loaded:
         """Puts the method on a model that `load` gave.
 
@@ -133,7 +132,6 @@ class Under:
             calibration: the text, where the method calibrates.
             backward: whether gradients are going to be measured.
             again: what else was done to the model in memory, for one that is loaded anew.
-            progress: show a progress bar on stderr.
 
         Raises:
             SinkscopeError: if the model cannot be quantized so.
@@ -146,7 +144,7 @@ class Under:
             largest = None
             if calibration is not None:
                 with explained_memory_errors(calibration.batch_size):
-                    largest = calibrate(model, places, calibration.batches, progress=progress)
+                    largest = calibrate(model, places, calibration.batches)
             probe_(model, method, largest, places)
         elif method.put_ is not None:
             method.put_(model)

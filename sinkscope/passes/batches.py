@@ -4,6 +4,7 @@ A target is a token whose loss counts: the model predicts it from the tokens bef
 none before it, and neither has the first of an isolated document, so these are no targets.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -95,3 +96,8 @@ def _positions(input_ids: Tensor, document_ids: Tensor | None, batch_size: int) 
     starts = torch.zeros_like(running)
     starts[:, 1:] = torch.where(document_ids[:, 1:] != document_ids[:, :-1], running[:, 1:], 0)
     return list((running - starts.cummax(dim=1).values).split(batch_size))
+
+
+def unit(batches: Sequence[Batch]) -> str:
+    """What one of some micro-batches is called where they are counted: a sequence, or a pass over several."""
+    return "sequence" if all(len(batch.input_ids) == 1 for batch in batches) else "pass"

@@ -24,10 +24,10 @@ from transformers import PreTrainedModel
 from sinkscope.methods.linear_modules import Place
 from sinkscope.methods.probes import CalibratedProbe, Probe
 from sinkscope.methods.rounding import channel_scale, codes, quantized, tensor_scale, token_scale
-from sinkscope.passes.batches import Batch
+from sinkscope.passes.batches import Batch, unit
 from sinkscope.passes.losses import loss_sums
 from sinkscope.passes.modes import frozen
-from sinkscope.passes.progress import unit, with_progress
+from sinkscope.progress.display import counted
 from sinkscope.tables.builder import Rows
 
 
@@ -60,7 +60,7 @@ class _Tally:
 
 @torch.no_grad()
 def measure_noise(
-    model: PreTrainedModel, label: str, probes: list[CalibratedProbe], batches: list[Batch], *, progress: bool = False
+    model: PreTrainedModel, label: str, probes: list[CalibratedProbe], batches: list[Batch]
 ) -> pd.DataFrame:
     """Measures the noise that probes make, in one pass of the unquantized model.
 
@@ -69,14 +69,13 @@ def measure_noise(
         label: its name in the table.
         probes: each with its modules.
         batches: windows of text.
-        progress: show a progress bar on stderr.
 
     Returns:
         The table `noise`.
     """
     tallies = {(calibrated.name, place.name): _Tally() for calibrated in probes for place in calibrated.places}
     with frozen(model), _watching(probes, tallies):
-        for batch in with_progress(batches, f"measuring noise: {unit(batches)}", progress):
+        for batch in counted(batches, f"measuring noise: {unit(batches)}"):
             loss_sums(model, batch)
     rows = Rows("noise")
     for calibrated in probes:

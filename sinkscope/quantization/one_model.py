@@ -75,7 +75,7 @@ def measure_model(
     batch_size = text.windows.batch_size
     check_windows(loaded.model, text.evaluated.input_ids, batch_size)
     with explained_memory_errors(batch_size):
-        measure_unquantized(loaded, text, chosen, settings, measurements, progress=False)
+        measure_unquantized(loaded, text, chosen, settings, measurements)
         has_vscale = loaded.vscale is not None
         del loaded
         for method in chosen.library.values():

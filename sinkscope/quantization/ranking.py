@@ -14,19 +14,19 @@ from transformers import PreTrainedModel
 
 from sinkscope.methods.linear_modules import Place
 from sinkscope.methods.probes import CalibratedProbe
-from sinkscope.passes.batches import Batch, target_counts
+from sinkscope.passes.batches import Batch, target_counts, unit
 from sinkscope.passes.losses import loss_sums
 from sinkscope.passes.modes import frozen
-from sinkscope.passes.progress import unit, with_progress
+from sinkscope.progress.display import counted
 from sinkscope.tables.builder import Rows
 
 
 @torch.no_grad()
-def losses(model: PreTrainedModel, batches: list[Batch], text: str = "", *, progress: bool = False) -> pd.DataFrame:
+def losses(model: PreTrainedModel, batches: list[Batch], text: str = "") -> pd.DataFrame:
     """Each sequence's summed loss and number of targets: columns `loss_sum` (nats) and `targets`."""
     sums: list[float] = []
     with frozen(model):
-        for batch in with_progress(batches, f"{text}: {unit(batches)}" if text else unit(batches), progress):
+        for batch in counted(batches, f"{text}: {unit(batches)}" if text else unit(batches)):
             sums += loss_sums(model, batch).tolist()
     counts = np.concatenate([target_counts(batch).numpy() for batch in batches])
     return pd.DataFrame({"loss_sum": sums, "targets": counts})
@@ -56,8 +56,6 @@ def rank(
     calibrated: CalibratedProbe,
     ranked: list[Place],
     batches: list[Batch],
-    *,
-    progress: bool = False,
 ) -> pd.DataFrame:
     """Measures the loss with each module quantized alone and with all but it.
 
@@ -67,7 +65,6 @@ def rank(
         calibrated: the probe, and its modules.
         ranked: those of its modules that are ranked.
         batches: windows of text.
-        progress: show a progress bar on stderr.
 
     Returns:
         The table `ranking`, what hurts most alone first.
@@ -76,7 +73,7 @@ def rank(
     with calibrated.entered(model):
         whole = mean_loss(losses(model, batches))
     costs = []
-    for place in with_progress(ranked, f"ranking by {calibrated.name}: module", progress):
+    for place in counted(ranked, f"ranking by {calibrated.name}: module"):
         with calibrated.entered(model, [place]):
             alone = mean_loss(losses(model, batches))
         with calibrated.entered(model, [other for other in calibrated.places if other.name != place.name]):

@@ -44,8 +44,6 @@ def measure_unquantized(
     chosen: Chosen,
     settings: QuantizationSettings,
     measurements: Measurements,
-    *,
-    progress: bool,
 ) -> None:
     """Measures the unquantized model, and every probe on it.
 
@@ -55,18 +53,17 @@ def measure_unquantized(
         chosen: the methods, among them the probes.
         settings: the request's.
         measurements: where all that is found is added.
-        progress: show progress on stderr.
 
     Raises:
         SinkscopeError: if its losses are not finite, or a probe cannot be put on it.
     """
     model, label = loaded.model, loaded.name
-    exact = losses(model, text.batches(), f"{label}: {NONE}", progress=progress)
+    exact = losses(model, text.batches(), f"{label}: {NONE}")
     if not exact["loss_sum"].map(pd.notna).all() or exact["loss_sum"].max() == float("inf"):
         raise SinkscopeError(f"the loss of {label} is not finite before any quantization: try float32 or bfloat16")
     measurements.add_losses(label, NONE, exact)
     subject = _Subject(model, label, text, exact)
-    largest = _measure_probes(subject, chosen, settings, measurements, progress=progress) if chosen.probes else None
+    largest = _measure_probes(subject, chosen, settings, measurements) if chosen.probes else None
     analysis = measure(
         model,
         text.evaluated.input_ids,
@@ -74,7 +71,6 @@ def measure_unquantized(
         batch_size=text.windows.batch_size,
         document_ids=text.document_ids,
         tokenizer=loaded.tokenizer,
-        progress=progress,
     )
     measurements.add_outliers(label, analysis, largest)
     measurements.models.append({**analysis.info["model"], **loaded.description})
@@ -85,29 +81,27 @@ def measure_unquantized(
 
 
 def _measure_probes(
-    subject: _Subject, chosen: Chosen, settings: QuantizationSettings, measurements: Measurements, *, progress: bool
+    subject: _Subject, chosen: Chosen, settings: QuantizationSettings, measurements: Measurements
 ) -> float:
     """Every probe's losses and noise, and the ranking; returns the largest |x| of the calibration."""
     model, modules = subject.model, settings.modules
     places = linears(model, modules)
-    calibration = calibrate(model, places, subject.text.calibration_batches(), progress=progress)
+    calibration = calibrate(model, places, subject.text.calibration_batches())
     probes = [
         CalibratedProbe(name, probe, probe.places(model, modules), calibration) for name, probe in chosen.probes.items()
     ]
     for calibrated in probes:
-        _measure_probe(subject, calibrated, measurements, seed=settings.seed, progress=progress)
-    noise = measure_noise(model, subject.label, probes, subject.text.batches(), progress=progress)
+        _measure_probe(subject, calibrated, measurements, seed=settings.seed)
+    noise = measure_noise(model, subject.label, probes, subject.text.batches())
     measurements.add("noise", noise)
     for calibrated in probes:
         if calibrated.name == settings.rank_by:
             of_plan = noise[noise["method"] == calibrated.name]
-            _measure_ranking(subject, calibrated, of_plan, settings, measurements, progress=progress)
+            _measure_ranking(subject, calibrated, of_plan, settings, measurements)
     return max(calibration.values())
 
 
-def _measure_probe(
-    subject: _Subject, calibrated: CalibratedProbe, measurements: Measurements, *, seed: int, progress: bool
-) -> None:
+def _measure_probe(subject: _Subject, calibrated: CalibratedProbe, measurements: Measurements, *, seed: int) -> None:
     """The losses of a probe, and of its parts where it rounds both weights and activations."""
     model, label, text, exact = subject
     both = calibrated.probe.weight_bits is not None and calibrated.probe.activation_bits is not None
@@ -117,7 +111,7 @@ def _measure_probe(
             continue
         of_part = CalibratedProbe(calibrated.name, probe, calibrated.places, calibrated.calibration)
         with of_part.entered(model):
-            measured = losses(model, text.batches(), f"{label}: {calibrated.name}, {part}", progress=progress)
+            measured = losses(model, text.batches(), f"{label}: {calibrated.name}, {part}")
         if both:
             rows.add(model=label, method=calibrated.name, part=part, loss=mean_loss(measured),
                      **change(measured, exact, seed=seed))  # fmt: skip
@@ -132,13 +126,11 @@ def _measure_ranking(
     noise: pd.DataFrame,
     settings: QuantizationSettings,
     measurements: Measurements,
-    *,
-    progress: bool,
 ) -> None:
     """The ranking by a probe, given its noise, and histograms of the first modules."""
     model, label, text, _ = subject
     ranked = noisiest(noise, calibrated.places, settings.rank_limit)
-    ranking = rank(model, label, calibrated, ranked, text.batches(settings.rank_sequences), progress=progress)
+    ranking = rank(model, label, calibrated, ranked, text.batches(settings.rank_sequences))
     measurements.add("ranking", ranking)
     by_name = {place.name: place for place in calibrated.places}
     worst = [by_name[name] for name in ranking["module"][:WORST]]

@@ -35,7 +35,6 @@ class LayerByLayer:
         model: frozen and in eval mode; in memory, or a skeleton whose weights come from `weights`.
         weights: brings them; by default the model is in memory.
         spill: a folder for the boundary states; by default they are kept in memory.
-        progress: show a progress bar on stderr.
     """
 
     def __init__(
@@ -44,14 +43,12 @@ class LayerByLayer:
         weights: Weights | None = None,
         *,
         spill: Path | None = None,
-        progress: bool = False,
     ) -> None:
         self.model = model
         self.weights: Weights = weights or Held(model)
         self.device = self.weights.device
         self.name = LAYER_BY_LAYER if isinstance(self.weights, Held) else STREAMED
         self.spill = spill
-        self.progress = progress
 
     def sweep(self, scope: Scope, batches: list[Batch], journal: Journal | None = None) -> list[float]:
         """Runs every micro-batch forward, and backward where gradients are measured.
@@ -75,7 +72,7 @@ class LayerByLayer:
             with postponed_interrupts("layer") if journal else nullcontext() as interrupts:
                 saving = Saving(journal, interrupts, scope.recorder)
                 sweeps = backward_sweeps if scope.settings.backward else forward_sweep
-                return sweeps(steps, saving, progress=self.progress)
+                return sweeps(steps, saving)
         except KeyboardInterrupt:
             interrupted = True
             raise
@@ -93,7 +90,7 @@ class LayerByLayer:
         """
         with closing(self._boundary(None)) as kept:
             steps = LayerSteps(self.model, self.weights, scope, batches, kept)
-            completing_sweep(steps, missing, progress=self.progress)
+            completing_sweep(steps, missing)
 
     def _boundary(self, name: str | None) -> Boundary:
         return InMemory() if self.spill is None else OnDisk(self.spill, name)

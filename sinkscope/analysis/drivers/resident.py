@@ -20,10 +20,10 @@ from sinkscope.launch.interrupts import postponed_interrupts
 from sinkscope.models.families import family_of
 from sinkscope.models.taps.attention_tap import AttentionCall, Observer, tapped
 from sinkscope.names import RESIDENT
-from sinkscope.passes.batches import Batch, target_counts
+from sinkscope.passes.batches import Batch, target_counts, unit
 from sinkscope.passes.modes import input_device
 from sinkscope.passes.output_head import head_losses
-from sinkscope.passes.progress import unit, with_progress
+from sinkscope.progress.display import counted
 
 
 class Resident:
@@ -31,15 +31,13 @@ class Resident:
 
     Args:
         model: frozen and in eval mode.
-        progress: show a progress bar on stderr.
     """
 
     name = RESIDENT
 
-    def __init__(self, model: PreTrainedModel, *, progress: bool = False) -> None:
+    def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
         self.device = input_device(model)
-        self.progress = progress
 
     def sweep(self, scope: Scope, batches: list[Batch], journal: Journal | None = None) -> list[float]:
         """Runs every micro-batch forward, and backward where gradients are measured.
@@ -56,7 +54,7 @@ class Resident:
             return self._resumable(scope, batches, journal)
         losses: list[float] = []
         with scope:
-            for batch in with_progress(batches, unit(batches), self.progress):
+            for batch in counted(batches, unit(batches)):
                 losses += self._forward_backward(batch, scope.settings.backward)
         return losses
 
@@ -69,7 +67,7 @@ class Resident:
             restore(scope.recorder, saved)
             losses, done = saved.losses, saved.done
         with scope, postponed_interrupts("micro-batch") as interrupts:
-            for batch in with_progress(batches, unit(batches), self.progress, done):
+            for batch in counted(batches, unit(batches), done):
                 losses += self._forward_backward(batch, scope.settings.backward)
                 done += 1
                 journal.save(
@@ -94,7 +92,7 @@ class Resident:
             observers[attention] = sweeper(heads.sweep, columns)
         device = input_device(self.model)
         with tapped(self.model, observers), torch.no_grad():
-            for ids, _, positions in with_progress(batches, f"completing sinks: {unit(batches)}", self.progress):
+            for ids, _, positions in counted(batches, f"completing sinks: {unit(batches)}"):
                 positions = None if positions is None else positions.to(device)
                 self.model(input_ids=ids.to(device), position_ids=positions, use_cache=False, logits_to_keep=1)
 

@@ -11,10 +11,10 @@ from sinkscope.analysis.drivers.layer_steps import GRADIENT, STATE, LayerSteps
 from sinkscope.analysis.drivers.saving import Saving
 from sinkscope.loading.streamed import HEAD
 from sinkscope.models.taps.attention_tap import tapped
-from sinkscope.passes.progress import with_progress
+from sinkscope.progress.display import counted
 
 
-def backward_sweeps(steps: LayerSteps, saving: Saving, *, progress: bool) -> list[float]:
+def backward_sweeps(steps: LayerSteps, saving: Saving) -> list[float]:
     """A sweep forward that keeps what goes into each layer, and one back in which statistics are taken.
 
     Saved steps are the output head, which is the first, and each layer's way back.
@@ -28,7 +28,7 @@ def backward_sweeps(steps: LayerSteps, saving: Saving, *, progress: bool) -> lis
     following = last - max(done - 1, 0)  # the layer whose way back comes next
     with tapped(steps.model, {}), torch.no_grad():
         steps.embed()
-        for layer in with_progress(list(range(following if done else last + 1)), "forward: layer", progress):
+        for layer in counted(list(range(following if done else last + 1)), "forward: layer"):
             steps.forward(layer, micro)
             if not done:
                 saving.save(0, [], {})
@@ -39,7 +39,7 @@ def backward_sweeps(steps: LayerSteps, saving: Saving, *, progress: bool) -> lis
             losses = [loss for number, batch in enumerate(micro) for loss in steps.head(number, batch)]
         done = 1
         saving.save(done, losses, steps.frontier(GRADIENT, last + 1))
-    for layer in with_progress(list(range(last, -1, -1)), "backward: layer", progress, last - following):
+    for layer in counted(list(range(last, -1, -1)), "backward: layer", last - following):
         with steps.weights.loaded(layer, layer - 1 if layer else None):
             with steps.scope as scope:
                 for number, batch in enumerate(micro):
@@ -53,7 +53,7 @@ def backward_sweeps(steps: LayerSteps, saving: Saving, *, progress: bool) -> lis
     return losses
 
 
-def forward_sweep(steps: LayerSteps, saving: Saving, *, progress: bool) -> list[float]:
+def forward_sweep(steps: LayerSteps, saving: Saving) -> list[float]:
     """One sweep, in which statistics are taken; each layer is a saved step.
 
     Returns:
@@ -65,7 +65,7 @@ def forward_sweep(steps: LayerSteps, saving: Saving, *, progress: bool) -> list[
         with tapped(steps.model, {}):
             steps.embed()
         steps.put_back(saved, STATE, done)
-        for layer in with_progress(list(range(last + 1)), "layer", progress, done):
+        for layer in counted(list(range(last + 1)), "layer", done):
             with steps.weights.loaded(layer, layer + 1 if layer < last else HEAD):
                 with steps.scope as scope:
                     for number, batch in enumerate(micro):
@@ -80,20 +80,19 @@ def forward_sweep(steps: LayerSteps, saving: Saving, *, progress: bool) -> list[
             return [loss for number, batch in enumerate(micro) for loss in steps.head(number, batch)]
 
 
-def completing_sweep(steps: LayerSteps, missing: dict[int, Tensor], *, progress: bool) -> None:
+def completing_sweep(steps: LayerSteps, missing: dict[int, Tensor]) -> None:
     """A sweep forward that takes column sums only, as far as the last layer that lacks some.
 
     Args:
         steps: of an analysis whose statistics are otherwise complete.
         missing: the columns by layer, int64.
-        progress: show a progress bar on stderr.
     """
     for layer, columns in missing.items():
         steps.scope.recorder.heads[layer].forget(columns)
     with torch.no_grad():
         with tapped(steps.model, {}):
             steps.embed()
-        for layer in with_progress(list(range(max(missing) + 1)), "completing sinks: layer", progress):
+        for layer in counted(list(range(max(missing) + 1)), "completing sinks: layer"):
             observers = steps.observers(layer, missing[layer]) if layer in missing else {}
             with steps.weights.loaded(layer, layer + 1), tapped(steps.model, observers):
                 for number in range(len(steps.batches)):
