@@ -9,8 +9,9 @@ import pytest
 from inspection import assert_legible, words
 from test_figures import AWKWARD
 
+from sinkscope.methods.choose import LIBRARY
 from sinkscope.report.quantization import damage, front_page, outliers, provenance, ranking
-from sinkscope.report.quantization.sentences import calibration, cells, findings
+from sinkscope.report.quantization.sentences import calibration, cells, findings, header, subtitle, worst_method
 from sinkscope.report.quantization.terminal import summary
 from sinkscope.tables.builder import Rows
 from sinkscope.tables.run_folder import Run
@@ -103,6 +104,38 @@ def test_close_perplexities_are_told_apart() -> None:
 def test_models_stand_by_their_names() -> None:
     axes = outliers.ENTRY.draw(run(["demo", "twin"], METHODS)).axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["demo", "twin"]
+
+
+def test_one_model_is_named_once() -> None:
+    """In the line below the title: no column of the table and no panel repeats it."""
+    one, two = run(["lonely-model"], METHODS), run(["lonely-model", "twin"], METHODS)
+    for made, repeated in ((one, 0), (two, 1)):
+        said = words(front_page.ENTRY.draw(made)) + words(ranking.ENTRY.draw(made))
+        assert ("lonely-model" in said) == bool(repeated)
+        assert len(header(made)) == len(cells(made)[0])
+    assert "lonely-model" in subtitle(one)
+
+
+@pytest.mark.parametrize("models", [["demo"], ["demo", "twin"]])
+def test_no_scale_is_cut(models: list[str]) -> None:
+    """What shares a scale fits its column, for every method of a library."""
+    made = run(models, ["none", *LIBRARY])
+    for name, method in LIBRARY.items():
+        rows = made["quantization"]
+        made["quantization"].loc[rows["method"] == name, "granularity"] = method.granularity
+    said = words(front_page.ENTRY.draw(made))
+    assert [name for name, method in LIBRARY.items() if method.granularity not in said] == []
+
+
+def test_the_worst_method_is_one_or_none() -> None:
+    assert worst_method(run(["demo", "twin"], METHODS)) == "nf4"
+    assert worst_method(run(["demo"], ["none", "w8"])) is None  # there is nothing to be worse than
+    assert worst_method(run(["demo"], METHODS, lost="nf4")) is None
+    made = run(["demo"], METHODS)
+    made["quantization"].loc[made["quantization"]["method"] == "w8a8-static", "delta_high"] = 0.06
+    assert worst_method(made) is None  # not told apart from nf4
+    titles = [damage.ENTRY.draw(one).axes[0].get_title() for one in (made, run(["demo"], METHODS))]
+    assert titles == ["Perplexity of each method", "nf4 costs most"]
 
 
 def test_panels_of_a_ranking_share_their_axis() -> None:

@@ -5,7 +5,7 @@ import numpy as np
 from sinkscope.report.axes import positive, spread_axis
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
-from sinkscope.report.quantization.sentences import methods
+from sinkscope.report.quantization.sentences import methods, models, worst_method
 from sinkscope.report.quantization.shared import (
     MARKERS,
     change_axis,
@@ -35,13 +35,15 @@ def draw(run: Run) -> Page:
     upper.margins(y=0.15)
     spread_axis(upper)
     upper.set_ylabel("perplexity per token")
-    upper.set_title("Perplexity (dotted: unquantized)")
+    worst = worst_method(run)
+    upper.set_title(f"{worst} costs most" if worst else "Perplexity of each method")
     upper.tick_params(labelbottom=False)
     lower.set_title("Change of the loss against the unquantized model, with 95 % interval")
     method_axis(lower, names)
     lower.set_xlabel("method")
     upper.grid(visible=False, axis="x")
-    page.key(handles(run))
+    if len(models(run)) > 1:
+        page.key(handles(run))
     return page
 
 
@@ -49,8 +51,8 @@ ENTRY = Entry(
     "damage",
     "Perplexity by method",
     draw,
-    "Above: exponential of the mean loss; a missing mark is a loss that is not finite. Below: loss minus that of the "
-    "same model unquantized, on the same windows; intervals are over sequences, paired, so that texts that "
-    "are hard for both cancel. Perplexities compare between models only if these read the same windows (page 1 says "
-    "whether they did). The first six models are drawn.",
+    "Above: exponential of the mean loss, dotted where unquantized; a missing mark is a loss that is not finite. "
+    "Below: loss minus that of the same model unquantized, on the same windows; intervals are over sequences, paired, "
+    "so that texts that are hard for both cancel. Perplexities compare between models only if these read the same "
+    "windows (page 1 says whether they did). The first six models are drawn.",
 )

@@ -3,12 +3,12 @@
 from sinkscope.report import style
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import LEFT, Page, paragraph, table, write
-from sinkscope.report.quantization.sentences import HEADER, cells, findings, text_line
+from sinkscope.report.quantization.sentences import cells, findings, header, text_line
 from sinkscope.report.text import number
 from sinkscope.tables.run_folder import Run
 
 _GAP = 0.012
-_SHARES = (2.2, 2.0, 0.8, 0.8, 1.2, 1.0, 2.1, 4.6)
+_SHARES = (2.2, 1.9, 0.6, 0.6, 1.0, 0.9, 2.0, 4.9)
 _LOWEST = 0.135
 _SPACING = 1.45
 
@@ -26,7 +26,9 @@ def draw(run: Run) -> Page:
     rows = cells(run)
     step = style.SMALL * _SPACING / style.POINTS[1]
     fit = int((top - _GAP - _LOWEST) / step) - 2
-    end = table(page, HEADER, rows[:fit], top=top - _GAP, shares=_SHARES, size=style.SMALL, bold=4, spacing=_SPACING)
+    titles = header(run)
+    end = table(page, titles, rows[:fit], top=top - _GAP, shares=_SHARES[-len(titles):], size=style.SMALL,
+                bold=titles.index("Perplexity"), spacing=_SPACING)  # fmt: skip
     if len(rows) > fit:
         rest = f"and {number(len(rows) - fit)} more rows in quantization.parquet"
         paragraph(page, rest, top=end, size=style.SMALL, color=style.GREY)

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from sinkscope.report import style
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
-from sinkscope.report.quantization.sentences import models, short
+from sinkscope.report.quantization.sentences import apart, models
 from sinkscope.report.quantization.shared import SIDE_BY_SIDE
 from sinkscope.report.text import literal, printable
 from sinkscope.tables.run_folder import Run
@@ -29,7 +29,7 @@ def draw(run: Run) -> Page:
         of_model = table[table["model"] == model]
         modules = list(dict.fromkeys(of_model["module"]))
         for axes, module in zip(row, modules, strict=False):
-            _panel(axes, of_model[of_model["module"] == module], model)
+            _panel(axes, of_model[of_model["module"] == module], apart(run, model))
         for axes in row[len(modules) :]:
             axes.set_axis_off()
         row[0].set_ylabel("share of values")
@@ -45,6 +45,7 @@ def draw(run: Run) -> Page:
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, model: str) -> None:
+    """One module's values; `model` is named where a run has several."""
     for tensor, (colour, line) in _TENSORS.items():
         of = rows[rows["tensor"] == tensor]
         if of["count"].sum():
@@ -58,9 +59,8 @@ def _panel(axes: Axes, rows: pd.DataFrame, model: str) -> None:
     axes.minorticks_off()
     first = rows.iloc[0]
     site = printable(first["site"].rsplit(".", 1)[-1], 14)
-    axes.set_title(
-        literal(f"{site} {first['layer']}\n{printable(short(model), 20, keep_end=True)}"), fontsize=style.BODY
-    )
+    below = f"\n{printable(model, 20, keep_end=True)}" if model else ""
+    axes.set_title(literal(f"{site} {first['layer']}{below}"), fontsize=style.BODY)
 
 
 ENTRY = Entry(

@@ -8,7 +8,7 @@ from sinkscope.report import style
 from sinkscope.report.axes import heatmap
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
-from sinkscope.report.quantization.sentences import models, short
+from sinkscope.report.quantization.sentences import apart, models
 from sinkscope.report.quantization.shared import SIDE_BY_SIDE, site_grid
 from sinkscope.report.text import literal
 from sinkscope.tables.run_folder import Run
@@ -35,7 +35,7 @@ def draw(run: Run) -> Page:
             grid = site_grid(rows, "sqnr_output", sites, int(rows["layer"].max()) + 1)
             heatmap(axes, grid, "SQNR of the output (dB)", norm=norm, rows="")
             _name(axes, sites)
-            axes.set_title(literal(f"{name}, {short(model)}"))
+            axes.set_title(literal(", ".join(filter(None, (name, apart(run, model))))))
     return page
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from sinkscope.report import style
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
+from sinkscope.report.quantization.sentences import models
 from sinkscope.report.quantization.shared import (
     MARKERS,
     SIDE_BY_SIDE,
@@ -39,7 +40,8 @@ def draw(run: Run) -> Page:
     change_axis(panels[0], table[table["method"].isin(names)]["delta"])  # shared, so only when all is drawn
     for axes in panels[1:]:
         axes.axhline(0, color=style.GREY, linewidth=0.8)
-    page.key(handles(run))
+    if len(models(run)) > 1:
+        page.key(handles(run))
     return page
 
 

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from sinkscope.report import style
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
-from sinkscope.report.quantization.sentences import models, short
+from sinkscope.report.quantization.sentences import apart, models
 from sinkscope.report.quantization.shared import SIDE_BY_SIDE
 from sinkscope.report.text import literal, printable
 from sinkscope.tables.run_folder import Run
@@ -37,7 +37,7 @@ def draw(run: Run) -> Page:
         axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.ticklabel_format(axis="x", style="plain", useOffset=False)
         axes.set_xlabel("change of the loss (nats per token)")
-        axes.set_title(literal(f"{short(model)}, {rows['method'].iloc[0]}"))
+        axes.set_title(literal(", ".join(filter(None, (apart(run, model), rows["method"].iloc[0])))))
     panels[0].set_ylabel("linear module and layer")
     _reach_zero(panels[0])
     page.key(

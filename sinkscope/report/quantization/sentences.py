@@ -9,7 +9,7 @@ import pandas as pd
 from sinkscope.report.text import counted, number, printable
 from sinkscope.tables.run_folder import Run
 
-HEADER = ("Model", "Method", "W bits", "A bits", "Perplexity", "Delta", "95 % interval", "Scales")
+_HEADER = ("Model", "Method", "W bits", "A bits", "Perplexity", "Delta", "95 % interval", "Scales")
 NONE = "none"
 COMPARABLE = "All models read the same windows of tokens, so their perplexities compare."
 NOT_COMPARABLE = (
@@ -20,7 +20,8 @@ NOT_COMPARABLE = (
 
 def subtitle(run: Run) -> str:
     """What the run is about, in one line."""
-    names = ", ".join(short(model) for model in models(run))
+    of = models(run)
+    names = ", ".join(short(model) if len(of) > 1 else printable(model, 60, keep_end=True) for model in of)
     return f"{names} on {printable(run.info['data']['source'], 40, keep_end=True)}"
 
 
@@ -39,9 +40,19 @@ def short(model: str) -> str:
     return printable(model, 26, keep_end=True)
 
 
+def header(run: Run) -> tuple[str, ...]:
+    """The titles of the table's columns; a run of one model needs none that repeats its name."""
+    return _HEADER if len(models(run)) > 1 else _HEADER[1:]
+
+
+def apart(run: Run, model: str) -> str:
+    """What tells a model from the others of its run, where there is little room: nothing where it is the only one."""
+    return short(model) if len(models(run)) > 1 else ""
+
+
 def cells(run: Run) -> list[tuple[str, ...]]:
-    """The rows of the table: a model and a method each, then what a method costs one model more than another."""
-    changes = [
+    """The rows below `header`: a model and a method each, then what a method costs one model more than another."""
+    changes: list[tuple[str, ...]] = [
         (
             short(row.model),
             row.method,
@@ -54,7 +65,7 @@ def cells(run: Run) -> list[tuple[str, ...]]:
         )
         for row in _rows(run["quantization"])
     ]
-    return [*changes, *between_models(run)]
+    return [*changes, *between_models(run)] if len(models(run)) > 1 else [row[1:] for row in changes]
 
 
 def _rows(table: pd.DataFrame) -> Any:
@@ -84,7 +95,7 @@ def _of_model(run: Run, model: str) -> str:
     rows = run["quantization"]
     rows = rows[rows["model"] == model]
     exact = rows[rows["method"] == NONE].iloc[0]
-    opening = f"{short(model)} (perplexity {number(float(exact['perplexity']), 4)})"
+    opening = f"{apart(run, model) or 'The model'} (perplexity {number(float(exact['perplexity']), 4)})"
     others = rows[rows["method"] != NONE]
     finite = np.isfinite(others["loss"].to_numpy(dtype=float))
     broken = others[~finite]
@@ -107,7 +118,7 @@ def _of_model(run: Run, model: str) -> str:
 def _extremes(run: Run, model: str, others: pd.DataFrame) -> list[str]:
     """What costs most and what least, each with the methods that its interval does not tell it apart from."""
     most, least = others.iloc[0], others.iloc[-1]
-    with_most = others[[_tied(run, model, most, row) for _, row in others.iterrows()]]
+    with_most = _with_most(run, model, others)
     if len(with_most) == len(others):
         return [f"{_listed(others)} are not told apart, {_span(others)}"]
     rest = others[~others["method"].isin(with_most["method"])]
@@ -119,6 +130,23 @@ def _extremes(run: Run, model: str, others: pd.DataFrame) -> list[str]:
         else:
             clauses.append(f"{_listed(group)} cost {words} and are not told apart, {_span(group)}")
     return clauses
+
+
+def _with_most(run: Run, model: str, others: pd.DataFrame) -> pd.DataFrame:
+    """Of methods in falling order of what they cost a model, the first and those not told apart from it."""
+    return others[[_tied(run, model, others.iloc[0], row) for _, row in others.iterrows()]]
+
+
+def worst_method(run: Run) -> str | None:
+    """The one method that costs every model more than any other does; None where there is no such method."""
+    worst = set()
+    for model in models(run):
+        rows = run["quantization"]
+        rows = rows[(rows["model"] == model) & (rows["method"] != NONE)]
+        if len(rows) < 2 or not np.isfinite(rows["loss"].to_numpy(dtype=float)).all():
+            return None
+        worst |= set(_with_most(run, model, rows.sort_values("delta", ascending=False, kind="stable"))["method"])
+    return worst.pop() if len(worst) == 1 else None
 
 
 def _tied(run: Run, model: str, one: "pd.Series[Any]", other: "pd.Series[Any]") -> bool:

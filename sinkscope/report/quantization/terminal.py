@@ -7,10 +7,10 @@ from rich.table import Table
 from rich.text import Text
 
 from sinkscope.report.plain import Plain
-from sinkscope.report.quantization.sentences import HEADER, cells, findings, subtitle, text_line
+from sinkscope.report.quantization.sentences import cells, findings, header, subtitle, text_line
 from sinkscope.tables.run_folder import Run
 
-_WORDS = (0, 1, 7)  # columns of words, to the left; numbers go to the right
+_WORDS = ("Model", "Method", "Scales")  # columns to the left; numbers go to the right
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,10 @@ class Summary(Plain):
         yield Text(subtitle(self.run), style="bold")
         yield Text(text_line(self.run), style="dim")
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for index, name in enumerate(HEADER):
-            last = index == len(HEADER) - 1
-            table.add_column(name, justify="left" if index in _WORDS else "right", style="dim" if last else "",
+        titles = header(self.run)
+        for name in titles:
+            last = name == titles[-1]
+            table.add_column(name, justify="left" if name in _WORDS else "right", style="dim" if last else "",
                              no_wrap=not last)  # fmt: skip
         for row in cells(self.run):
             table.add_row(*(Text(cell) for cell in row))
