@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from sinkscope.comparison.conditions import (
+    check_pairs,
     check_quantized,
     check_runs,
     mismatches,
@@ -41,7 +42,8 @@ CONVENTIONS = {
     "ratios over blocks of sequences, each squared norm divided by the excess that resampling gives it; on the same "
     "windows runs share their draws (paired)",
     "several runs per name": "mean over seeds; Student's t on logarithms, degrees of freedom of the smaller group, "
-    "variance over seeds plus the bootstrap's over sequences",
+    "variance over seeds plus the bootstrap's over sequences; with paired_seeds the variance over pairs of seeds",
+    "seeds_needed": "smallest number of seeds per name whose interval would leave out 1, ratio and spread as measured",
     "unchanged": "1/margin <= ratio_low and ratio_high <= margin",
     "suppressed (perplexity: better)": "ratio_high < 1/margin",
     "grown (perplexity: worse)": "ratio_low > margin",
@@ -69,6 +71,7 @@ def compare_runs(
     allow_mismatch: bool = False,
     notes: Sequence[str] = (),
     margin: float = MARGIN,
+    paired_seeds: bool = False,
     draws: int = intervals.DRAWS,
     seed: int = 0,
     quantized: Mapping[str, Run] | None = None,
@@ -82,6 +85,7 @@ def compare_runs(
             so, and intervals are unpaired where the windows differ.
         notes: sentences for the report's first page, above the table.
         margin: ratios within 1/margin .. margin count as the same; above 1.
+        paired_seeds: the n-th runs of all names are a pair: same initialization, same batches.
         draws: how many bootstrap draws.
         seed: of the draws.
         quantized: runs of kind `quantization` by name, whose losses are shown side by side as they are.
@@ -93,8 +97,10 @@ def compare_runs(
         SinkscopeError: for fewer than two names, runs that cannot be compared, and, without `allow_mismatch`, runs on
             different data or with different settings; the message names what differs.
     """
-    settings = ComparisonSettings(allow_mismatch, margin, draws, seed)
+    settings = ComparisonSettings(allow_mismatch, margin, paired_seeds, draws, seed)
     check_runs(runs, names)
+    if paired_seeds:
+        check_pairs(names)
     quantized = quantized or {}
     check_quantized(quantized)
     differing = mismatches(runs, names) + quantized_mismatches(quantized)
@@ -107,7 +113,7 @@ def compare_runs(
     streams = [0] * len(runs) if paired else list(range(len(runs)))
     measured = [_measure(run, draws, seed, stream) for run, stream in zip(runs, streams, strict=True)]
     groups = {name: [each for each, other in zip(measured, names, strict=True) if other == name] for name in names}
-    table = _comparison(groups, margin)
+    table = _comparison(groups, margin, paired_seeds=paired_seeds)
     seeds = [list(names[:index]).count(name) for index, name in enumerate(names)]
     layers = {run.info["model"]["layers"] for run in runs}
     info = begin(
@@ -165,22 +171,23 @@ def _measure(run: Run, draws: int, seed: int, stream: int) -> dict[str, _Measure
     return measured
 
 
-def _comparison(groups: dict[str, list[dict[str, _Measured]]], margin: float) -> pd.DataFrame:
+def _comparison(groups: dict[str, list[dict[str, _Measured]]], margin: float, *, paired_seeds: bool) -> pd.DataFrame:
     rows = Rows("comparison")
     reference = next(iter(groups))
     for metric in compared():
         members = {name: [values[metric.name] for values in group] for name, group in groups.items()}
         for name, group in members.items():
             value, (low, high) = _value(metric, group)
-            ratio, ratio_low, ratio_high = np.nan, np.nan, np.nan
+            ratio, ratio_low, ratio_high, needed = np.nan, np.nan, np.nan, np.nan
             if metric.judged and name != reference:
-                ratio, (ratio_low, ratio_high) = _ratio(group, members[reference])
+                ratio, (ratio_low, ratio_high), needed = _ratio(group, members[reference], paired_seeds=paired_seeds)
             word = NOT_JUDGED
             if metric.judged:
                 word = verdict(ratio_low, ratio_high, metric.margin or margin, cost=metric.cost)
             word = REFERENCE if name == reference else word
             rows.add(metric=metric.name, run=name, value=value, low=low, high=high, ratio=ratio, ratio_low=ratio_low,
-                     ratio_high=ratio_high, verdict=NOT_MEASURED if np.isnan(value) else word)  # fmt: skip
+                     ratio_high=ratio_high, seeds_needed=needed,
+                     verdict=NOT_MEASURED if np.isnan(value) else word)  # fmt: skip
     return rows.frame()
 
 
@@ -198,11 +205,13 @@ def _value(metric: Quantity, group: list[_Measured]) -> tuple[float, intervals.I
     return value, (low, high if np.isnan(high) else min(high, metric.ceiling))
 
 
-def _ratio(group: list[_Measured], reference: list[_Measured]) -> tuple[float, intervals.Interval]:
-    """Ratio of the means over seeds with its interval."""
+def _ratio(
+    group: list[_Measured], reference: list[_Measured], *, paired_seeds: bool
+) -> tuple[float, intervals.Interval, float]:
+    """Ratio of the means over seeds, its interval, and how many seeds would set it apart from 1."""
     (above, draws_above), (below, draws_below) = _mean(group), _mean(reference)
     if not (above >= 0 and below > 0):
-        return np.nan, intervals.NONE
+        return np.nan, intervals.NONE, np.nan
     ratio = above / below
     draws = None
     if draws_above is not None and draws_below is not None:
@@ -211,10 +220,14 @@ def _ratio(group: list[_Measured], reference: list[_Measured]) -> tuple[float, i
         draws = Drawn(quotients, min(draws_above.units, draws_below.units))
     if len(group) == len(reference) == 1:
         varies = any(each is not None and each.varies for each in (draws_above, draws_below))
-        return ratio, intervals.from_draws(ratio, draws) if varies else intervals.NONE
-    spreads = [intervals.spread_of_mean(np.array([each.value for each in side])) for side in (group, reference)]
-    freedom = min(len(group), len(reference)) - 1
-    return ratio, intervals.over_seeds(ratio, sum(spreads) + intervals.log_variance(draws), freedom)
+        return ratio, intervals.from_draws(ratio, draws) if varies else intervals.NONE, np.nan
+    values = [np.array([each.value for each in side]) for side in (group, reference)]
+    spreads = [intervals.spread_of_mean(each) for each in values]
+    of_seeds = intervals.spread_of_paired_ratio(*values) if paired_seeds else sum(spreads)
+    of_text = intervals.log_variance(draws)
+    of_one = of_seeds * len(group) if paired_seeds else sum(s * len(v) for s, v in zip(spreads, values, strict=True))
+    limits = intervals.over_seeds(ratio, of_seeds + of_text, min(len(group), len(reference)) - 1)
+    return ratio, limits, intervals.seeds_needed(ratio, of_one, of_text)
 
 
 def _mean(group: list[_Measured]) -> tuple[float, Drawn | None]:

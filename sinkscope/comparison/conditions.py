@@ -43,6 +43,20 @@ def check_runs(runs: Sequence[Run], names: Sequence[str]) -> None:
         _check_seeds(name, [run for run, other in zip(runs, names, strict=True) if other == name])
 
 
+def check_pairs(names: Sequence[str]) -> None:
+    """Refuses names that cannot be paired run by run.
+
+    Raises:
+        RequestError: where names have different numbers of runs, or one run each.
+    """
+    counts = Counter(names)
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"{count} of {name}" for name, count in counts.items())
+        raise RequestError(f"`paired_seeds` pairs the n-th runs of all names, and there are {listed}")
+    if max(counts.values()) == 1:
+        raise RequestError("`paired_seeds` needs several runs of each name, as NAME=RUN,RUN,RUN")
+
+
 def _check_seeds(name: str, runs: Sequence[Run]) -> None:
     for key in _SHAPE:
         values = {str(run.info["model"].get(key) or None) for run in runs}

@@ -17,6 +17,8 @@ class ComparisonSettings:
         allow_mismatch: compare runs on different data, or with different settings, all the same; every page then says
             so, and intervals are unpaired where the windows differ.
         margin: ratios within 1/margin .. margin count as the same; above 1.
+        paired_seeds: the n-th runs of all names are a pair: same initialization, same batches. Their ratios are taken
+            pair by pair, so that what a seed does to both cancels.
         draws: how many bootstrap draws.
         seed: of the draws.
     """
@@ -25,6 +27,9 @@ class ComparisonSettings:
         False, "Compare runs on different data or with different settings, flagged.", Section.COMPARISON
     )
     margin: float = described(1.25, "Ratios within 1/margin to margin count as the same.", Section.COMPARISON)
+    paired_seeds: bool = described(
+        False, "The n-th runs of all names share their initialization and batches: ratios by pairs.", Section.COMPARISON
+    )
     draws: int = described(2000, "Bootstrap draws.", Section.COMPARISON)
     seed: int = described(0, "Seed of the draws.", Section.COMPARISON)
 

@@ -28,6 +28,7 @@ FEWEST = 3  # units below which there is no interval: with two, the spread is kn
 # 97.5 % points of Student's t for 1, 2, ... degrees of freedom; beyond, the tail expansion below is exact to 4 digits.
 _T = (12.706205, 4.302653, 3.182446, 2.776445, 2.570582, 2.446912, 2.364624, 2.306004, 2.262157, 2.228139)  # fmt: skip
 _Z = 1.959963985
+MOST_SEEDS = 1000  # beyond, a number of seeds that would be needed is not said
 _SAME = 1e-6  # a spread below this share of the value is rounding
 
 Interval = tuple[float, float]
@@ -96,6 +97,36 @@ def spread_of_mean(values: Array) -> float:
     """Variance of the logarithm of the mean of positive values, to first order: (s / mean)^2 / n."""
     mean = float(values.mean())
     return float(values.var(ddof=1)) / len(values) / mean**2 if len(values) > 1 and mean > 0 else math.nan
+
+
+def spread_of_paired_ratio(above: Array, below: Array) -> float:
+    """Variance of the logarithm of mean(above) / mean(below), to first order, where the n-th values are a pair.
+
+    That of the mean of above_n / mean(above) - below_n / mean(below): what the two of a pair have in common cancels.
+    """
+    a, b = float(above.mean()), float(below.mean())
+    if len(above) != len(below) or len(above) < 2 or not (a > 0 and b > 0):
+        return math.nan
+    return float((above / a - below / b).var(ddof=1)) / len(above)
+
+
+def seeds_needed(ratio: float, of_one: float, text: float) -> float:
+    """The smallest number of seeds whose interval of this ratio would leave out 1, were all else as measured.
+
+    Args:
+        ratio: as measured.
+        of_one: the variance of its logarithm that one seed has (of n seeds: divided by n).
+        text: the variance that sequences add, whatever the number of seeds.
+
+    Returns:
+        The number; NaN where `MOST_SEEDS` are not enough, or where a variance is not known.
+    """
+    if not ratio > 0 or math.isnan(of_one + text):
+        return math.nan
+    reached = (
+        n for n in range(2, MOST_SEEDS + 1) if abs(math.log(ratio)) > student(n - 1) * math.sqrt(of_one / n + text)
+    )
+    return float(next(reached, math.nan))
 
 
 def over_seeds(value: float, variance: float, freedom: int) -> Interval:

@@ -139,6 +139,7 @@ _COMPARISON = (
     Key("settings.draws", "integer", "Bootstrap draws."),
     Key("settings.seed", "integer", "Of the draws."),
     Key("settings.allow_mismatch", "boolean", "Whether runs may differ in data and settings."),
+    Key("settings.paired_seeds", "boolean", "Whether the n-th runs of all names are pairs of one seed."),
     Key("headline.*", "object", "By metric."),
     Key("headline.*.*", "object", "By name of the run."),
     Key("headline.*.*.value", "number or null", "Mean over seeds."),

@@ -11,6 +11,7 @@ from scipy import stats
 from sinkscope.comparison.compare_runs import compare_runs
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.intervals.draws import draws
+from sinkscope.intervals.limits import seeds_needed
 from sinkscope.intervals.sample import Sample
 from sinkscope.quantities.rows import compared
 from sinkscope.report.comparison.sentences import manner, outcomes
@@ -212,6 +213,50 @@ def test_seeds_are_averaged_and_their_spread_makes_the_interval() -> None:
     assert found["verdict"] == "suppressed"
     assert [entry["seeds"] for entry in run.info["runs"]] == [3, 3]
     assert sorted(run["compared_layers"]["seed"].unique()) == [0, 1, 2]
+
+
+def test_pairs_of_seeds_cancel_what_they_share() -> None:
+    """By hand: the residuals of each pair, Student's t with one degree of freedom less than pairs."""
+    a, b = np.array([1.0, 1.3, 0.8]), np.array([0.5, 0.66, 0.42])
+    runs = [trained(scaled(FIRST, factor), f"{factor}" * 16) for factor in (*a, *b)]
+    names = ["a"] * 3 + ["b"] * 3
+    found = row(compare_runs(runs, names, paired_seeds=True, **SMALL), "residual_t0_mean", "b")
+    residuals = b / b.mean() - a / a.mean()
+    half = 4.302653 * np.sqrt(residuals.var(ddof=1) / 3)
+    ratio = b.mean() / a.mean()
+    assert found["ratio_low"] == pytest.approx(ratio * np.exp(-half), rel=1e-6)
+    assert found["ratio_high"] == pytest.approx(ratio * np.exp(half), rel=1e-6)
+    assert found["verdict"] == "suppressed"
+    unpaired = row(compare_runs(runs, names, **SMALL), "residual_t0_mean", "b")
+    assert unpaired["ratio"] == found["ratio"]
+    assert unpaired["ratio_low"] < found["ratio_low"]
+    assert unpaired["verdict"] == "unclear"
+
+
+def test_seeds_needed_are_the_first_whose_interval_leaves_out_one() -> None:
+    a, b = (1.0, 1.3, 0.8), (0.8, 0.7, 0.95)
+    runs = [trained(scaled(FIRST, factor), f"{factor}" * 16) for factor in (*a, *b)]
+    run = compare_runs(runs, ["a"] * 3 + ["b"] * 3, **SMALL)
+    found = row(run, "residual_t0_mean", "b")
+    assert found["verdict"] == "unclear"
+    needed = int(found["seeds_needed"])
+    of_one = sum(np.var(side, ddof=1) / np.mean(side) ** 2 for side in (a, b))
+    reach = [
+        abs(np.log(found["ratio"])) - stats.t.ppf(0.975, n - 1) * np.sqrt(of_one / n) for n in (needed - 1, needed)
+    ]
+    assert reach[0] <= 0 < reach[1]
+    assert any("residual norm at token 0" in said and f" {needed}" in said for said in outcomes(run) if "Seeds" in said)
+    assert np.isnan(row(compare_runs([FIRST, SECOND], ["x", "y"], **SMALL), "residual_t0_mean", "y")["seeds_needed"])
+    assert np.isnan(seeds_needed(1.0, 0.1, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("names", "words"), [(["a", "b"], "several runs of each name"), (["a", "a", "b"], "there are 2 of a, 1 of b")]
+)
+def test_pairs_need_as_many_runs_of_each_name(names: list[str], words: str) -> None:
+    runs = [trained(scaled(FIRST, 1 + 0.1 * number), f"{number}" * 64) for number in range(len(names))]
+    with pytest.raises(SinkscopeError, match=words):
+        compare_runs(runs, names, paired_seeds=True, **SMALL)
 
 
 def test_seeds_give_intervals_to_metrics_that_sequences_cannot() -> None:

@@ -216,6 +216,18 @@ def seeds(units: int, trials: int) -> float:
     return share(trials, 10, trial)
 
 
+def paired_seeds(units: int, trials: int) -> float:
+    """The same over n pairs, which share what their seed does."""
+
+    def trial(random: Random) -> tuple[Interval, float]:
+        text, seed = random.normal(0, 0.05), random.normal(0, 0.3, units)
+        a, b = (np.exp(seed + random.normal(0, 0.15, units)) for _ in range(2))
+        variance = limits.spread_of_paired_ratio(a, b) + 0.05**2
+        return limits.over_seeds(float(a.mean() / b.mean()) * math.exp(text), variance, units - 1), 1.0
+
+    return share(trials, 12, trial)
+
+
 def scores(units: int, trials: int) -> float:
     """A mean score over questions with its standard error, as a harness's f1."""
 
@@ -238,5 +250,6 @@ SIMULATIONS: dict[str, tuple[Callable[[int, int], float], tuple[int, ...]]] = {
     "paired change": (paired_change, (3, 8, 32)),
     "share": (needles, (5, 25, 100)),
     "seeds": (seeds, (2, 3, 5)),
+    "paired seeds": (paired_seeds, (2, 3, 5)),
     "score": (scores, (3, 25, 100)),
 }

@@ -1,7 +1,7 @@
 """What page 1 and the terminal say in words: how the runs were compared, and what came out for each."""
 
 from sinkscope.intervals.limits import FEWEST
-from sinkscope.intervals.verdicts import JUDGED, NO_INTERVAL
+from sinkscope.intervals.verdicts import JUDGED, NO_INTERVAL, UNCLEAR
 from sinkscope.quantities.rows import compared
 from sinkscope.report.comparison.runs import mismatch, rows_of
 from sinkscope.report.text import counted, printable
@@ -22,6 +22,7 @@ def manner(run: Run) -> str:
     pairing = "paired, as all read the same" if run.info["paired"] else "unpaired, as they did not read the same"
     if any(entry["seeds"] > 1 for entry in entries):
         how = "Runs of one name are seeds: their mean is shown, and 95 % intervals are Student's t over seeds"
+        how += ", whose n-th are pairs" if settings.get("paired_seeds") else ""
         if any(entry["seeds"] == 1 for entry in entries):
             how += "; a single run has no spread over seeds, so its ratios have no interval"
     elif data["sequences"] < FEWEST:
@@ -47,7 +48,7 @@ def manner(run: Run) -> str:
 
 
 def outcomes(run: Run) -> list[str]:
-    """A sentence per run: which of the first page's metrics get which verdict."""
+    """A sentence per run: which of the first page's metrics get which verdict; then what more seeds would tell."""
     rows = rows_of(run)
     sentences = []
     for entry in run.info["runs"][1:]:
@@ -59,7 +60,21 @@ def outcomes(run: Run) -> list[str]:
         parts = [f"{word}: {'; '.join(names)}" for word, names in judged.items() if names]  # names have commas
         name = printable(entry["name"], 60, keep_end=True)
         sentences.append(f"{name} - {'. '.join(_capital(parts)) or 'nothing could be judged'}.")
-    return sentences
+    return [*sentences, *filter(None, [_seeds_needed(run)])]
+
+
+def _seeds_needed(run: Run) -> str:
+    """How many seeds would tell from 1 what the seeds at hand leave unclear; empty where nothing is."""
+    table = run["comparison"]
+    if "seeds_needed" not in table:  # a run of a version without it
+        return ""
+    short = {metric.name: metric.short for metric in compared() if metric.front_page}
+    open_ = table[(table["verdict"] == UNCLEAR) & table["metric"].isin(list(short)) & table["seeds_needed"].notna()]
+    said: dict[str, list[str]] = {}
+    for row in open_.sort_values("seeds_needed", kind="stable").to_dict("records"):
+        said.setdefault(str(row["run"]), []).append(f"{short[str(row['metric'])]} {row['seeds_needed']:.0f}")
+    parts = [f"{printable(name, 40, keep_end=True)}: {'; '.join(needed)}" for name, needed in said.items()]
+    return f"Seeds per name that would tell it from 1, at this ratio and spread - {'. '.join(parts)}." if parts else ""
 
 
 def _capital(parts: list[str]) -> list[str]:

@@ -29,6 +29,11 @@ TABLES = (
             floats("ratio", "value over that of the reference; null where no ratio is formed"),
             floats("ratio_low", "lower end of the ratio's 95 % interval; null where it has none"),
             floats("ratio_high", "upper end"),
+            floats(
+                "seeds_needed",
+                "smallest number of seeds per name whose interval would leave out 1, were all else as measured; "
+                "null from one run each, and where 1000 would not do",
+            ),
             texts(
                 "verdict",
                 "reference, suppressed, grown, lower or higher (size unclear), better or worse (size unclear too), "
