@@ -1,8 +1,28 @@
 """`python -m sinkscope`, and the entry point of the `sinkscope` command."""
 
+import gc
 import sys
+from collections.abc import Sequence
 
-from sinkscope.cli import main
+from sinkscope import cli
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and leaves nothing to collect.
+
+    At its end Python looks for garbage among everything that torch and its like have imported, several times and for
+    seconds, to free memory that is gone with the process anyhow.
+
+    Args:
+        arguments: without the program's name; None takes `sys.argv`.
+
+    Returns:
+        The exit code.
+    """
+    code = cli.main(arguments)
+    gc.freeze()
+    return code
+
 
 if __name__ == "__main__":
     sys.exit(main())

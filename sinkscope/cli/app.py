@@ -4,11 +4,12 @@ Whatever is wrong with a request ends as one line on stderr and an exit code: 2 
 failed on the way.
 """
 
+import functools
 import logging
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -42,6 +43,11 @@ class _Verbs(Group):
     The shell convention would be 130. Every other way to fail here ends with 1 or 2, and a caller that tests for those
     should not need a third: an interrupted run is one that failed on the way.
     """
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The verb with its options, made when it is asked for: those of all verbs take longer than Python's start."""
+        name, stand_in, rest = super().resolve_command(ctx, args)
+        return name, stand_in and verb_command(str(name)), rest
 
     def invoke(self, ctx: Any) -> Any:
         """Runs the verb."""
@@ -111,6 +117,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
+@functools.cache
+def verb_command(name: str) -> Any:
+    """A verb as typer runs it."""
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    alone.command(cls=_Verb)(command(next(verb for verb in VERBS if verb.__name__ == name)))
+    return typer.main.get_command(alone)
+
+
 # Verbs that take no budget, and what makes them short instead.
 _NO_BUDGET = {
     "compare": "models are measured like the first run: use fewer `sequences` or `tokens`",
@@ -130,10 +144,9 @@ def _without_budget(error: UsageError) -> str | None:
 
 def _flags(typed: Sequence[str]) -> frozenset[str]:
     """The options of the verb that was typed; those of all where none was."""
-    commands: Any = typer.main.get_command(app)
-    verb = next((commands.commands[word] for word in typed if word in commands.commands), None)
-    verbs = commands.commands.values() if verb is None else [verb]
-    parameters = (parameter for command in verbs for parameter in command.params)
+    names = [verb.__name__ for verb in VERBS]
+    verb = next((word for word in typed if word in names), None)
+    parameters = (parameter for name in (names if verb is None else [verb]) for parameter in verb_command(name).params)
     return frozenset(flag for parameter in parameters for flag in (*parameter.opts, *parameter.secondary_opts))
 
 
@@ -211,5 +224,15 @@ def _root(
         raise UsageError(f"{context.invoked_subcommand} runs in one process; several share {', '.join(SHARED)}")
 
 
+def _listed(verb: Callable[..., None]) -> Callable[[], None]:
+    """What stands for a verb until it is asked for: its name and its sentence, without the options."""
+
+    def stand_in() -> None:
+        raise AssertionError(f"{verb.__name__} was not built")
+
+    stand_in.__name__, stand_in.__doc__ = verb.__name__, verb.__doc__
+    return stand_in
+
+
 for _verb in VERBS:
-    app.command(cls=_Verb)(command(_verb))
+    app.command()(_listed(_verb))

@@ -17,6 +17,7 @@ from typing import Any
 from sinkscope.launch.environment import is_main_process
 
 _MOMENT = 0.01  # seconds, for the finalizer to end
+_CLEARED = "\r\x1b[K"  # takes away what stands on a terminal's line: the stage that is shown there, and "^C"
 
 
 @contextmanager
@@ -73,6 +74,7 @@ def postponed_interrupts(unit: str) -> Iterator[Interrupts]:
         interrupts.wanted = True
         if is_main_process():
             text = f"sinkscope: stopping after this {unit}; Ctrl-C again to stop at once\n"
+            text = _CLEARED + text if os.isatty(2) else text
             os.write(2, text.encode())  # a buffered stream may be in the middle of a write
 
     previous = signal.signal(signal.SIGINT, note)

@@ -16,7 +16,7 @@ from transformers import AutoConfig, PretrainedConfig
 from sinkscope.compat.gguf_reading import quickly
 from sinkscope.errors import RequestError, SinkscopeError, first_line
 from sinkscope.loading.gguf_header import UNREADABLE, Header, read_header
-from sinkscope.loading.model_folder import CONFIG, GGUF, listed, which_gguf
+from sinkscope.loading.model_folder import CONFIG, GGUF, no_such_gguf, which_gguf
 from sinkscope.loading.quiet import quiet
 
 _SCALED_ROTATION = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
@@ -79,11 +79,6 @@ def gguf_in(folder: Path, wanted: str | None, name: str) -> str | None:
     if (folder / CONFIG).is_file():
         return None  # it can be planned by its configuration; loading finds no weights, and names the files
     raise RequestError(which_gguf(name, there))
-
-
-def no_such_gguf(name: str, wanted: str, there: list[str]) -> str:
-    """That a model has no GGUF file of some name, and which it has."""
-    return f"{name} holds no GGUF file '{wanted}'; there {listed(there) if there else 'is none'}"
 
 
 def read_gguf(path: Path, file: str, name: str) -> Gguf:

@@ -94,6 +94,11 @@ def which_gguf(model: str, there: list[str]) -> str:
     return f"{model} holds its weights as GGUF: name a file with `gguf_file`; there {listed(there)}"
 
 
+def no_such_gguf(name: str, wanted: str, there: list[str]) -> str:
+    """That a model has no GGUF file of some name, and which it has."""
+    return f"{name} holds no GGUF file '{wanted}'; there {listed(there) if there else 'is none'}"
+
+
 def listed(names: list[str]) -> str:
     """The first of some files, in words."""
     found = ", ".join(f"'{name}'" for name in names[:4]) + (", ..." if len(names) > 4 else "")

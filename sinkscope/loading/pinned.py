@@ -2,7 +2,8 @@
 
 A branch name can point elsewhere between two requests, and provenance needs something that cannot move; so the id is
 resolved to a commit once, and config, tokenizer and weights are all read from that commit. Without a connection the
-local cache is asked instead, and nothing retries for half a minute first.
+local cache is asked instead, and nothing retries for half a minute first. None of it needs torch: the command line
+asks ahead of importing that, and what it learnt then is what the model is resolved with.
 """
 
 from dataclasses import dataclass
@@ -22,8 +23,7 @@ from huggingface_hub.errors import (
 
 from sinkscope.compat.hub import TransportError
 from sinkscope.errors import RequestError, SinkscopeError
-from sinkscope.loading.gguf_file import no_such_gguf
-from sinkscope.loading.model_folder import CONFIG, GGUF, refuse_without_safetensors
+from sinkscope.loading.model_folder import CONFIG, GGUF, no_such_gguf, refuse_without_safetensors
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,18 @@ class Pinned:
     cached_only: bool
 
 
+_ahead: dict[tuple[str, str | None, str | None], Pinned] = {}
+
+
+def pin_ahead(name: str, revision: str | None, gguf_file: str | None = None) -> None:
+    """Resolves a model id now, for the next `pin` of the same one.
+
+    Raises:
+        SinkscopeError: as `pin`.
+    """
+    _ahead[name, revision, gguf_file] = pin(name, revision, gguf_file)
+
+
 def pin(name: str, revision: str | None, gguf_file: str | None = None) -> Pinned:
     """Resolves a model id.
 
@@ -53,6 +65,9 @@ def pin(name: str, revision: str | None, gguf_file: str | None = None) -> Pinned
         SinkscopeError: if it is no id, does not exist, is gated, has no safetensors weights or no such file, or can
             neither be reached nor found in the cache.
     """
+    known = _ahead.pop((name, revision, gguf_file), None)
+    if known is not None:
+        return known
     missing = f"there is no folder '{name}', and"
     file = gguf_file or CONFIG
     said = name if gguf_file is None else f"'{gguf_file}' of {name}"

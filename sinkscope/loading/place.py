@@ -1,7 +1,7 @@
 """Where a model's name points on this machine, and what is wrong with it that shows without torch.
 
-A mistyped folder is answered before torch loads, which takes seconds. `resolve` goes through the same checks, so that
-they are said in one way.
+A mistyped folder or a name that the Hub does not know is answered before torch loads, which takes seconds. `resolve`
+goes through the same checks, so that they are said in one way.
 """
 
 from pathlib import Path
@@ -17,17 +17,22 @@ PACKAGE = Path(__file__).parents[1] / "packaged"
 def refuse_mistaken(model: ModelSource) -> None:
     """Refuses a model whose place or config.json is at fault.
 
-    What a GGUF file, a V-scale adapter or the Hub holds is found out when the model is resolved.
+    What a GGUF file or a V-scale adapter holds is found out when the model is resolved.
 
     Raises:
-        SinkscopeError: if there is no such folder or file, or no readable config.json in it.
+        SinkscopeError: if there is no such folder, file or model of the Hub, or no readable config.json in it.
     """
     place = path_of(model.name)
     if (place / VSCALE_INFO).is_file():
         return
     path = local_path(model.name, model.revision)
-    packed = model.gguf_file is not None or (path is not None and any(path.glob(f"*{GGUF}")))
-    if path is not None and path.is_dir() and not packed:
+    if path is None:
+        from sinkscope.loading.pinned import pin_ahead  # with the Hub's library, which a folder does not need
+
+        pin_ahead(model.name, model.revision, model.gguf_file)
+        return
+    packed = model.gguf_file is not None or any(path.glob(f"*{GGUF}"))
+    if path.is_dir() and not packed:
         read_config(path / CONFIG, model.name)
 
 

@@ -5,6 +5,7 @@ position is one sink, whether one head or forty look at it, and the same word in
 """
 
 from dataclasses import dataclass
+from weakref import ref
 
 import pandas as pd
 
@@ -38,6 +39,9 @@ class SinkGroup:
     share: float
 
 
+_latest: "tuple[ref[pd.DataFrame], int, list[SinkGroup]] | None" = None  # a report asks for the same ones many times
+
+
 def sink_groups(sinks: pd.DataFrame, heads: int) -> list[SinkGroup]:
     """All sinks by token: position 0 first, then the tokens at later positions, most sinks first.
 
@@ -45,10 +49,15 @@ def sink_groups(sinks: pd.DataFrame, heads: int) -> list[SinkGroup]:
         sinks: the table of that name.
         heads: query heads of all layers.
     """
+    global _latest
+    if _latest is not None and _latest[0]() is sinks and _latest[1] == heads:
+        return _latest[2]
     first, later = sinks[sinks["position"] == 0], sinks[sinks["position"] > 0]
     groups = [_group(rows, heads) for _, rows in later.groupby("token")]
     groups.sort(key=lambda group: (-group.sinks, group.token))
-    return ([_group(first, heads)] if len(first) else []) + groups
+    groups = ([_group(first, heads)] if len(first) else []) + groups
+    _latest = (ref(sinks), heads, groups)
+    return groups
 
 
 def second_sinks(sinks: pd.DataFrame, heads: int) -> pd.DataFrame:

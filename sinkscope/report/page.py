@@ -12,7 +12,9 @@ from typing import Any
 
 import matplotlib
 from matplotlib.artist import Artist
+from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
@@ -42,7 +44,7 @@ class Page(Figure):
         )
         super().__init__(figsize=style.PAGE_INCHES, dpi=style.DPI, layout=layout)
         FigureCanvasAgg(self)
-        self._labels: list[Text] = []
+        self._labels: list[Artist] = []
         self.keys: list[tuple[Sequence[Artist], str]] = []  # handles in reading order, and a title
 
     def savefig(self, fname: Any, *args: Any, settings: dict[Any, Any] | None = None, **kwargs: Any) -> None:
@@ -64,6 +66,11 @@ class Page(Figure):
             self.savefig(buffer, format="png", metadata={"Software": None})
         return buffer.getvalue()
 
+    @property
+    def written(self) -> list[Text]:
+        """What is written outside of the panels."""
+        return [*self.texts, *(artist for artist in self.artists if isinstance(artist, Text))]
+
     def key(self, handles: Sequence[Artist], title: str = "") -> None:
         """A legend for all panels, in the free corner beside the title."""
         self.keys.append((handles, title))
@@ -82,28 +89,51 @@ class Page(Figure):
     def label(self, title: str, subtitle: str, caption: str, foot: str = "") -> None:
         """Writes the title, a line below it, the caption, and a small line at the foot."""
         room = (RIGHT - LEFT) * style.POINTS[0]
-        others = len(self.texts)
+        others = len(self.artists)
         write(self, LEFT, 0.953, fitted(title, room, style.TITLE, "bold"), size=style.TITLE, weight="bold")
         write(self, LEFT, 0.921, fitted(subtitle, room, style.SUBTITLE), size=style.SUBTITLE, color=style.GREY)
         paragraph(self, caption, top=CAPTION_TOP, size=style.SMALL)
         write(self, LEFT, _FOOT, fitted(foot, room, style.SMALL), size=style.SMALL, color=style.GREY)
-        self._labels = self.texts[others:]
+        self._labels = self.artists[others:]
 
     @contextmanager
     def bare(self) -> Iterator[None]:
         """Leaves out what `label` wrote while a `with` block lasts: a page of HTML says it as text."""
-        for text in self._labels:
-            text.set_visible(False)
+        for line in self._labels:
+            line.set_visible(False)
         try:
             yield
         finally:
-            for text in self._labels:
-                text.set_visible(True)
+            for line in self._labels:
+                line.set_visible(True)
+
+
+class LineOfText(Text):
+    """One upright line of text that begins at its place on the baseline, and so is drawn without being measured."""
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Draws it as it stands."""
+        if not self.get_visible() or not self.get_text():
+            return
+        renderer.open_group("text", self.get_gid())
+        x, y = self.get_transform().transform(self.get_unitless_position())
+        if renderer.flipy():
+            y = renderer.get_canvas_width_height()[1] - y
+        context = renderer.new_gc()
+        context.set_foreground(to_rgba(self.get_color(), self.get_alpha()), isRGBA=True)
+        context.set_antialiased(self.get_antialiased())
+        renderer.draw_text(context, x, y, self.get_text(), self.get_fontproperties(), 0, ismath=False, mtext=self)
+        context.restore()
+        renderer.close_group("text")
+        self.stale = False
 
 
 def write(page: Figure, x: float, y: float, text: str, *, size: float, align: str = "left", **text_style: Any) -> None:
     """One line of text, its baseline at (x, y) in fractions of the page."""
-    page.text(x, y, literal(text), fontsize=size, ha=align, va="baseline", **text_style)
+    if align == "left":
+        page.add_artist(LineOfText(x, y, text, fontsize=size, ha=align, va="baseline", parse_math=False, **text_style))
+    else:
+        page.text(x, y, literal(text), fontsize=size, ha=align, va="baseline", **text_style)
 
 
 def paragraph(

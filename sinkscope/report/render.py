@@ -1,10 +1,12 @@
 """From a run to figures on disk: one PNG per figure, a PDF with all of them, and an HTML file with the tables too.
 
-Files depend on the run alone: no date is written into them, so that rendering twice gives the same bytes.
+A page is drawn and laid out once, and written in every format from there. Files depend on the run alone: no date is
+written into them, so that rendering twice gives the same bytes.
 """
 
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from sinkscope.errors import RequestError
-from sinkscope.progress.display import counted
+from sinkscope.launch.collector import uncollected
+from sinkscope.progress.display import counted, stage
 from sinkscope.report import style
 from sinkscope.report.entry import Entry
 from sinkscope.report.html.document import IN_WORDS, document
@@ -26,6 +29,7 @@ from sinkscope.tables.run_folder import Run
 
 FORMATS = ("png", "pdf", "html", "svg", "md", "tex")
 DEFAULT = FORMATS[:3]
+_PAPER = {"png", "pdf", "svg"}  # with pages for what HTML says as text too
 DRAWING = "drawing page"  # the stage, as plans name it
 _SAVING: dict[str, dict[str, Any]] = {  # compression 3 takes half the time of the default
     "png": {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": 3}},
@@ -42,7 +46,7 @@ def entries(run: Run) -> list[Entry]:
 
 def figures(run: Run) -> dict[str, Figure]:
     """Draws every figure of a run, by name. In a notebook each shows itself."""
-    return {entry.name: page for entry, page in _pages(run)}
+    return {entry.name: page for entry, page in _pages(run, entries(run))}
 
 
 def render(run: Run, folder: Path, formats: Sequence[str] = DEFAULT) -> None:
@@ -62,23 +66,26 @@ def render(run: Run, folder: Path, formats: Sequence[str] = DEFAULT) -> None:
             (folder / file).write_text(written(run), encoding="utf-8")
     if HEADLINES.keys() >= set(formats):
         return
-    paper = bool({"png", "pdf", "svg"} & set(formats))
-    pages = _pages(run, left_out=frozenset() if paper else IN_WORDS)
-    with style.drawing():
-        for name, saving in _SAVING.items():
-            if name in formats:
+    chosen = [entry for entry in entries(run) if _PAPER & set(formats) or entry.name not in IN_WORDS]
+    pictures: list[tuple[Entry, str]] = []
+    drawn = io.BytesIO()
+    with style.drawing(), uncollected(), ExitStack() as open_files:
+        pdf = open_files.enter_context(PdfPages(drawn, metadata=_metadata(run))) if "pdf" in formats else None
+        for entry, page in _pages(run, chosen):
+            for name in _SAVING.keys() & set(formats):
                 (folder / FIGURES).mkdir(exist_ok=True)
-                for entry, page in counted(pages, "drawing picture"):
-                    page.savefig(folder / FIGURES / f"{entry.name}.{name}", **saving)
-        if "html" in formats:
-            pictures = [(entry, vectors(entry, page)) for entry, page in pages if entry.name not in IN_WORDS]
-            (folder / PAGE).write_text(document(run, pictures), encoding="utf-8")
-        if "pdf" in formats:
-            drawn = io.BytesIO()
-            with PdfPages(drawn, metadata=_metadata(run)) as pdf:
-                for _, page in counted(pages, "drawing PDF page"):
-                    pdf.savefig(page)
-            outlined(drawn, [entry.title for entry, _ in pages], folder / REPORT, _metadata(run))
+                page.savefig(folder / FIGURES / f"{entry.name}.{name}", **_SAVING[name])
+            if pdf is not None:
+                pdf.savefig(page)
+            if "html" in formats and entry.name not in IN_WORDS:
+                pictures.append((entry, vectors(entry, page)))
+        if pdf is not None:
+            stage(f"writing {REPORT}")
+    if "pdf" in formats:
+        outlined(drawn, [entry.title for entry in chosen], folder / REPORT, _metadata(run))
+    if "html" in formats:
+        stage(f"writing {PAGE}")
+        (folder / PAGE).write_text(document(run, pictures), encoding="utf-8")
 
 
 def check_formats(formats: Sequence[str]) -> None:
@@ -98,11 +105,12 @@ def vectors(entry: Entry, page: Page) -> str:
     return picture(page, entry.name, title=f"{entry.name}-title", caption=f"{entry.name}-caption")
 
 
-def _pages(run: Run, left_out: Collection[str] = ()) -> list[tuple[Entry, Page]]:
-    chosen = entries(run)
+def _pages(run: Run, chosen: Sequence[Entry]) -> Iterator[tuple[Entry, Page]]:
+    """The pages one by one, so that no more than one is held."""
+    every = entries(run)
     with style.drawing():
-        numbered = [(n, entry) for n, entry in enumerate(chosen, start=1) if entry.name not in left_out]
-        return [(entry, _page(entry, run, f"{number} / {len(chosen)}")) for number, entry in counted(numbered, DRAWING)]
+        for entry in counted(chosen, DRAWING):
+            yield entry, _page(entry, run, f"{every.index(entry) + 1} / {len(every)}")
 
 
 def page_of(run: Run, entry: Entry) -> Page:

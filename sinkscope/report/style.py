@@ -5,10 +5,13 @@ cividis, whose lightness rises monotonically and so survives a grey printer. A p
 letters are 9 points, so that two pages fit side by side on a sheet and can still be read.
 """
 
-from contextlib import AbstractContextManager
-from typing import Any, cast
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from matplotlib import style
+
+from sinkscope.compat.drawn_texts import texts_kept
 
 PAGE_INCHES = (11.69, 8.27)
 POINTS = (PAGE_INCHES[0] * 72, PAGE_INCHES[1] * 72)
@@ -44,6 +47,7 @@ _SHEET: dict[str, Any] = {
     "xtick.labelsize": SMALL,
     "ytick.labelsize": SMALL,
     "legend.fontsize": SMALL,
+    "axes.titley": 1.0,  # no axis has its ticks above, and looking for them takes long
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
@@ -61,6 +65,8 @@ _SHEET: dict[str, Any] = {
 }
 
 
-def drawing() -> AbstractContextManager[None]:
+@contextmanager
+def drawing() -> Iterator[None]:
     """The style, for the length of a `with` block; the caller's own matplotlib settings come back after it."""
-    return cast("AbstractContextManager[None]", style.context(["default", _SHEET]))
+    with style.context(["default", _SHEET]), texts_kept():
+        yield

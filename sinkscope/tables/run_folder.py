@@ -112,6 +112,16 @@ def read_run(folder: str | Path) -> Run:
     return Run(info, tables)
 
 
+def check_is_run(folder: Path) -> None:
+    """Refuses a folder without a run, which `read_run` would refuse too, at no cost.
+
+    Raises:
+        SinkscopeError: if there is none.
+    """
+    if not (folder / INFO_FILE).is_file():
+        raise RequestError(f"{folder} is not a run folder: it has no {INFO_FILE}")
+
+
 def check_target(folder: Path, *, force: bool) -> None:
     """Refuses, before any work is done, an output folder that could not be written in the end.
 

@@ -20,6 +20,7 @@ raise SystemExit(main(sys.argv[1:]))
 
 FOLDER, FILE, EMPTY, DATA = "./no/such-model", "./no/such.gguf", "EMPTY", "no/such.txt"
 NO_FOLDER, NO_FILE = f"there is no folder {FOLDER}", f"there is no file {FILE}"
+NAME, NO_NAME = "mistyped-name", "HF_HUB_OFFLINE is set and mistyped-name is not in the local cache"
 NO_CONFIG, NO_TEXT = "EMPTY is not a model folder: it has no config.json", f"there is no file or folder {DATA}"
 
 
@@ -46,6 +47,14 @@ NO_CONFIG, NO_TEXT = "EMPTY is not a model folder: it has no config.json", f"the
         (["quantize", "demo", EMPTY, "--methods", "none", "--out", "runs/new"], NO_CONFIG),
         (["quantize", "demo", "--methods", "none", "--data", DATA, "--out", "runs/new"], NO_TEXT),
         (["quantize", "demo", "--methods", "none", "--sequences", "0", "--out", "runs/new"], "--sequences"),
+        (["analyze", NAME], NO_NAME),
+        (["compare", "demo", NAME], NO_NAME),
+        (["evaluate", NAME], NO_NAME),
+        (["finetune", NAME], NO_NAME),
+        (["plan", NAME], NO_NAME),
+        (["quantize", "demo", NAME, "--methods", "none", "--out", "runs/new"], NO_NAME),
+        (["report", EMPTY], "EMPTY is not a run folder: it has no run.json"),
+        (["track", NAME, "--revisions", "step*"], "the revisions of mistyped-name are on the Hub"),
         (["track", FOLDER], f"there is no folder {FOLDER} with checkpoints"),
         (["track", EMPTY], "EMPTY holds no checkpoints"),
         (["track", "RUNS", "--data", DATA], NO_TEXT),
@@ -57,7 +66,8 @@ def test_torch_is_not_needed_to_refuse(arguments: list[str], said: str, tmp_path
     (tmp_path / "EMPTY").mkdir()
     (tmp_path / "RUNS" / "step-1").mkdir(parents=True)
     command = [sys.executable, "-c", BLOCKED, *arguments]
-    done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": ROOT}, capture_output=True, text=True, check=False)
+    environment = {"PYTHONPATH": ROOT, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hub")}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode in (1, 2), done.stderr
     assert done.stderr.startswith("sinkscope: ")
     assert done.stderr.count("\n") == 1

@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from sinkscope.cli import main
-from sinkscope.cli.app import app
+from sinkscope.cli.app import app, verb_command
 from sinkscope.cli.examples import EXAMPLES
 from sinkscope.cli.verbs import VERBS
 
@@ -24,14 +24,14 @@ def test_an_example_is_a_command(line: str) -> None:
     program, verb, *arguments = shlex.split(line)
     assert (program, len(line) < 80) == ("sinkscope", True)
     assert line in EXAMPLES[verb]
-    command = GROUP.commands[verb]
+    command = verb_command(verb)
     with command.make_context(verb, arguments) as context:  # parses, and refuses what is no option or value
         assert context.params
 
 
 def test_a_wrong_example_would_be_seen() -> None:
     with pytest.raises(typer.BadParameter.__bases__[0]):
-        GROUP.commands["report"].make_context("report", ["runs/demo", "--widht", "3"])
+        verb_command("report").make_context("report", ["runs/demo", "--widht", "3"])
 
 
 @pytest.mark.parametrize("verb", EXAMPLES)

@@ -5,12 +5,12 @@ import re
 from pathlib import Path
 
 import pytest
-import typer
 
 import sinkscope
 from sinkscope.cli import main
-from sinkscope.cli.app import app
+from sinkscope.cli.app import verb_command
 from sinkscope.cli.flags import with_flags
+from sinkscope.cli.verbs import VERBS
 from sinkscope.errors import first_line
 
 PACKAGE = Path(sinkscope.__file__).parent
@@ -90,7 +90,7 @@ def _docstrings(tree: ast.Module) -> set[int]:
 
 def test_every_field_that_is_mentioned_has_an_option() -> None:
     """Backticks are for fields; whatever comes from a file, a configuration or a library stands in quotes."""
-    commands = typer.main.get_command(app).commands.values()  # type: ignore[attr-defined]
+    commands = [verb_command(verb.__name__) for verb in VERBS]
     flags = frozenset(flag for command in commands for p in command.params for flag in (*p.opts, *p.secondary_opts))
     wrong = []
     for path in LIBRARY:

@@ -1,5 +1,6 @@
 """The command line answers before anything heavy is loaded."""
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import pytest
 
 import sinkscope
+from sinkscope import __main__ as program
 from sinkscope.cli import main
+from sinkscope.cli.verbs import VERBS
 
 HEAVY = ("torch", "transformers", "pandas", "matplotlib", "numpy", "pyarrow", "rich", "pydantic", "huggingface_hub")
 ROOT = str(Path(sinkscope.__file__).parents[1])
@@ -18,9 +21,7 @@ ROOT = str(Path(sinkscope.__file__).parents[1])
     [
         "import sinkscope",
         "sinkscope.cli.main(['--help'])",
-        "sinkscope.cli.main(['analyze', '--help'])",
-        "sinkscope.cli.main(['evaluate', '--help'])",
-        "sinkscope.cli.main(['quantize', '--help'])",
+        *(f"sinkscope.cli.main(['{verb.__name__}', '--help'])" for verb in VERBS),
     ],
 )
 def test_nothing_heavy_is_imported(statement: str) -> None:
@@ -37,6 +38,25 @@ def test_architectures_are_listed_without_torch() -> None:
     loaded = set(done.stdout.splitlines()[-1].split())
     assert "sinkscope.models.families" in loaded
     assert loaded.isdisjoint({*HEAVY} - {"pydantic"})  # which typer loads to run any verb
+
+
+@pytest.mark.parametrize("verb", [verb.__name__ for verb in VERBS])
+def test_the_options_of_one_verb_alone_are_made(verb: str) -> None:
+    """A verb's help is read without the options of the others, which take longer than Python's own start."""
+    code = (
+        "import sys, sinkscope.cli, sinkscope.cli.app as app; "
+        f"sinkscope.cli.main(['{verb}', '--help']); print(app.verb_command.cache_info().currsize)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "1"
+
+
+def test_nothing_is_collected_at_the_end(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    frozen = []
+    monkeypatch.setattr(gc, "freeze", lambda: frozen.append(True))
+    assert program.main(["--version"]) == 0
+    assert frozen == [True]
+    assert capsys.readouterr().out.startswith("sinkscope ")
 
 
 def test_runs_as_a_module() -> None:

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import combinations
 from typing import Any
 
@@ -13,7 +13,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from sinkscope.report import style
-from sinkscope.report.page import Page
+from sinkscope.report.page import LineOfText, Page
 from sinkscope.report.render import entries, figures
 from sinkscope.tables.run_folder import Run
 
@@ -47,7 +47,7 @@ def assert_legible(run: Run, pages: Mapping[str, Figure] | None = None) -> None:
 
 def words(page: Page) -> str:
     """All texts of a page and of its panels, without line breaks."""
-    texts = [text.get_text() for text in page.texts]
+    texts = [text.get_text() for text in page.written]
     texts += [text.get_text() for axes in page.axes for text in axes.texts]
     return " ".join(" ".join(texts).split())
 
@@ -55,16 +55,19 @@ def words(page: Page) -> str:
 def drawn_texts(page: Page) -> list[tuple[str, Bbox]]:
     """Every text that drawing the page puts on paper, with its box in pixels."""
     seen: dict[int, Text] = {}
-    draw_text = Text.draw
 
-    def record(self: Text, *args: Any, **kwargs: Any) -> None:
-        if self.get_visible() and self.get_text().strip():
-            seen[id(self)] = self
-        draw_text(self, *args, **kwargs)
+    def recorded(draw: Callable[..., None]) -> Callable[..., None]:
+        def record(self: Text, *args: Any, **kwargs: Any) -> None:
+            if self.get_visible() and self.get_text().strip():
+                seen[id(self)] = self
+            draw(self, *args, **kwargs)
+
+        return record
 
     canvas = FigureCanvasAgg(page)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Text, "draw", record)
+        for kind in (Text, LineOfText):
+            patch.setattr(kind, "draw", recorded(kind.draw))
         canvas.draw()
     renderer = canvas.get_renderer()
     return [(text.get_text(), text.get_window_extent(renderer)) for text in seen.values()]
@@ -83,7 +86,9 @@ def overlapping(texts: list[tuple[str, Bbox]]) -> list[tuple[str, str]]:
 def over_panels(page: Page) -> list[str]:
     """Texts of the page itself (title, caption, tables) that lie over a panel."""
     panels = [axes.get_window_extent() for axes in page.axes if axes.axison]
-    return [text.get_text() for text in page.texts if any(_share(text.get_window_extent(), panel) for panel in panels)]
+    return [
+        text.get_text() for text in page.written if any(_share(text.get_window_extent(), panel) for panel in panels)
+    ]
 
 
 def _share(one: Bbox, other: Bbox) -> bool:

@@ -124,7 +124,7 @@ def test_a_long_provenance_stays_above_the_caption() -> None:
     command = "sinkscope evaluate model.Q4_1.gguf --quantize w8a8-static" + " --data stdlib-prose" * 8
     made = replace(run, info={**run.info, "model": model, "command": command})
     page = provenance.ENTRY.draw(made)
-    below = [text.get_text() for text in page.texts if text.get_position()[1] < CAPTION_TOP]
+    below = [text.get_text() for text in page.written if text.get_position()[1] < CAPTION_TOP]
     assert below == []
 
 

@@ -43,12 +43,10 @@ def test_figures_fit_to_print(name: str, width: float) -> None:
     assert_fit_to_print(analyses.RUNS["small"], name, width)
 
 
-ONE_OF_A_KIND = {kind: run for kind, run in RUNS.items() if kind != "comparison"}  # whose names fill a column
 EVERY = {
-    # Of one head or two tokens no paper prints a column: their axes span too little for two ticks side by side.
-    **{f"analysis-{name}": run for name, run in analyses.RUNS.items() if name not in ("one_head", "two_tokens")},
+    **{f"analysis-{name}": run for name, run in analyses.RUNS.items()},
     **{f"comparison-{name}": run for name, run in comparisons.RUNS.items()},
-    **ONE_OF_A_KIND,
+    **RUNS,
 }
 
 
@@ -61,7 +59,7 @@ def of(runs: Mapping[str, Run]) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("kind", "name", "width"),
     # Every run at the narrow width, which is harder.
-    [(*which, COLUMN) for which in of(EVERY)] + [(*which, TEXT) for which in of(ONE_OF_A_KIND)],
+    [(*which, COLUMN) for which in of(EVERY)] + [(*which, TEXT) for which in of(RUNS)],
 )
 def test_every_figure_fits_to_print(kind: str, name: str, width: float) -> None:
     assert_fit_to_print(EVERY[kind], name, width)

@@ -30,7 +30,7 @@ ON_THE_PAGE_OF_NUMBERS = (*SHOWN, "residual_t0_mean", "residual_t0_max", "mlp_t0
 
 
 def page_one(run) -> list[str]:
-    return [text.get_text() for text in verdict.ENTRY.draw(run).texts]
+    return [text.get_text() for text in verdict.ENTRY.draw(run).written]
 
 
 def test_page_one_prints_the_headline_of_the_run() -> None:
@@ -47,7 +47,7 @@ def test_a_rank_is_a_whole_number_where_it_is_one() -> None:
 
 
 def test_the_page_of_numbers_prints_all_of_them() -> None:
-    printed = " ".join(text.get_text() for text in numbers.ENTRY.draw(RUN).texts)
+    printed = " ".join(text.get_text() for text in numbers.ENTRY.draw(RUN).written)
     for name in ON_THE_PAGE_OF_NUMBERS:
         assert number(RUN.info["headline"][name]) in printed, name
 

@@ -8,6 +8,7 @@ from sinkscope.cli import options
 from sinkscope.cli.output import default_folder, finish, place_for, refuse_mistaken
 from sinkscope.cli.signature import Offered
 from sinkscope.inputs import MethodOptions, ModelSource, Output, TextSource, Windows
+from sinkscope.launch.collector import importing
 from sinkscope.launch.environment import is_main_process, launched_together
 
 
@@ -29,12 +30,13 @@ def analyze(
 ) -> None:
     """Measure a model and write a run folder: tables, figures and a report."""
     with launched_together() as processes:
-        folder, output = place_for(output, default_folder(model.name))
         refuse_mistaken(model, text=text)
+        folder, output = place_for(output, default_folder(model.name))
 
-        from sinkscope.analysis.journal import KIND
-        from sinkscope.analysis.run import run_analysis
-        from sinkscope.unfinished import resumable
+        with importing():
+            from sinkscope.analysis.journal import KIND
+            from sinkscope.analysis.run import run_analysis
+            from sinkscope.unfinished import resumable
 
         request = AnalysisRequest(model, text, windows, settings, driver, output, method=method)
         with resumable(folder, KIND):

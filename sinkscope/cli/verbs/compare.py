@@ -1,10 +1,11 @@
 """`sinkscope compare`: from runs, or models, to a comparison with verdicts."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 from sinkscope.cli import options
-from sinkscope.cli.output import command_line, finish, place_for
+from sinkscope.cli.output import command_line, finish, place_for, refuse_mistaken
 from sinkscope.cli.signature import Offered
 from sinkscope.comparison.settings import ComparisonRequest, ComparisonSettings, LikeFirst
 from sinkscope.inputs import MethodOptions, ModelSource, Output, TextSource
@@ -25,7 +26,8 @@ def compare(
     """Compare runs, or models measured alike, with the first of them."""
     from sinkscope.comparison.members import members
 
-    members(runs)  # what is wrong with a folder is said before a model loads
+    chosen = members(runs)  # what is wrong with a folder or a model's name is said before a model loads
+    refuse_mistaken(*(replace(model, name=member.source) for member in chosen if not member.is_run))
     folder, output = place_for(output, USUAL)
 
     from sinkscope.comparison.run import run_comparison

@@ -7,6 +7,7 @@ from sinkscope.cli.output import default_folder, finish, place_for, refuse_mista
 from sinkscope.cli.signature import Offered
 from sinkscope.evaluation.settings import EvaluationRequest, EvaluationSettings
 from sinkscope.inputs import DEFAULT_SEQUENCES, MethodOptions, ModelSource, Output, TextSource, Windows
+from sinkscope.launch.collector import importing
 
 _SEQUENCES = {"text": f"Sequences of it; default: {DEFAULT_SEQUENCES}."}
 
@@ -26,10 +27,11 @@ def evaluate(
     json: options.Json = False,
 ) -> None:
     """Evaluate a model: perplexity, needles in a haystack, tasks of lm-evaluation-harness."""
-    folder, output = place_for(output, default_folder(model.name, "-evaluation"))
     refuse_mistaken(model, text=text)
+    folder, output = place_for(output, default_folder(model.name, "-evaluation"))
 
-    from sinkscope.evaluation.run import run_evaluation
+    with importing():
+        from sinkscope.evaluation.run import run_evaluation
 
     request = EvaluationRequest(model, text, windows, haystack, settings, output, method=method)
     finish(run_evaluation(request), folder, force=output.force, json=json)

@@ -10,6 +10,7 @@ from sinkscope.cli.signature import Offered
 from sinkscope.fields import Section
 from sinkscope.finetuning.options import FinetuneOptions
 from sinkscope.inputs import ModelSource, Output, TextSource, Windows
+from sinkscope.launch.collector import importing
 from sinkscope.launch.environment import is_main_process
 from sinkscope.progress.display import ended
 
@@ -35,8 +36,9 @@ def finetune(
     settings = training.settings(model, text, windows, valid_sequences)
     folder = output.out if output.out is not None else default_folder(f"{model.name}-finetuned")
 
-    from sinkscope.finetuning.before_after import SEQUENCES
-    from sinkscope.finetuning.run import finetune as run
+    with importing():
+        from sinkscope.finetuning.before_after import SEQUENCES
+        from sinkscope.finetuning.run import finetune as run
 
     done = run(
         settings,

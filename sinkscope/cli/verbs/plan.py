@@ -12,6 +12,7 @@ from sinkscope.cli import options
 from sinkscope.cli.output import refuse_mistaken
 from sinkscope.cli.signature import Offered
 from sinkscope.inputs import ModelSource, Windows
+from sinkscope.launch.collector import importing
 from sinkscope.progress.display import ended
 
 _SPILL = {"text": "Folder whose disk would hold the states between layers."}
@@ -27,7 +28,8 @@ def plan(
     """Say what an analysis would need: memory, time, and the driver for this machine."""
     refuse_mistaken(model)
 
-    from sinkscope.planning import plan as planning
+    with importing():
+        from sinkscope.planning import plan as planning
 
     made = planning.plan(
         model,

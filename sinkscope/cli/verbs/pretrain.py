@@ -3,6 +3,7 @@
 import typer
 
 from sinkscope.cli import options
+from sinkscope.launch.collector import importing
 from sinkscope.launch.environment import is_main_process
 from sinkscope.progress.display import ended
 
@@ -31,9 +32,10 @@ def pretrain(
     overrides |= {key: value for key, value in given if value is not None}
     plan = load_recipe(find_recipe(recipe), overrides)
 
-    from sinkscope.pretraining.run import pretrain as train
-    from sinkscope.pretraining.run import pretrain_seeds
-    from sinkscope.training.training_folder import CHECKPOINTS, METRICS
+    with importing():
+        from sinkscope.pretraining.run import pretrain as train
+        from sinkscope.pretraining.run import pretrain_seeds
+        from sinkscope.training.training_folder import CHECKPOINTS, METRICS
 
     if seeds == 1:
         models = [train(plan, out, resume=resume, tokens=tokens_dir, log_to=log_to)]

@@ -8,6 +8,7 @@ from sinkscope.cli.output import finish, place_for, refuse_mistaken
 from sinkscope.cli.signature import Offered
 from sinkscope.errors import RequestError
 from sinkscope.inputs import ModelSource, Output, TextSource, Windows
+from sinkscope.launch.collector import importing
 from sinkscope.quantization.settings import QuantizationRequest, QuantizationSettings
 
 _EVALUATED = {"text": "Text to calibrate on, as `data`; default: the evaluated sequences."}
@@ -25,11 +26,12 @@ def quantize(
     """Quantize models by several methods and measure what each costs, where, and by how much."""
     if not settings.methods:
         raise RequestError("`methods` names none: `none` alone measures the models as they are")
-    folder, output = place_for(output)
     sources = tuple(replace(model, name=name) for name in models)
     refuse_mistaken(*sources, text=text)
+    folder, output = place_for(output)
 
-    from sinkscope.quantization.run import run_quantization
+    with importing():
+        from sinkscope.quantization.run import run_quantization
 
     result = run_quantization(QuantizationRequest(sources, text, windows, settings))
     finish(result, folder, force=output.force, json=json)

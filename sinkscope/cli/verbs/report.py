@@ -3,6 +3,7 @@
 import typer
 
 from sinkscope.cli import options
+from sinkscope.launch.collector import importing
 from sinkscope.progress.display import ended
 
 
@@ -15,7 +16,12 @@ def report(
     force: options.ReportForce = False,
 ) -> None:
     """Draw the report of a run folder again, from its tables alone."""
-    from sinkscope.report.redraw import redraw
+    from sinkscope.tables.run_folder import check_is_run
+
+    check_is_run(run.expanduser())  # before matplotlib is imported
+
+    with importing():
+        from sinkscope.report.redraw import redraw
 
     formats = None if format_ is None else [name.strip() for name in format_.split(",")]
     for path in redraw(run.expanduser(), formats, out, force=force, style=style, width=width):

@@ -8,6 +8,7 @@ from sinkscope.cli.output import default_folder, finish, place_for, refuse_mista
 from sinkscope.cli.signature import Offered
 from sinkscope.errors import SinkscopeError
 from sinkscope.inputs import MethodOptions, ModelSource, Output, TextSource, Windows
+from sinkscope.launch.collector import importing
 from sinkscope.tracking.settings import CheckpointSource, TrackRequest
 
 
@@ -29,16 +30,16 @@ def track(
     json: options.Json = False,
 ) -> None:
     """Measure the checkpoints of a training run: what appears when, and in which order."""
-    folder, output = place_for(output, default_folder(checkpoints.source, "-track"))
+    from sinkscope.tracking.checkpoints import find_checkpoints
+
+    find_checkpoints(checkpoints.source, checkpoints.revisions)  # what is wrong with them is said before torch loads
     refuse_mistaken(text=text)
-    if checkpoints.revisions is None:
-        from sinkscope.tracking.checkpoints import find_checkpoints
+    folder, output = place_for(output, default_folder(checkpoints.source, "-track"))
 
-        find_checkpoints(checkpoints.source)  # what is wrong with the folder is said before torch is imported
-
-    from sinkscope.tracking.kept import KIND
-    from sinkscope.tracking.run import run_track
-    from sinkscope.unfinished import resumable
+    with importing():
+        from sinkscope.tracking.kept import KIND
+        from sinkscope.tracking.run import run_track
+        from sinkscope.unfinished import resumable
 
     request = TrackRequest(checkpoints, model, text, windows, settings, output, method=method)
     with resumable(folder, KIND):

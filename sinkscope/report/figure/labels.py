@@ -10,10 +10,12 @@ from matplotlib.ticker import FixedLocator
 from matplotlib.transforms import Bbox
 
 from sinkscope.report.figure.grid import Cells
-from sinkscope.report.figure.names import are_names, broken
-from sinkscope.report.figure.sizes import HEADING
+from sinkscope.report.figure.names import are_names, broken, plain
+from sinkscope.report.figure.sizes import HEADING, SMALL
 from sinkscope.report.page import Page
+from sinkscope.report.text import fitted, literal
 
+_UPRIGHT = 90.0  # points that a name may be long that stands upright
 _APART = 2.0  # points between the labels of two ticks
 _SIDES: tuple[Literal["left", "center", "right"], ...] = ("left", "center", "right")
 
@@ -65,11 +67,14 @@ class Labels:
 
 
 def _thin(axes: Axes, axis: Axis, renderer: Any) -> None:
-    """Keeps every tick, or every second, third, ... whose labels do not touch; names are turned upright first."""
+    """Keeps every tick, or every second, third, ... whose labels do not touch.
+
+    Names are turned upright first, and cut where they are long; numbers are turned where two alone touch still.
+    """
     across = axis is axes.xaxis
     labels = _visible(axes, axis)
     if across and are_names(axis) and _touch(labels, renderer):
-        axis.set_tick_params(labelrotation=90)
+        _turn(axes)
         labels = _visible(axes, axis)
     for step in range(2, len(labels)):
         if not _touch(labels, renderer):
@@ -77,6 +82,16 @@ def _thin(axes: Axes, axis: Axis, renderer: Any) -> None:
         kept = [place for place, _ in _ticks(axes, axis)][::step]
         axis.set_major_locator(FixedLocator(kept))
         labels = _visible(axes, axis)
+    if across and _touch(labels, renderer):
+        axis.set_tick_params(labelrotation=90)
+
+
+def _turn(axes: Axes) -> None:
+    """Turns the names below a panel upright, each line of them cut to what is left for the panel above."""
+    names = ["\n".join(fitted(line, _UPRIGHT, SMALL) for line in plain(label.get_text()).split("\n"))
+             for label in axes.get_xticklabels()]  # fmt: skip
+    axes.set_xticks(axes.get_xticks(), [literal(name) for name in names])
+    axes.xaxis.set_tick_params(labelrotation=90)
 
 
 def _ticks(axes: Axes, axis: Axis) -> list[tuple[float, Text]]:

@@ -5,6 +5,7 @@ into as many columns as the width takes, `sizes` makes letters and lines small, 
 breaks titles and thins out ticks until nothing runs into anything else. What an entry draws needs no second form.
 """
 
+import warnings
 from typing import cast
 
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -26,6 +27,7 @@ STYLES = ("page", "paper")
 COLUMN, TEXT = 3.3, 6.8  # inches: a column of a paper with two, and the width of its text
 NARROWEST, WIDEST = COLUMN, 11.0
 _PASSES = 5  # at most: labels ask for room, and room decides how labels break
+_LONG_NAMES = 2  # layouts before names are cut
 _PAD = 0.03  # inches around a panel with its labels
 
 
@@ -95,7 +97,10 @@ def alone(entry: Entry, run: Run, width: float) -> Page:
         for number in range(_PASSES):
             page.set_size_inches(width, cells.inches + (cells.furniture if number else cells.guess))
             keys.place(width)
-            layout.execute(page)
+            with warnings.catch_warnings():
+                if number < _LONG_NAMES:  # they may leave no room; the last layout would say so
+                    warnings.simplefilter("ignore")
+                layout.execute(page)
             changed = labels.fit(thin=number > 0)
             keys.below()
             cells.measure(layout)

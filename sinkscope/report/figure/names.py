@@ -10,7 +10,7 @@ from sinkscope.report.figure.sizes import SMALL
 from sinkscope.report.text import literal, wrapped
 
 _LEADING = 1.35
-_NUMBER = re.compile(r"^[-+\u2212]?[\d.,]+(e[-+]?\d+)?$|^\$.*\$$")
+_NUMBER = re.compile(r"^[-+\u2212]?[\d.,]+(e[-+]?\d+)?$|^10[\u207b\u2070\u00b9\u00b2\u00b3\u2074-\u2079]+$")
 
 
 def plain(text: str) -> str:

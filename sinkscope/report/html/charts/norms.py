@@ -1,7 +1,6 @@
 """Norms by layer and position at every site, with the tokens that stand at a position."""
 
 from collections.abc import Mapping
-from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -52,10 +51,14 @@ def _trace(rows: pd.DataFrame, names: list[str]) -> dict[str, object]:
 def _tokens(run: Run) -> Mapping[int, str]:
     """What is known of the tokens at a position, as text for plotly."""
     recorded = pd.concat([run["sinks"][_RECORDED], run["massive"][_RECORDED]]).drop_duplicates()
+    counts = recorded.groupby(["position", "token"], sort=False).size().sort_values(ascending=False, kind="stable")
+    found: dict[int, list[str]] = {}
+    for position, token in counts.index:
+        found.setdefault(position, []).append(token)
+    sequences = recorded["position"].value_counts().to_dict()
     words: dict[int, str] = {}
-    for position, rows in recorded.groupby("position"):
-        counts = rows["token"].value_counts()
-        named = ", ".join(shown(token) for token in counts.index[:_NAMED])
-        more = f" and {len(counts) - _NAMED} others" if len(counts) > _NAMED else ""
-        words[cast("int", position)] = f"{named}{more} in {counted(len(rows), 'sequence')}"
+    for position, tokens in found.items():
+        named = ", ".join(shown(token) for token in tokens[:_NAMED])
+        more = f" and {len(tokens) - _NAMED} others" if len(tokens) > _NAMED else ""
+        words[position] = f"{named}{more} in {counted(sequences[position], 'sequence')}"
     return words
