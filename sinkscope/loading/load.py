@@ -50,6 +50,7 @@ class Loaded:
         weights: brings the weights into memory part by part, where the model is a skeleton without them; else None.
         gguf: the GGUF file that the model was in, or None.
         method: what run.json says of the quantization method beside its name, or None.
+        sha256: as of `loading.resolve.Resolved`.
     """
 
     model: PreTrainedModel
@@ -63,11 +64,12 @@ class Loaded:
     weights: StreamedWeights | None = None
     gguf: Gguf | None = None
     method: dict[str, Any] | None = None
+    sha256: str | None = None
 
     @property
     def description(self) -> dict[str, Any]:
         """What loading knows about the model, as run.json records it."""
-        known = ("name", "revision", "weights_sha256", "quantization")  # V-scale is seen on the model itself
+        known = ("name", "revision", "weights_sha256", "sha256", "quantization")  # V-scale is seen on the model itself
         found = {key: getattr(self, key) for key in known}
         if self.method is not None:
             found["method"] = self.method
@@ -164,6 +166,7 @@ def load_model(
         stored_dtype(resolved.config),
         weights,
         resolved.gguf,
+        sha256=resolved.sha256,
     )
 
 

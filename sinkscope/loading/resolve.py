@@ -14,10 +14,11 @@ from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.loading.architecture import check_architecture
 from sinkscope.loading.gguf_file import Gguf, gguf_in, read_gguf
 from sinkscope.loading.model_folder import CONFIG, read_config, weight_files, weights_sha256
+from sinkscope.loading.model_hash import content_sha256, file_sha256, model_sha256
 from sinkscope.loading.pinned import pin
 from sinkscope.loading.place import local_path, packaged_folder, path_of
 from sinkscope.loading.quantizer import stored_quantization
-from sinkscope.vscale.saved import read_info
+from sinkscope.vscale.saved import WEIGHTS_FILE, read_info
 
 __all__ = ["Located", "Resolved", "StoredVScale", "locate", "packaged_folder", "resolve"]
 
@@ -106,6 +107,33 @@ class Resolved(Located):
                 f"{str(digest)[:12]}..., not {expected[:12]}..."
             )
         return digest
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of all that the model is made of (`loading.model_hash`), read when it is first asked for.
+
+        Raises:
+            SinkscopeError: as `weights_sha256`.
+        """
+        return model_sha256(self.parts)
+
+    @cached_property
+    def parts(self) -> dict[str, str | None]:
+        """The hashes that `sha256` is made of, by what they are of."""
+        # A GGUF file holds its configuration, which transformers' releases may put in other words.
+        config = None if self.gguf is not None else content_sha256(self.config)
+        code = sorted(self.folder.glob("*.py")) if "auto_map" in self.config else []
+        vscale = None
+        if self.vscale is not None:
+            info = {key: value for key, value in self.vscale.info.items() if key != "base"}  # where it is, not what
+            vscale = content_sha256([info, file_sha256(self.vscale.folder / WEIGHTS_FILE)])
+        return {
+            "weights": self.weights_sha256,
+            "commit": self.revision,
+            "config": config,
+            "code": content_sha256([[path.name, file_sha256(path)] for path in code]) if code else None,
+            "vscale": vscale,
+        }
 
 
 def resolve(name: str, revision: str | None = None, gguf_file: str | None = None) -> Resolved:

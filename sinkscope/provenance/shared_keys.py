@@ -50,6 +50,12 @@ MODEL = (
     Key(
         "weights_sha256", "text or null", "Hash of a folder's safetensors files, one after another, or of a GGUF file."
     ),
+    Key(
+        "sha256",
+        "text or null",
+        "Hash of all that the model is made of: weights or commit, config.json but for what changes no number, the "
+        "code that comes with it, V-scale, an adapter that was put on. Null: a program loaded it.",
+    ),
     Key("family", "text", "Architecture, by transformers' `model_type`."),
     Key("layers", "integer", "Decoder layers."),
     Key("heads", "integer", "Query heads."),

@@ -271,6 +271,7 @@ def _run(
                 "name": checkpoint.name,
                 "revision": info["model"]["revision"],
                 "weights_sha256": info["model"]["weights_sha256"],
+                "sha256": info["model"].get("sha256"),
                 "seconds": info["seconds"],
             }
         )
@@ -278,9 +279,10 @@ def _run(
     epsilon = request.settings.sink_epsilon
     tables["appearances"] = appearances(tables["track"], epsilon)
     source = request.checkpoints
+    model = {key: value for key, value in info["model"].items() if key != "sha256"}  # every checkpoint has its own
     described = begin(
         "track",
-        model={**info["model"], "name": source.source, "revision": source.revisions, "weights_sha256": None},
+        model={**model, "name": source.source, "revision": source.revisions, "weights_sha256": None},
         data={**info["data"], **request.text.provenance(), "sha256": windows.sha256, "bos": windows.bos},
         checkpoints=listed,
         failed=[{"name": name, "reason": reason} for name, reason in failed.items()],

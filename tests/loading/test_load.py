@@ -23,6 +23,7 @@ from sinkscope.compat.hub import TransportError
 from sinkscope.errors import SinkscopeError
 from sinkscope.loading import place
 from sinkscope.loading.load import load_model
+from sinkscope.loading.resolve import resolve
 from sinkscope.models.families import FAMILIES
 
 IDS = torch.arange(2, 34)[None]
@@ -63,7 +64,7 @@ def test_describes_its_source(tiny_folders: dict[str, Path]) -> None:
     folder = tiny_folders["llama_gqa"]
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     expected = {"name": str(folder), "revision": None, "weights_sha256": digest, "quantization": None}
-    assert load_model(str(folder)).description == expected
+    assert load_model(str(folder)).description == {**expected, "sha256": resolve(str(folder)).sha256}
 
 
 def test_dtype(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
@@ -268,6 +269,7 @@ def test_hub_model_from_the_cache_is_pinned_to_its_commit(
         "name": "owner/model",
         "revision": commit,
         "weights_sha256": None,
+        "sha256": resolve("owner/model").sha256,
         "quantization": None,
     }
     torch.testing.assert_close(logits(loaded.model), logits(tiny.build("qwen2_gqa")))
