@@ -56,6 +56,13 @@ MODEL = (
         "Hash of all that the model is made of: weights or commit, config.json but for what changes no number, the "
         "code that comes with it, V-scale, an adapter that was put on. Null: a program loaded it.",
     ),
+    Key("adapter_sha256", "text", "Hash of the peft adapter that was merged into the weights.", always=False),
+    Key("deviations", "list of objects", "Where the model is not what its files hold.", always=False),
+    Key("deviations[].kind", "text", "`unused`, `fresh`, `reshaped`, `head`, `adapter` or `dequantized`."),
+    Key("deviations[].why", "text", "What it is."),
+    Key("deviations[].count", "integer", "Tensors."),
+    Key("deviations[].tensors", "list of text", "Their names; of more than a hundred, numbers are `*`."),
+    Key("deviations[].allowed", "boolean", "Whether `allow_deviations` or `adapter` had to allow it."),
     Key("family", "text", "Architecture, by transformers' `model_type`."),
     Key("layers", "integer", "Decoder layers."),
     Key("heads", "integer", "Query heads."),
