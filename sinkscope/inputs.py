@@ -151,6 +151,7 @@ class TextSource(_Json):
         split: split of a data set.
         streaming: read a data set while it downloads.
         column: field that holds a row's text.
+        special_tokens: take what spells a special token, as `<bos>`, for that token; by default it is text.
     """
 
     data: str = described(
@@ -162,6 +163,9 @@ class TextSource(_Json):
     split: str = described("train", "Split of a dataset.", Section.DATA, option="data_split")
     streaming: bool = described(False, "Read a dataset while it downloads.", Section.DATA, option="data_streaming")
     column: str = described("text", "Field that holds a row's text.", Section.DATA, option="data_column")
+    special_tokens: bool = described(
+        False, "Take what spells a special token, as <bos>, for that token.", Section.DATA, option="data_special_tokens"
+    )
 
     def __post_init__(self) -> None:
         name_as_text(self, "data")

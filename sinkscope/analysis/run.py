@@ -108,7 +108,7 @@ def analyze(
         tokenizer: the tokenizer of a loaded model; not needed with `input_ids`.
         data: `stdlib`, a .txt, .jsonl or .parquet file, a folder of them, or the name of a `datasets` data set; or a
             `TextSource`.
-        data_options: the other fields of `TextSource` (config, split, streaming, column).
+        data_options: the other fields of `TextSource` (config, split, streaming, column, special_tokens).
         input_ids: measure these windows [N, T] instead of `data`: a tensor or array of integers, or lists of them.
         document_ids: the document of each token [N, T], used where `isolate_documents` is on.
         settings: what to measure.

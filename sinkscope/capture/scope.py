@@ -179,7 +179,7 @@ def _refuse_wrapped(model: nn.Module) -> None:
             "a compiled model cannot be measured, its hooks stay silent: pass the model before torch.compile"
         )
     if isinstance(model, nn.DataParallel) and len(model.device_ids) > 1:
-        raise SinkscopeError("DataParallel calls copies of the model: pass, and call, its `module` instead")
+        raise SinkscopeError("DataParallel calls copies of the model: pass, and call, its 'module' instead")
 
 
 def _sink_tokens(frames: dict[str, Any]) -> list[dict[str, Any]]:

@@ -43,6 +43,12 @@ HOW_READ = (
     Key("split", "text", "Split of a data set, where it is not `train`.", always=False),
     Key("streaming", "boolean", "True where a data set was read while it downloaded.", always=False),
     Key("column", "text", "Field that held a row's text, where it is not `text`.", always=False),
+    Key(
+        "special_tokens",
+        "boolean",
+        "True where what spelled a special token was taken for it; it is text elsewhere.",
+        always=False,
+    ),
 )
 MODEL = (
     Key("name", "text", "As it was named."),

@@ -80,7 +80,7 @@ def track(
         revisions: the checkpoints are the Hub model's branches and tags that match this pattern.
         tokenizer: folder or Hub id of the tokenizer; by default the first checkpoint's.
         data: a source of text, as in `sinkscope.analyze`, or a `TextSource`.
-        data_options: the other fields of `TextSource` (config, split, streaming, column).
+        data_options: the other fields of `TextSource` (config, split, streaming, column, special_tokens).
         settings: what is measured.
         progress: show the plan, the stages and the time left on stderr; by default on terminals and in notebooks.
         **fields: those of `ModelSource` (dtype, device, quantize, ...), `MethodOptions` (calibration_data, ...) and
