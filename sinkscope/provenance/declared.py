@@ -37,6 +37,7 @@ _TRACK = (
     Key("checkpoints[].revision", "text or null", "Commit of a Hub model."),
     Key("checkpoints[].weights_sha256", "text or null", "Hash of a folder's safetensors files."),
     Key("checkpoints[].sha256", "text or null", "Hash of all that it is made of, as `model.sha256` of an analysis."),
+    Key("checkpoints[].same_as", "integer", "The earlier step that it is over again, by its hash.", always=False),
     Key("checkpoints[].seconds", "number", "Time of its measurement."),
     Key("failed", "list of objects", "Checkpoints that could not be measured."),
     Key("failed[].name", "text", "Folder or revision."),

@@ -105,6 +105,8 @@ def _same_weights(run: Run) -> list[str]:
 
 
 def _order(run: Run) -> str:
+    if len(steps_of(run)) > 1 and all("same_as" in checkpoint for checkpoint in run.info["checkpoints"][1:]):
+        return "It is one checkpoint several times over, so nothing was seen to appear and there is no order."
     table = run["appearances"]
     there = ~table["first_step"].isna()
     never = table.loc[~there, "phenomenon"].tolist()
