@@ -251,6 +251,7 @@ def check_named(source: ModelSource) -> None:
     resolved = resolve(source.name, source.revision, source.gguf_file)
     if resolved.unsupported is not None:
         raise resolved.unsupported
+    check_adapter(resolved, source.adapter, held_whole=source.quantize is None and resolved.quantization is None)
     if resolved.gguf is not None:
         refuse_without_tokenizer(resolved.gguf.path, resolved.origin)
     elif resolved.revision is None:
