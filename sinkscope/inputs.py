@@ -12,7 +12,7 @@ from typing import Any, Self
 from sinkscope.durations import seconds_of
 from sinkscope.errors import RequestError
 from sinkscope.fields import Section, described
-from sinkscope.names import METHODS
+from sinkscope.names import ADAPTERS, METHODS
 
 BOS = ("auto", "always", "never")
 DEFAULT_SEQUENCES = 32
@@ -54,6 +54,9 @@ class ModelSource(_Json):
         quantize: a quantization method, of `methods.choose`, that the model is measured under; None is the model as it
             is. `nf4` and `int8` quantize the weights while they are loaded.
         trust_remote_code: lets Python code that comes with the model run.
+        adapter: what to do about a peft adapter beside the weights: `refuse` the folder, `ignore` it, or `merge` it.
+        allow_deviations: measures a model whose files and config.json do not agree: stored tensors without a place are
+            left out, those that are missing or of another shape are drawn at random, and run.json lists them.
     """
 
     name: str = described(
@@ -81,9 +84,17 @@ class ModelSource(_Json):
         None, f"Quantization method to measure the model under: {METHODS}.", Section.MODEL, values="METHOD"
     )
     trust_remote_code: bool = described(False, "Let Python code that comes with the model run.", Section.MODEL)
+    adapter: str = described(
+        "refuse", "What to do about a peft adapter beside the weights.", Section.MODEL, values="|".join(ADAPTERS)
+    )
+    allow_deviations: bool = described(
+        False, "Measure a model whose weights and config.json disagree, and record where.", Section.MODEL
+    )
 
     def __post_init__(self) -> None:
         name_as_text(self, "name")
+        if self.adapter not in ADAPTERS:
+            raise RequestError(f"`adapter` is {', '.join(ADAPTERS[:-1])} or {ADAPTERS[-1]}, not {self.adapter}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +151,7 @@ class TextSource(_Json):
         split: split of a data set.
         streaming: read a data set while it downloads.
         column: field that holds a row's text.
+        special_tokens: take what spells a special token, as `<bos>`, for that token; by default it is text.
     """
 
     data: str = described(
@@ -151,6 +163,9 @@ class TextSource(_Json):
     split: str = described("train", "Split of a dataset.", Section.DATA, option="data_split")
     streaming: bool = described(False, "Read a dataset while it downloads.", Section.DATA, option="data_streaming")
     column: str = described("text", "Field that holds a row's text.", Section.DATA, option="data_column")
+    special_tokens: bool = described(
+        False, "Take what spells a special token, as <bos>, for that token.", Section.DATA, option="data_special_tokens"
+    )
 
     def __post_init__(self) -> None:
         name_as_text(self, "data")

@@ -27,6 +27,8 @@ class ModelFields(TypedDict, total=False):
     device_map: str | None
     quantize: str | None
     trust_remote_code: bool
+    adapter: str
+    allow_deviations: bool
 
 
 class MethodFields(TypedDict, total=False):

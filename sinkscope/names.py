@@ -8,6 +8,9 @@ PACKAGED = ("demo", "demo-vscale")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
 
+ADAPTERS = ("refuse", "ignore", "merge")
+"""What may be done about a peft adapter that lies beside a model's weights."""
+
 VSCALE_INFO = "vscale.json"
 """The file that makes a folder one with V-scale, or an adapter of V-scale alone."""
 

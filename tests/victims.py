@@ -19,6 +19,14 @@ def pretrains_and_waits(arguments: list[str]) -> int:
             signal.pause()
 
     module.finish = waits
+    return pretrains(arguments)
+
+
+def pretrains(arguments: list[str]) -> int:
+    """`sinkscope pretrain` on as many threads as users have, where tests run on one."""
+    import torch
+
+    torch.set_num_threads(max(2, os.cpu_count() or 1))
     return forks.sinkscope(["pretrain", *arguments])
 
 

@@ -16,11 +16,12 @@ from sinkscope.analysis.processes import merge, sinks_of_all
 from sinkscope.analysis.trial import TABLES
 from sinkscope.capture.scope import Scope
 from sinkscope.capture.settings import Settings
+from sinkscope.errors import SinkscopeError
 from sinkscope.launch.group import Processes
 from sinkscope.models.taps.experts_tap import computed_alike
 from sinkscope.passes.batches import Batch, batches_of, check_isolation, check_windows, target_counts
 from sinkscope.passes.memory import explained_memory_errors, peak_memory
-from sinkscope.passes.modes import frozen
+from sinkscope.passes.modes import frozen, plain_torch
 from sinkscope.progress.display import stage
 from sinkscope.tables.run_folder import Run
 from sinkscope.text.packing import windows_sha256
@@ -89,7 +90,12 @@ def measure(
     driver = driver or Resident(model)
     first = None if processes is None else share.start
     scope = Scope(model, settings, tokenizer, driver.device, first_sequence=first)
-    with frozen(model), explained_memory_errors(batch_size), computed_alike(model):
+    if settings.backward and any(parameter.is_inference() for parameter in model.parameters()):
+        raise SinkscopeError(
+            "the model was made in torch's inference mode, and no gradient passes it: load it outside, or use "
+            "`backward=False`"
+        )
+    with plain_torch(driver.device), frozen(model), explained_memory_errors(batch_size), computed_alike(model):
         losses = driver.sweep(scope, batches, journal)
         elsewhere = {} if processes is None else sinks_of_all(processes, scope.recorder)
         missing = scope.recorder.incomplete(elsewhere)

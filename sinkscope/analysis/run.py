@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
+import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -45,6 +47,7 @@ from sinkscope.loading.resolve import Resolved, resolve
 from sinkscope.methods.calibration_text import CalibrationText, Counted, calibration_text, named_text
 from sinkscope.methods.under import Under, asked
 from sinkscope.names import RESIDENT, STREAMED
+from sinkscope.passes.batches import as_windows
 from sinkscope.planning.automatic import automatic_driver
 from sinkscope.planning.forecast import Forecast
 from sinkscope.planning.machine import this_machine
@@ -91,8 +94,8 @@ def analyze(
     *,
     data: str | Path | TextSource = "stdlib",
     data_options: dict[str, Any] | None = None,
-    input_ids: Tensor | None = None,
-    document_ids: Tensor | None = None,
+    input_ids: ArrayLike | None = None,
+    document_ids: ArrayLike | None = None,
     settings: Settings | None = None,
     processes: Processes | None = None,
     progress: bool | None = None,
@@ -105,8 +108,8 @@ def analyze(
         tokenizer: the tokenizer of a loaded model; not needed with `input_ids`.
         data: `stdlib`, a .txt, .jsonl or .parquet file, a folder of them, or the name of a `datasets` data set; or a
             `TextSource`.
-        data_options: the other fields of `TextSource` (config, split, streaming, column).
-        input_ids: measure these windows [N, T] instead of `data`.
+        data_options: the other fields of `TextSource` (config, split, streaming, column, special_tokens).
+        input_ids: measure these windows [N, T] instead of `data`: a tensor or array of integers, or lists of them.
         document_ids: the document of each token [N, T], used where `isolate_documents` is on.
         settings: what to measure.
         processes: share the sequences, and all return the analysis (`sinkscope.launch.group.together`).
@@ -130,11 +133,14 @@ def analyze(
         driver=made_of(DriverChoice, fields),
         output=made_of(Output, fields),
     )
-    memory = LoadedInputs(loaded, tokenizer, input_ids, document_ids)
+    windows = None if input_ids is None else as_windows(input_ids)
+    documents = None if document_ids is None else as_windows(document_ids, "document_ids")
+    memory = LoadedInputs(loaded, tokenizer, windows, documents)
     return run_analysis(request, memory, processes=processes, progress=progress)
 
 
 @showing
+@torch.inference_mode(mode=False)
 def run_analysis(
     request: AnalysisRequest,
     memory: LoadedInputs | None = None,

@@ -4,6 +4,7 @@ Some sites are the same tensor under two names: the residual stream leaving a bl
 V-scale the attention sees the raw values. Such a tensor is reduced once, under its canonical name.
 """
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -22,6 +23,7 @@ from sinkscope.capture.statistics.learned_sink_statistics import LearnedSinks
 from sinkscope.capture.statistics.modality_statistics import Modalities, kinds
 from sinkscope.capture.statistics.site_statistics import SiteStatistics, ValueStatistics
 from sinkscope.capture.statistics.slope_sums import SlopeSums
+from sinkscope.errors import SinkscopeError
 from sinkscope.metrics.bounds import TOLERANCE, ValueBounds, value_bounds
 from sinkscope.metrics.moments import token_norms
 from sinkscope.metrics.reshaping import NormAt, norm_bound, norm_vjp, ratio
@@ -46,6 +48,7 @@ class Recorder(Recorded):
 
     Attributes:
         valved: whether V-scale stands between projection and attention (`expect`).
+        without_gradient: first sequences of the forward passes, of this process, that no gradient has arrived for.
     """
 
     def __init__(
@@ -65,6 +68,8 @@ class Recorder(Recorded):
         self.first = first or 0
         self.shared = first is not None
         self.valved = False
+        self.without_gradient: set[int] = set()
+        self._adding = threading.Lock()  # gradients of passes in several threads arrive when they please
         self._entering: tuple[Tensor, ...] = ()  # token norms of the layer whose attention is next, replaced by each
         self._keeps_entries = {self.canonical(layer, site) for layer in range(layers) for site in MASSIVE_SITES}
 
@@ -91,6 +96,7 @@ class Recorder(Recorded):
         first = self.batches[-1].first + self.batches[-1].size if self.batches else self.first
         ids = None if input_ids is None else input_ids.detach().cpu()
         self.batches.append(MicroBatch(first, size, ids, spans))
+        self.without_gradient.add(first)
         return self.batches[-1]
 
     def settle(self, layer: int) -> None:
@@ -134,7 +140,7 @@ class Recorder(Recorded):
             for _, piece in batch.pieces(rows(_times(grad, 1 / factor))):
                 self._gradient_sum(self.gradients, key).update(piece)
 
-        self.watch(x, sum_gradient)
+        self.watch(x, sum_gradient, batch)
 
     def norm(
         self,
@@ -173,7 +179,7 @@ class Recorder(Recorded):
                 if branch == "attn":
                     self.blocks.setdefault(layer, GradientBlocks(self.settings.early + 1)).update(first, g)
 
-        self.watch(y, pull_back)
+        self.watch(y, pull_back, batch)
 
     def attention(self, layer: int, batch: MicroBatch, call: AttentionCall) -> None:
         """Reduces an attention call, and checks equation (12) when its gradients arrive."""
@@ -208,8 +214,8 @@ class Recorder(Recorded):
             for (first, g), known, bound in zip(pieces, covered, bounds, strict=True):
                 self._check_values(layer, first, g, known, bound)
 
-        self.watch(call.y, bound_values)
-        self.watch(call.v, check_values)
+        self.watch(call.y, bound_values, batch)
+        self.watch(call.v, check_values, batch)
 
     def routed(self, layer: int, where: Places, routing: Routing, probabilities: Tensor) -> None:
         """Reduces what a router decided; its layer's attention, which finds the sinks, comes before it."""
@@ -232,10 +238,27 @@ class Recorder(Recorded):
                 return layer, site
         return None
 
-    def watch(self, x: Tensor, hook: Callable[[Tensor], None]) -> None:
-        """Calls `hook` with the gradient of x, where gradients are measured."""
-        if self.settings.backward and x.requires_grad:
-            x.register_hook(hook)
+    def watch(self, x: Tensor, hook: Callable[[Tensor], None], batch: MicroBatch) -> None:
+        """Calls `hook` with the gradient of x, where gradients are measured.
+
+        Raises:
+            SinkscopeError: from the second backward pass through one graph, whose gradient would count twice.
+        """
+        if not (self.settings.backward and x.requires_grad):
+            return
+        arrived: list[bool] = []
+
+        def once(grad: Tensor) -> None:
+            if arrived:
+                raise SinkscopeError(
+                    "a second backward pass through one forward pass: add the losses, and go back once"
+                )
+            arrived.append(True)
+            with self._adding:
+                self.without_gradient.discard(batch.first)
+                hook(grad)
+
+        x.register_hook(once)
 
     def _check_values(self, layer: int, first: int, grad: Tensor, known: Covered, bound: ValueBounds) -> None:
         """Equations (11) and (12) for dL/dv [N, T, K, d] of sequences first..first+N-1."""

@@ -17,18 +17,22 @@ from types import TracebackType
 from typing import Any, Self
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from torch import nn
+from transformers import PreTrainedTokenizerBase
 
 from sinkscope.capture.hooks.blocks import recording
 from sinkscope.capture.recorder import Recorder
 from sinkscope.capture.settings import Settings
 from sinkscope.capture.tables.collect import tables
 from sinkscope.capture.tables.collected import Collected
+from sinkscope.compat.compiled_module import is_compiled
 from sinkscope.errors import SinkscopeError
 from sinkscope.intervals.headline_ends import headline_with_intervals
 from sinkscope.loading.describe import describe
+from sinkscope.models.bare import bare_model
 from sinkscope.models.families import family_of
 from sinkscope.models.layout import layout_of, not_applicable
+from sinkscope.passes.finite import reason
 from sinkscope.passes.memory import peak_memory
 from sinkscope.provenance.begin import begin
 from sinkscope.tables.run_folder import Run
@@ -55,7 +59,9 @@ class Scope:
     made to require them.
 
     Args:
-        model: a causal LM of a known family, not compiled, without gradient checkpointing.
+        model: a causal LM of a known family, without gradient checkpointing; also inside peft or
+            DistributedDataParallel. Compiled layers run as they were written meanwhile; a model that is compiled as a
+            whole is to be passed, and called, as it was before.
         settings: what to measure.
         tokenizer: names the tokens in the tables; without one they are named by their ids.
         device: where the passes are made; by default the model's.
@@ -63,25 +69,27 @@ class Scope:
             recorders are merged before the tables are made. None for a run of this process alone.
 
     Raises:
-        SinkscopeError: for an unknown architecture.
+        SinkscopeError: for an unknown architecture, a model without a head, one that is compiled as a whole or spread
+            over GPUs by DataParallel.
     """
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: nn.Module,
         settings: Settings | None = None,
         tokenizer: PreTrainedTokenizerBase | None = None,
         device: torch.device | None = None,
         *,
         first_sequence: int | None = None,
     ) -> None:
-        self.device = device or model.device
-        self.model = model
+        _refuse_wrapped(model)
+        self.model = bare_model(model)
+        self.device = device or self.model.device
         self.settings = settings or Settings()
         self.tokenizer = tokenizer
-        self.family = family_of(model)
-        layers = len(self.family.decoder_layers(model))
-        images = tuple(getattr(model.config, name) for name in self.family.images)
+        self.family = family_of(self.model)
+        layers = len(self.family.decoder_layers(self.model))
+        images = tuple(getattr(self.model.config, name) for name in self.family.images)
         self.recorder = Recorder(self.settings, layers, layout_of(self.family), image_ids=images, first=first_sequence)
         self._stack = ExitStack()
         self._started = time.perf_counter()
@@ -136,9 +144,15 @@ class Scope:
             raise SinkscopeError(
                 "no gradient arrived: call loss.backward() inside the Scope, or use Settings(backward=False)"
             )
+        if self.recorder.without_gradient:
+            raise SinkscopeError(
+                f"{len(self.recorder.without_gradient)} of {len(self.recorder.batches)} forward passes had no backward "
+                "pass: call backward() on the loss of each, or open a Scope for those that are to be measured"
+            )
         for (layer, site), gradient in self.recorder.gradients.items():
             if not bool(gradient.norms().isfinite().all()):
-                raise SinkscopeError(f"non-finite gradients in layer {layer} at site {site}: try float32 or bfloat16")
+                why = reason(self.model)
+                raise SinkscopeError(f"non-finite gradients in layer {layer} at site {site}: {why}")
 
     def _token(self, token_id: int) -> str:
         if self.tokenizer is None or token_id < 0:
@@ -156,6 +170,16 @@ class Scope:
             "isolated_documents": False,
             "targets": sum(lengths) - len(lengths),
         }
+
+
+def _refuse_wrapped(model: nn.Module) -> None:
+    """Refuses what would be called and not be seen."""
+    if is_compiled(model):
+        raise SinkscopeError(
+            "a compiled model cannot be measured, its hooks stay silent: pass the model before torch.compile"
+        )
+    if isinstance(model, nn.DataParallel) and len(model.device_ids) > 1:
+        raise SinkscopeError("DataParallel calls copies of the model: pass, and call, its 'module' instead")
 
 
 def _sink_tokens(frames: dict[str, Any]) -> list[dict[str, Any]]:

@@ -9,7 +9,13 @@ from collections.abc import Sequence
 
 _FIELD = re.compile(r"`([a-z_]+)(?:=([^`]*))?`")
 # Fields whose option has another name than the field.
-_OPTIONS = {"config": "data-config", "split": "data-split", "streaming": "data-streaming", "column": "data-column"}
+_OPTIONS = {
+    "config": "data-config",
+    "split": "data-split",
+    "streaming": "data-streaming",
+    "column": "data-column",
+    "special_tokens": "data-special-tokens",
+}
 
 
 def with_flags(message: str, flags: frozenset[str] | None = None, typed: Sequence[str] = ()) -> str:

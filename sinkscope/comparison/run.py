@@ -49,7 +49,7 @@ def compare(
             a run, `NAME=RUN,RUN,RUN` makes one of several seeds. Folders of `quantize` are shown side by side too.
         settings: how they are compared.
         data: text for models, also as a `TextSource`; by default that of the first run, else `stdlib`.
-        data_options: the other fields of `TextSource` (config, split, streaming, column).
+        data_options: the other fields of `TextSource` (config, split, streaming, column, special_tokens).
         sequences: windows for models; by default as in the first run, else 32.
         tokens: their length; by default as in the first run.
         batch_size: windows per forward pass.

@@ -33,6 +33,11 @@ def implementation_of(config: Any) -> str:
     return cast("str", getattr(config, ATTRIBUTE))
 
 
+def choose_attention_(config: Any, to: str) -> None:
+    """Chooses the implementation that a model will be built with, for each of its towers, in place."""
+    setattr(config, ATTRIBUTE, to)
+
+
 def implementations_of(model: PreTrainedModel) -> dict[str, str]:
     """The implementations of a model and of each of its towers, as `switch_attention_` takes them back."""
     towers = {name: getattr(model.config, name) for name in model.config.sub_configs or ()}

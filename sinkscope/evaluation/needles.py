@@ -20,6 +20,7 @@ from transformers import PreTrainedTokenizerBase
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.evaluation.haystack import Haystack, hide, place
 from sinkscope.evaluation.needle_words import ADJECTIVES, NOUNS
+from sinkscope.text.tokenizing import token_ids
 
 SLACK = 16  # tokens that an answer may be longer than its value
 
@@ -121,7 +122,7 @@ def make_prompt(
     most = min(room, len(haystack.words) - start)
     count = largest_fitting(most, room, lambda count: _count(tokenizer, built(count)[0]))
     text, at = built(count)
-    ids = _ids(tokenizer, text)
+    ids = token_ids(tokenizer, text)
     if count == len(haystack.words) and len(ids) < room:  # all of it was taken, and there is room left
         raise SinkscopeError(
             f"the haystack's {count} words do not fill a context of {length} tokens: name a longer `haystack`, or "
@@ -169,12 +170,8 @@ def question(kind: Variant, needle: Needle) -> str:
     )
 
 
-def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
-
-
 def _count(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
-    return len(_ids(tokenizer, text))
+    return len(token_ids(tokenizer, text))
 
 
 def largest_fitting(most: int, room: int, size: Callable[[int], int]) -> int:

@@ -27,6 +27,7 @@ from sinkscope.evaluation.texts import Text, check_vocabulary
 from sinkscope.intervals.loss_bootstrap import Array, ratio_interval
 from sinkscope.models.shape import context_of
 from sinkscope.passes.batches import IGNORED
+from sinkscope.passes.finite import reason
 from sinkscope.passes.losses import cross_entropy
 from sinkscope.passes.memory import explained_memory_errors
 from sinkscope.passes.modes import frozen, input_device
@@ -86,7 +87,7 @@ def token_losses(
     document = np.repeat([n for n, _ in plan], [w.scored for _, w in plan])
     if not np.isfinite(losses).all():
         name = texts[int(document[~np.isfinite(losses)][0])].name
-        raise SinkscopeError(f"non-finite loss in document {name}: try `dtype=float32` or bfloat16")
+        raise SinkscopeError(f"non-finite loss in document {name}: {reason(model)}")
     return TokenLosses(
         document.astype(np.int64),
         np.repeat(np.arange(len(plan)), [w.scored for _, w in plan]),

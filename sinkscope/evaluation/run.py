@@ -79,7 +79,7 @@ def evaluate(
         tokenizer: the tokenizer of a loaded model.
         data: the text whose perplexity is measured: `stdlib`, a .txt, .jsonl or .parquet file, a folder of them, or the
             name of a `datasets` data set; or a `TextSource`.
-        data_options: the other fields of `TextSource` (config, split, streaming, column).
+        data_options: the other fields of `TextSource` (config, split, streaming, column, special_tokens).
         haystack: the text that hides needles, a source as `data` is.
         bos: `always` or `never` force or forbid a <bos> before documents and prompts; `auto` follows the tokenizer.
         batch_size: windows, prompts or requests per forward pass.

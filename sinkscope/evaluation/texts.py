@@ -10,6 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.text.documents import Document
 from sinkscope.text.packing import adds_bos
+from sinkscope.text.tokenizing import token_ids
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,10 @@ def read_texts(
     texts: list[Text] = []
     for document in documents:
         text = cut(document.text, characters)
-        ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        ids = token_ids(tokenizer, text, special_tokens=document.special_tokens)
         if not ids:
             continue
-        texts.append(Text(document.name, text, list(ids)))
+        texts.append(Text(document.name, text, ids))
         if len(texts) == count:
             break
     if not texts:

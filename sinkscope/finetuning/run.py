@@ -36,6 +36,7 @@ from sinkscope.training.corpus import Corpus, prepare_corpus
 from sinkscope.training.engine import Engine, make_accelerator, prepare, shares
 from sinkscope.training.loop import print_line, train, validation_loss
 from sinkscope.training.new_model import build_optimizer, recompute_activations_
+from sinkscope.training.repeatable import repeatable
 from sinkscope.training.save import base_of, finish, trained_saver, whole_saver
 from sinkscope.training.trackers import start_tracker
 from sinkscope.training.training_folder import MODEL, TOKENS, claimed
@@ -200,10 +201,11 @@ def _train(
         if start is not None:
             set_ramp_(base, ramp(start, step))
 
-    train(
-        settings, engine, corpus, out, rows=rows, saver=saver, before_step=raise_valve,
-        trainings=ahead.trainings, analyzed=ahead.analyzed,
-    )  # fmt: skip
+    with repeatable(accelerator.device):
+        train(
+            settings, engine, corpus, out, rows=rows, saver=saver, before_step=raise_valve,
+            trainings=ahead.trainings, analyzed=ahead.analyzed,
+        )  # fmt: skip
     raise_valve(settings.schedule.steps)
     losses.measure(after, engine.model, corpus.valid, micro)
     _finish(settings, loaded, engine, out)

@@ -23,6 +23,7 @@ def describe(model: PreTrainedModel) -> dict[str, Any]:
         "name": config.name_or_path or type(model).__name__,
         "revision": None,
         "weights_sha256": None,
+        "sha256": None,
         "family": family.model_type,
         "layers": len(family.decoder_layers(model)),
         "heads": shape.heads,

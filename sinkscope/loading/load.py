@@ -5,6 +5,7 @@ weights come from safetensors alone, every weight of the architecture must be in
 are not mapped is refused before a single weight is read.
 """
 
+import logging
 import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -16,22 +17,28 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from sinkscope.compat.bitsandbytes_modules import repair_
 from sinkscope.compat.gguf_reading import unpacked
+from sinkscope.compat.stored_quantization import expanded_fp8
 from sinkscope.errors import RequestError, SinkscopeError, first_line
 from sinkscope.inputs import ModelSource
 from sinkscope.keywords import ModelFields, listing, refuse_unknown
+from sinkscope.loading.adapter import adapter_sha256, check_adapter, merge_adapter_
+from sinkscope.loading.deviations import DEQUANTIZED, FRESH, HEAD, RESHAPED, Deviation
 from sinkscope.loading.gguf_file import Gguf
 from sinkscope.loading.gguf_tokenizer import gguf_tokenizer, refuse_without_tokenizer
-from sinkscope.loading.model_folder import weight_files
+from sinkscope.loading.model_folder import CONFIG, weight_files
+from sinkscope.loading.model_hash import model_sha256
 from sinkscope.loading.named import model_source
-from sinkscope.loading.quantizer import quantizer, stored_dtype
+from sinkscope.loading.quantizer import EXPANDED, quantizer, stored_dtype
 from sinkscope.loading.quiet import quiet
 from sinkscope.loading.resolve import Located, Resolved, locate, resolve
-from sinkscope.loading.streamed import StreamedWeights, postponed_loading
+from sinkscope.loading.streamed import Postponed, StreamedWeights, own_head, postponed_loading
 from sinkscope.loading.unpacked_folder import unpacked_folder
 from sinkscope.loading.weights import load_weights
-from sinkscope.names import DEVICE_MAPS, DTYPES, QUANTIZATIONS
+from sinkscope.names import ADAPTERS, DEVICE_MAPS, DTYPES, QUANTIZATIONS
 from sinkscope.vscale.attach import attached
 from sinkscope.vscale.saved import load_into_
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,9 @@ class Loaded:
         weights: brings the weights into memory part by part, where the model is a skeleton without them; else None.
         gguf: the GGUF file that the model was in, or None.
         method: what run.json says of the quantization method beside its name, or None.
+        sha256: hash of all that the model is made of (`loading.model_hash`).
+        deviations: where the model is not what its files hold.
+        adapter_sha256: hash of the adapter that was merged into the weights, or None.
     """
 
     model: PreTrainedModel
@@ -63,12 +73,19 @@ class Loaded:
     weights: StreamedWeights | None = None
     gguf: Gguf | None = None
     method: dict[str, Any] | None = None
+    sha256: str | None = None
+    deviations: tuple[Deviation, ...] = ()
+    adapter_sha256: str | None = None
 
     @property
     def description(self) -> dict[str, Any]:
         """What loading knows about the model, as run.json records it."""
-        known = ("name", "revision", "weights_sha256", "quantization")  # V-scale is seen on the model itself
+        known = ("name", "revision", "weights_sha256", "sha256", "quantization")  # V-scale is seen on the model itself
         found = {key: getattr(self, key) for key in known}
+        if self.adapter_sha256 is not None:
+            found["adapter_sha256"] = self.adapter_sha256
+        if self.deviations:
+            found["deviations"] = [deviation.as_json() for deviation in self.deviations]
         if self.method is not None:
             found["method"] = self.method
         if self.gguf is None:
@@ -89,6 +106,8 @@ def load_model(
     device_map: str | None = None,
     quantize: str | None = None,
     trust_remote_code: bool = False,
+    adapter: str = "refuse",
+    allow_deviations: bool = False,
     stream: bool = False,
     tokenizer: PreTrainedTokenizerBase | None = None,
     resolved: Resolved | None = None,
@@ -105,6 +124,8 @@ def load_model(
         device_map: one of `names.DEVICE_MAPS`, to spread the model over several devices; instead of `device`.
         quantize: one of `names.QUANTIZATIONS`, weights quantized by bitsandbytes while loading.
         trust_remote_code: allow code that comes with the model to run.
+        adapter: one of `names.ADAPTERS`, for a peft adapter beside the weights.
+        allow_deviations: load a model whose weights and configuration disagree, as far as they go together.
         stream: load a skeleton, whose weights `Loaded.weights` brings part by part, for the layer-by-layer driver.
         tokenizer: take this one, and ask the model for none.
         resolved: what `resolve` made of `name` and `revision`, where that is known already.
@@ -113,6 +134,7 @@ def load_model(
         SinkscopeError: for every reason not to load, in one line.
     """
     check_options(dtype, quantize, device_map)
+    _one_of("`adapter`", adapter, ADAPTERS)
     if device_map is not None and device != "auto":
         raise RequestError("`device` and `device_map` exclude each other")
     if device_map is not None and stream:
@@ -132,7 +154,12 @@ def load_model(
             f"{name} is stored quantized ({stored}), and `stream` reads full-precision weights, which "
             "it can quantize on the way (`quantize=nf4|int8`): leave out `stream`"
         )
+    left_out = check_adapter(resolved, adapter, held_whole=not (stream or quantize or stored))
     arguments: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    if stored in EXPANDED and device_map is None and placement[""].type != "cuda":
+        arguments |= expanded_fp8()
+        why = f"{stored} weights were expanded while they were read, and activations are not rounded"
+        left_out.append(Deviation(DEQUANTIZED, why, (), allowed=False))
     with quiet(bars=resolved.revision is not None and sys.stderr.isatty()):
         tokenizer = tokenizer or _read_tokenizer(resolved, trust_remote_code=trust_remote_code)
         arguments |= {"dtype": dtype, "device_map": placement}
@@ -144,10 +171,18 @@ def load_model(
         packed = quantize is not None and resolved.gguf is not None
         source = unpacked_folder(resolved) if packed else nullcontext(resolved)
         with postponed_loading(wanted=stream) as postponed, source as read:
-            model = load_weights(read, {**read.pinning, **arguments})
+            model, found = load_weights(read, {**read.pinning, **arguments}, allow=allow_deviations)
+    if stream and any(deviation.kind in (FRESH, RESHAPED) for deviation in found):
+        raise RequestError(f"weights of {name} are not all stored, and `stream` draws none: leave out `stream`")
+    found += _head(model, postponed[0] if stream else None)
     weights = StreamedWeights(postponed[0], placement[""]) if stream else None
     if not stream and (quantize == "nf4" or stored == "bitsandbytes"):
         repair_(model)
+    digest = None
+    if resolved.adapter and adapter == "merge":
+        with quiet():
+            model = merge_adapter_(model, resolved.folder, name)
+        digest = adapter_sha256(resolved.folder)
     vscale = resolved.vscale
     if vscale is not None:
         load_into_(model, vscale.folder, vscale.info)
@@ -164,6 +199,9 @@ def load_model(
         stored_dtype(resolved.config),
         weights,
         resolved.gguf,
+        sha256=resolved.sha256 if digest is None else model_sha256({**resolved.parts, "adapter": digest}),
+        deviations=(*left_out, *found),
+        adapter_sha256=digest,
     )
 
 
@@ -193,6 +231,8 @@ def load_named(
         device_map=source.device_map,
         quantize=source.quantize,
         trust_remote_code=source.trust_remote_code,
+        adapter=source.adapter,
+        allow_deviations=source.allow_deviations,
         stream=stream,
         tokenizer=tokenizer,
         resolved=resolved,
@@ -211,6 +251,7 @@ def check_named(source: ModelSource) -> None:
     resolved = resolve(source.name, source.revision, source.gguf_file)
     if resolved.unsupported is not None:
         raise resolved.unsupported
+    check_adapter(resolved, source.adapter, held_whole=source.quantize is None and resolved.quantization is None)
     if resolved.gguf is not None:
         refuse_without_tokenizer(resolved.gguf.path, resolved.origin)
     elif resolved.revision is None:
@@ -262,6 +303,21 @@ def load_tokenizer(name: str, *, trust_remote_code: bool = False) -> PreTrainedT
     located = locate(name)
     with quiet():
         return _read_tokenizer(located, trust_remote_code=trust_remote_code)
+
+
+def _head(model: PreTrainedModel, postponed: Postponed | None) -> list[Deviation]:
+    """Has the head that is stored, where config.json says that the head is the embedding and it is another one."""
+    if not getattr(model.config, "tie_word_embeddings", False):
+        return []
+    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
+    other = own_head(postponed) if postponed is not None else head is not None and head.weight is not embedding.weight
+    if not other:
+        return []
+    model.config.tie_word_embeddings = False
+    name = next(name for name, module in model.named_modules() if module is head)
+    why = f"{CONFIG} says that the head is the embedding, and the stored head is another one: it is used"
+    _log.warning("%s: %s", model.config.name_or_path, why)
+    return [Deviation(HEAD, why, (f"{name}.weight",), allowed=False)]
 
 
 def _check_gguf(name: str, *, stream: bool) -> None:

@@ -18,6 +18,7 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 GGUF = ".gguf"
+ADAPTER_CONFIG = "adapter_config.json"
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 
 

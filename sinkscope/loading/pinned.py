@@ -23,7 +23,7 @@ from huggingface_hub.errors import (
 
 from sinkscope.compat.hub import TransportError
 from sinkscope.errors import RequestError, SinkscopeError
-from sinkscope.loading.model_folder import CONFIG, GGUF, no_such_gguf, refuse_without_safetensors
+from sinkscope.loading.model_folder import ADAPTER_CONFIG, CONFIG, GGUF, no_such_gguf, refuse_without_safetensors
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,13 @@ class Pinned:
         commit: the commit's full hash.
         folder: of its files in the local cache.
         cached_only: whether the Hub could not be reached, so that only the local cache may be used.
+        adapter: whether a peft adapter lies beside the weights.
     """
 
     commit: str
     folder: Path
     cached_only: bool
+    adapter: bool = False
 
 
 _ahead: dict[tuple[str, str | None, str | None], Pinned] = {}
@@ -103,7 +105,7 @@ def pin(name: str, revision: str | None, gguf_file: str | None = None) -> Pinned
         raise SinkscopeError(f"the Hugging Face Hub names no commit for {name}")
     try:
         path = Path(hf_hub_download(name, file, revision=info.sha))
-        return Pinned(info.sha, _folder(path, file), cached_only=False)
+        return Pinned(info.sha, _folder(path, file), cached_only=False, adapter=ADAPTER_CONFIG in there)
     except LocalEntryNotFoundError as error:
         raise SinkscopeError(f"the connection to the Hugging Face Hub broke while reading {name}") from error
     except EntryNotFoundError as error:
@@ -119,7 +121,7 @@ def _from_cache(name: str, revision: str | None, file: str, complaint: str) -> P
         raise SinkscopeError(complaint) from error
     # The cache keeps each commit's files in snapshots/<commit>/.
     folder = _folder(path, file)
-    return Pinned(folder.name, folder, cached_only=True)
+    return Pinned(folder.name, folder, cached_only=True, adapter=(folder / ADAPTER_CONFIG).is_file())
 
 
 def _folder(path: Path, file: str) -> Path:

@@ -4,6 +4,12 @@ from typing import Any
 
 from transformers import BitsAndBytesConfig
 
+from sinkscope.compat.stored_quantization import known_methods
+from sinkscope.errors import RequestError
+
+EXPANDED = ("fp8", "mxfp8")
+"""Methods whose weights are expanded while they are read where there is no GPU to multiply them as they are."""
+
 
 def stored_quantization(config: dict[str, Any]) -> tuple[str | None, int | None]:
     """How a checkpoint's weights are stored.
@@ -25,6 +31,34 @@ def stored_quantization(config: dict[str, Any]) -> tuple[str | None, int | None]
         return method, 8
     bits = described.get("bits")
     return method, bits if isinstance(bits, int) else 4 if method == "mxfp4" else None
+
+
+def check_quantization(config: dict[str, Any], name: str) -> None:
+    """Refuses weights that are stored by a method that nobody here can read.
+
+    Args:
+        config: the parsed config.json.
+        name: the model as the user named it.
+
+    Raises:
+        RequestError: naming the method, and those that are known.
+    """
+    method, _ = stored_quantization(config)
+    described = config.get("quantization_config")
+    packed = isinstance(described, dict) and (described.get("load_in_4bit") or described.get("load_in_8bit"))
+    if method is not None and not packed and method not in known_methods():
+        raise RequestError(
+            f"{name} is stored quantized by '{method}', which transformers cannot read; take its full-precision "
+            f"weights; known: {', '.join(known_methods())}"
+        )
+
+
+def block_of(config: dict[str, Any]) -> tuple[int, int] | None:
+    """Rows and columns of a stored fp8 weight that share a scale; None where a whole tensor does."""
+    block = config["quantization_config"].get("weight_block_size")
+    if isinstance(block, list) and len(block) == 2 and all(isinstance(size, int) and size > 0 for size in block):
+        return block[0], block[1]
+    return None
 
 
 def stored_dtype(config: dict[str, Any]) -> str:

@@ -13,11 +13,12 @@ from typing import Any
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.loading.architecture import check_architecture
 from sinkscope.loading.gguf_file import Gguf, gguf_in, read_gguf
-from sinkscope.loading.model_folder import CONFIG, read_config, weight_files, weights_sha256
+from sinkscope.loading.model_folder import ADAPTER_CONFIG, CONFIG, read_config, weight_files, weights_sha256
+from sinkscope.loading.model_hash import content_sha256, file_sha256, model_sha256
 from sinkscope.loading.pinned import pin
 from sinkscope.loading.place import local_path, packaged_folder, path_of
-from sinkscope.loading.quantizer import stored_quantization
-from sinkscope.vscale.saved import read_info
+from sinkscope.loading.quantizer import check_quantization, stored_quantization
+from sinkscope.vscale.saved import WEIGHTS_FILE, read_info
 
 __all__ = ["Located", "Resolved", "StoredVScale", "locate", "packaged_folder", "resolve"]
 
@@ -49,6 +50,7 @@ class Located:
         revision: commit on the Hub; None for a folder.
         gguf_file: name of the GGUF file in `folder` that the model is in, or None.
         vscale: the V-scale that is to be attached, or None.
+        adapter: whether a peft adapter lies beside the weights.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Located:
     revision: str | None
     gguf_file: str | None = None
     vscale: StoredVScale | None = None
+    adapter: bool = False
 
     @property
     def gguf_path(self) -> Path | None:
@@ -107,6 +110,33 @@ class Resolved(Located):
             )
         return digest
 
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of all that the model is made of (`loading.model_hash`), read when it is first asked for.
+
+        Raises:
+            SinkscopeError: as `weights_sha256`.
+        """
+        return model_sha256(self.parts)
+
+    @cached_property
+    def parts(self) -> dict[str, str | None]:
+        """The hashes that `sha256` is made of, by what they are of."""
+        # A GGUF file holds its configuration, which transformers' releases may put in other words.
+        config = None if self.gguf is not None else content_sha256(self.config)
+        code = sorted(self.folder.glob("*.py")) if "auto_map" in self.config else []
+        vscale = None
+        if self.vscale is not None:
+            info = {key: value for key, value in self.vscale.info.items() if key != "base"}  # where it is, not what
+            vscale = content_sha256([info, file_sha256(self.vscale.folder / WEIGHTS_FILE)])
+        return {
+            "weights": self.weights_sha256,
+            "commit": self.revision,
+            "config": config,
+            "code": content_sha256([[path.name, file_sha256(path)] for path in code]) if code else None,
+            "vscale": vscale,
+        }
+
 
 def resolve(name: str, revision: str | None = None, gguf_file: str | None = None) -> Resolved:
     """Finds a model and reads its configuration.
@@ -129,6 +159,7 @@ def resolve(name: str, revision: str | None = None, gguf_file: str | None = None
     unsupported = None
     try:
         check_architecture(config, located.origin)
+        check_quantization(config, located.origin)
     except SinkscopeError as error:
         unsupported = error
     return Resolved(
@@ -173,12 +204,13 @@ def _located(name: str, revision: str | None, gguf_file: str | None) -> Located:
         file = gguf_in(path, gguf_file, name)
         if file is not None:
             return _in_gguf(name, path, file, None)
-        return Located(name, name, str(path), {"local_files_only": True}, path, None)
+        adapter = (path / ADAPTER_CONFIG).is_file()
+        return Located(name, name, str(path), {"local_files_only": True}, path, None, adapter=adapter)
     pinned = pin(name, revision, gguf_file)
     if gguf_file is not None:
         return _in_gguf(name, pinned.folder, gguf_file, pinned.commit)
     pinning = {"revision": pinned.commit, "local_files_only": pinned.cached_only}
-    return Located(name, name, name, pinning, pinned.folder, pinned.commit)
+    return Located(name, name, name, pinning, pinned.folder, pinned.commit, adapter=pinned.adapter)
 
 
 def _in_gguf(name: str, folder: Path, file: str, revision: str | None) -> Located:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -77,6 +78,18 @@ class Postponed:
     files: list[str]
     config: LoadStateDictConfig
 
+    @cached_property
+    def places(self) -> dict[str, tuple[str, str]]:
+        """By stored name the parameter that it becomes (a part of), and the file; what has no place is left out."""
+        rename, names = renaming(self.model, self.config), self.model.state_dict()
+        found = {}
+        for file in self.files:
+            for key in _keys(file):
+                renamed = rename(key)
+                if renamed in names or key in names:
+                    found[key] = (renamed if renamed in names else key, file)
+        return found
+
 
 @contextmanager
 def postponed_loading(*, wanted: bool = True) -> Iterator[list[Postponed]]:
@@ -116,6 +129,7 @@ class StreamedWeights:
         self.device = device
         self.model = postponed.model
         self._config = postponed.config
+        self._tied = bool(_tied(postponed))
         self._parts = _sources(postponed)
         self._reader = ThreadPoolExecutor(max_workers=1)
         self._reading: Future[None] | None = None
@@ -146,7 +160,7 @@ class StreamedWeights:
             with quiet():
                 tensors = {key: _tensor(file, key) for key, file in self._parts[part].items()}
                 convert_and_load_(self.model, tensors, self._config, self.device)
-                if part == HEAD:
+                if part == HEAD and self._tied:
                     self.model.tie_weights()
         except OSError as error:
             raise SinkscopeError(f"the weights cannot be read any more: {error}") from error
@@ -162,20 +176,16 @@ class StreamedWeights:
 
 
 def _sources(postponed: Postponed) -> dict[Part, dict[str, str]]:
-    """Which stored tensors each part is made of: name and file, by part."""
+    """Which stored tensors each part is made of: name and file, by part; those without a place are in none."""
     model = postponed.model
-    rename, names = renaming(model, postponed.config), model.state_dict()
     part_of = _part_namer(model)
-    head_too = _tied(model)
+    head_too = _tied(postponed)
     parts: dict[Part, dict[str, str]] = {EMBEDDING: {}, HEAD: {}}
     parts |= {layer: {} for layer in range(len(family_of(model).decoder_layers(model)))}
-    for file in postponed.files:
-        for key in _keys(file):
-            renamed = rename(key)
-            part = part_of(renamed if renamed in names else key)
-            parts[part][key] = file
-            if renamed in head_too:
-                parts[HEAD][key] = file
+    for key, (name, file) in postponed.places.items():
+        parts[part_of(name)][key] = file
+        if name in head_too:
+            parts[HEAD][key] = file
     return parts
 
 
@@ -194,12 +204,26 @@ def _part_namer(model: PreTrainedModel) -> Callable[[str], Part]:
     return part_of
 
 
-def _tied(model: PreTrainedModel) -> set[str]:
-    """Names under which a tied head's weight may be stored with the embedding."""
+def _tied(postponed: Postponed) -> set[str]:
+    """Names under which a tied head's weight may be stored with the embedding; none where the head has its own."""
+    model = postponed.model
+    head, embedding = (
+        {f"{name}.weight" for name, module in model.named_modules() if module is wanted}
+        for wanted in (model.get_output_embeddings(), model.get_input_embeddings())
+    )
     if not getattr(model.config, "tie_word_embeddings", False):
         return set()
-    embedding = model.get_input_embeddings()
-    return {f"{name}.weight" for name, module in model.named_modules() if module is embedding}
+    return set() if any(name in head for name, _ in postponed.places.values()) else embedding
+
+
+def own_head(postponed: Postponed) -> bool:
+    """Whether the head is stored beside the embedding and is another matrix, whatever the configuration says."""
+    model = postponed.model
+    stored: list[torch.Tensor] = []
+    for wanted in (model.get_output_embeddings(), model.get_input_embeddings()):
+        names = {f"{name}.weight" for name, module in model.named_modules() if module is wanted}
+        stored += [_tensor(file, key) for key, (name, file) in postponed.places.items() if name in names]
+    return len(stored) == 2 and not torch.equal(*stored)
 
 
 def _keys(file: str) -> list[str]:

@@ -20,7 +20,7 @@ def unpacked_folder(resolved: Resolved) -> Iterator[Resolved]:
         The folder.
     """
     with tempfile.TemporaryDirectory(prefix="sinkscope-") as folder:
-        model = load_weights(resolved, {**resolved.pinning, "dtype": "float32", **unpacked()})
+        model, _ = load_weights(resolved, {**resolved.pinning, "dtype": "float32", **unpacked()})
         model.save_pretrained(folder)
         del model
         yield resolve(folder)

@@ -62,5 +62,7 @@ def kurtosis(count: float, sums: Tensor) -> float:
 
 def token_norms(x: Tensor) -> Tensor:
     """l2 norms over the last dimension, float32 (equation 3): x [..., T, D] -> [..., T]."""
+    if x.dtype is torch.float64:  # which torch refuses to narrow on the way
+        x = x.float()
     norms: Tensor = torch.linalg.vector_norm(x, dim=-1, dtype=torch.float32)
     return norms

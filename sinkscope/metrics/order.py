@@ -31,7 +31,7 @@ def median_magnitude(x: Tensor) -> Tensor:
     if x.numel() > 4 * SAMPLE and x.device.type == "cpu":
         median = _bracketed(x.flatten(), (x.numel() - 1) // 2)
         if median is not None:
-            return torch.tensor(median)
+            return torch.tensor(median, dtype=torch.float32)
     return x.abs().float().median()
 
 

@@ -235,7 +235,7 @@ class Family:
         import torch
 
         weight = cast("Tensor | None", getattr(norm, "weight", None))
-        return torch.ones(1) if weight is None else weight.detach().float() + self.norm.gain_offset
+        return torch.ones(1, dtype=torch.float32) if weight is None else weight.detach().float() + self.norm.gain_offset
 
     def epsilon(self, norm: "nn.Module") -> float:
         """The epsilon inside one of the family's norms."""

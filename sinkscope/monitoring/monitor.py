@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -29,11 +30,12 @@ from sinkscope.capture.settings import Settings
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.inputs import TextSource
 from sinkscope.keywords import text_source
+from sinkscope.models.bare import bare_model, refuse_sharded
 from sinkscope.models.families import family_of
 from sinkscope.models.shape import default_tokens
 from sinkscope.monitoring.logged import logged
-from sinkscope.monitoring.unwrap import bare_model, refuse_sharded, undisturbed
-from sinkscope.passes.batches import check_windows
+from sinkscope.monitoring.unwrap import undisturbed
+from sinkscope.passes.batches import as_windows, check_windows
 from sinkscope.tables.builder import Rows
 from sinkscope.text.documents import Document
 from sinkscope.text.sources import open_text
@@ -89,7 +91,7 @@ class Monitor:
         tokenizer: PreTrainedTokenizerBase | None = None,
         *,
         every: int = EVERY,
-        input_ids: Tensor | None = None,
+        input_ids: ArrayLike | None = None,
         data: str | Path | TextSource | Sequence[str] = "stdlib",
         sequences: int = PROBE_SEQUENCES,
         tokens: int | None = None,
@@ -115,7 +117,7 @@ class Monitor:
         self._measured: int | None = None
         if input_ids is None:
             input_ids = _probe(self.model, tokenizer, data, sequences, tokens, bos)
-        self._input_ids = input_ids.detach().cpu().clone()
+        self._input_ids = as_windows(input_ids).clone()
         check_windows(self.model, self._input_ids, batch_size)
 
     def step(self, step: int | None = None) -> dict[str, float] | None:

@@ -11,7 +11,7 @@ from torch import nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from sinkscope.errors import SinkscopeError
-from sinkscope.monitoring.unwrap import bare_model
+from sinkscope.models.bare import bare_model
 
 
 class Watching(Protocol):

@@ -5,7 +5,7 @@ none before it, and neither has the first of an isolated document, so these are 
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -39,6 +39,27 @@ def batches_of(input_ids: Tensor, document_ids: Tensor | None, batch_size: int) 
     positions = _positions(input_ids, document_ids, batch_size)
     parts = zip(input_ids.split(batch_size), targets.split(batch_size), positions, strict=True)
     return [Batch(*part) for part in parts]
+
+
+def as_windows(ids: Any, name: str = "input_ids") -> Tensor:
+    """Token ids as windows, int64 [N, T], from what programs keep them in.
+
+    Args:
+        ids: a tensor of integers, a numpy array, or lists of lists of integers, all of one length.
+        name: of the argument, for messages.
+
+    Raises:
+        RequestError: if they are something else.
+    """
+    try:
+        windows = ids if isinstance(ids, Tensor) else torch.as_tensor(ids)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise RequestError(f"{name} are integers [sequences, tokens], all sequences of one length") from error
+    if windows.dim() != 2 or windows.is_floating_point() or windows.is_complex() or windows.dtype is torch.bool:
+        shape = f"{list(windows.shape)} of {str(windows.dtype).removeprefix('torch.')}"
+        raise RequestError(f"{name} are integers [sequences, tokens], not {shape}")
+    with torch.inference_mode(mode=False):  # a tensor that was made there takes part in no gradient
+        return windows.detach().to("cpu", torch.int64).clone()
 
 
 def check_windows(model: PreTrainedModel, input_ids: Tensor, batch_size: int) -> None:

@@ -10,6 +10,18 @@ from transformers import PreTrainedModel
 
 
 @contextmanager
+def plain_torch(device: torch.device) -> Iterator[None]:
+    """Torch as a measurement expects it, whatever stands around it: no autocast, no inference mode, float32."""
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.inference_mode(mode=False), torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+
+
+@contextmanager
 def frozen(model: PreTrainedModel) -> Iterator[None]:
     """Evaluation mode without parameter gradients; both are put back."""
     modes = [(module, module.training) for module in model.modules()]

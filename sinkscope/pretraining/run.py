@@ -13,6 +13,7 @@ from sinkscope.training.engine import make_accelerator, prepare, shares
 from sinkscope.training.loop import train
 from sinkscope.training.new_model import build_model, build_optimizer, recompute_activations_
 from sinkscope.training.recipe import Recipe
+from sinkscope.training.repeatable import repeatable
 from sinkscope.training.save import finish, whole_saver
 from sinkscope.training.trackers import start_tracker
 from sinkscope.training.training_folder import MODEL, TOKENS, claimed
@@ -112,5 +113,6 @@ def _train(recipe: Recipe, corpus: Corpus, out: Path, accelerator: Accelerator, 
     if checkpoint is not None:
         load_state(checkpoint, engine)
     check_checkpoint_room(out, engine)
-    train(recipe, engine, corpus, out, rows=rows, saver=saver, trainings=trainings)
+    with repeatable(accelerator.device):
+        train(recipe, engine, corpus, out, rows=rows, saver=saver, trainings=trainings)
     finish(engine, out, saver)

@@ -26,7 +26,7 @@ _ANALYSIS = (
 )
 _TRACK = (
     Key("model", "object", "What was measured, as it is at the last checkpoint."),
-    *under("model", *without(MODEL, "revision", "weights_sha256")),
+    *under("model", *without(MODEL, "revision", "weights_sha256", "sha256")),
     Key("model.revision", "text or null", "Pattern of a Hub model's revisions, as it was given."),
     Key("model.weights_sha256", "null", "Every checkpoint has its own."),
     Key("data", "object", "What every checkpoint read."),
@@ -36,6 +36,8 @@ _TRACK = (
     Key("checkpoints[].name", "text", "Folder or revision."),
     Key("checkpoints[].revision", "text or null", "Commit of a Hub model."),
     Key("checkpoints[].weights_sha256", "text or null", "Hash of a folder's safetensors files."),
+    Key("checkpoints[].sha256", "text or null", "Hash of all that it is made of, as `model.sha256` of an analysis."),
+    Key("checkpoints[].same_as", "integer", "The earlier step that it is over again, by its hash.", always=False),
     Key("checkpoints[].seconds", "number", "Time of its measurement."),
     Key("failed", "list of objects", "Checkpoints that could not be measured."),
     Key("failed[].name", "text", "Folder or revision."),

@@ -43,6 +43,12 @@ HOW_READ = (
     Key("split", "text", "Split of a data set, where it is not `train`.", always=False),
     Key("streaming", "boolean", "True where a data set was read while it downloaded.", always=False),
     Key("column", "text", "Field that held a row's text, where it is not `text`.", always=False),
+    Key(
+        "special_tokens",
+        "boolean",
+        "True where what spelled a special token was taken for it; it is text elsewhere.",
+        always=False,
+    ),
 )
 MODEL = (
     Key("name", "text", "As it was named."),
@@ -50,6 +56,19 @@ MODEL = (
     Key(
         "weights_sha256", "text or null", "Hash of a folder's safetensors files, one after another, or of a GGUF file."
     ),
+    Key(
+        "sha256",
+        "text or null",
+        "Hash of all that the model is made of: weights or commit, config.json but for what changes no number, the "
+        "code that comes with it, V-scale, an adapter that was put on. Null: a program loaded it.",
+    ),
+    Key("adapter_sha256", "text", "Hash of the peft adapter that was merged into the weights.", always=False),
+    Key("deviations", "list of objects", "Where the model is not what its files hold.", always=False),
+    Key("deviations[].kind", "text", "`unused`, `fresh`, `reshaped`, `head`, `adapter` or `dequantized`."),
+    Key("deviations[].why", "text", "What it is."),
+    Key("deviations[].count", "integer", "Tensors."),
+    Key("deviations[].tensors", "list of text", "Their names; of more than a hundred, numbers are `*`."),
+    Key("deviations[].allowed", "boolean", "Whether `allow_deviations` or `adapter` had to allow it."),
     Key("family", "text", "Architecture, by transformers' `model_type`."),
     Key("layers", "integer", "Decoder layers."),
     Key("heads", "integer", "Query heads."),

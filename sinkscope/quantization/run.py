@@ -55,7 +55,7 @@ def quantize(
         methods: names of `methods.choose`; `none` is always measured, as everything is compared with it.
         data: `stdlib`, a .txt, .jsonl or .parquet file, a folder of them, or the name of a `datasets` data set; or a
             `TextSource`.
-        data_options: the other fields of `TextSource` (config, split, streaming, column).
+        data_options: the other fields of `TextSource` (config, split, streaming, column, special_tokens).
         tokenizer: taken instead of every model's own.
         progress: show the plan, the stages and the time left on stderr; by default on terminals and in notebooks.
         **fields: those of `ModelSource` (revision, dtype, device, ...) for every model, `Windows` (sequences, tokens,

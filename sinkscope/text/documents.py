@@ -9,7 +9,9 @@ class Document(NamedTuple):
     Attributes:
         name: where it came from, stable across machines.
         text: its content.
+        special_tokens: whether the spelling of a special token in it is that token.
     """
 
     name: str
     text: str
+    special_tokens: bool = False

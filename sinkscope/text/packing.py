@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.text.documents import Document
+from sinkscope.text.tokenizing import token_ids
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def pack(
     stream: list[int] = []
     owners: list[int] = []
     for number, document in enumerate(documents):
-        ids = tokenizer(document.text, add_special_tokens=False, verbose=False)["input_ids"]
+        ids = token_ids(tokenizer, document.text, special_tokens=document.special_tokens)
         stream += [*ids, tokenizer.eos_token_id]
         owners += [number] * (len(ids) + 1)
         if sequences is not None and len(stream) >= sequences * body:

@@ -21,7 +21,12 @@ _SAVED_DATASET = ("state.json", "dataset_dict.json")
 
 def open_text(text: TextSource) -> Iterator[Document]:
     """Opens a text: `open_documents` with its fields."""
-    return open_documents(text.data, config=text.config, split=text.split, streaming=text.streaming, column=text.column)
+    documents = open_documents(
+        text.data, config=text.config, split=text.split, streaming=text.streaming, column=text.column
+    )
+    if not text.special_tokens:
+        return documents
+    return (document._replace(special_tokens=True) for document in documents)
 
 
 def refuse_missing(text: TextSource) -> None:

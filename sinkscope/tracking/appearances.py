@@ -2,9 +2,11 @@
 
 A phenomenon that is seen at one checkpoint and not at the one before appeared somewhere between the two. Phenomena
 whose intervals are the same have no known order, and share a rank. What is present at the first checkpoint was never
-seen to appear: it has no rank.
+seen to appear: it has no rank. A checkpoint that is an earlier one over again, by its hash, saw nothing new, and
+narrows no interval.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import pandas as pd
@@ -51,13 +53,15 @@ def phenomena(epsilon: float) -> tuple[Phenomenon, ...]:
     )
 
 
-def appearances(track: pd.DataFrame, epsilon: float) -> pd.DataFrame:
+def appearances(track: pd.DataFrame, epsilon: float, copies: Collection[int] = ()) -> pd.DataFrame:
     """The table `appearances`.
 
     Args:
         track: the table `track`.
         epsilon: threshold on alpha_0.
+        copies: steps of checkpoints that are earlier ones over again.
     """
+    track = track[~track["step"].isin(list(copies))]
     columns: dict[str, list[object]] = {
         name: [] for name in ("phenomenon", "metric", "threshold", "first_step", "previous_step", "lasting_step")
     }

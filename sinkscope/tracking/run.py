@@ -80,7 +80,7 @@ def track(
         revisions: the checkpoints are the Hub model's branches and tags that match this pattern.
         tokenizer: folder or Hub id of the tokenizer; by default the first checkpoint's.
         data: a source of text, as in `sinkscope.analyze`, or a `TextSource`.
-        data_options: the other fields of `TextSource` (config, split, streaming, column).
+        data_options: the other fields of `TextSource` (config, split, streaming, column, special_tokens).
         settings: what is measured.
         progress: show the plan, the stages and the time left on stderr; by default on terminals and in notebooks.
         **fields: those of `ModelSource` (dtype, device, quantize, ...), `MethodOptions` (calibration_data, ...) and
@@ -142,9 +142,14 @@ def _measure_all(
     """Has a result kept for every checkpoint; returns names and reasons of those that could not be measured."""
     failed: dict[str, str] = {}
     first: tuple[str, dict[str, Any]] | None = None
+    refused: RequestError | None = None
     for checkpoint in counted(checkpoints, "checkpoint"):
         try:
             result = partial.result(checkpoint) or _measured(checkpoint, request, windows, partial)
+        except _NotLoadedError as error:  # whatever is wrong with this one, the next may be whole
+            failed[checkpoint.name] = str(error)
+            refused = refused or error.request
+            continue
         except RequestError:  # what could never work will not with the next checkpoint
             raise
         except SinkscopeError as error:
@@ -155,8 +160,24 @@ def _measure_all(
         refuse_other_shape(first, (checkpoint.name, shape))
     if first is None:
         name, reason = next(iter(failed.items()))
-        raise SinkscopeError(f"none of the {len(failed)} checkpoints could be measured; {name}: {reason}")
+        kind = SinkscopeError if refused is None else RequestError
+        raise kind(f"none of the {len(failed)} checkpoints could be measured; {name}: {reason}")
     return failed
+
+
+class _NotLoadedError(SinkscopeError):
+    """A checkpoint that could not be loaded.
+
+    Args:
+        error: why.
+
+    Attributes:
+        request: the same, where it says that a request could never work; None where a file is at fault.
+    """
+
+    def __init__(self, error: SinkscopeError) -> None:
+        super().__init__(str(error))
+        self.request = error if isinstance(error, RequestError) else None
 
 
 class _Windows:
@@ -229,7 +250,10 @@ def _measured(checkpoint: Checkpoint, request: TrackRequest, windows: _Windows, 
     under = asked(source, request.method)
     stage("loading")
     machine, began = this_machine(), time.perf_counter()
-    loaded = under.load(tokenizer=windows.tokenizer)
+    try:
+        loaded = under.load(tokenizer=windows.tokenizer)
+    except SinkscopeError as error:
+        raise _NotLoadedError(error) from error
     read = windows.of(loaded.model, loaded.tokenizer, machine, time.perf_counter() - began)
     loaded = under.put(loaded, read.calibration, backward=request.settings.backward)
     run = measure(
@@ -271,16 +295,20 @@ def _run(
                 "name": checkpoint.name,
                 "revision": info["model"]["revision"],
                 "weights_sha256": info["model"]["weights_sha256"],
+                "sha256": info["model"].get("sha256"),
                 "seconds": info["seconds"],
             }
         )
+    _mark_copies(listed)
     tables = {name: pd.concat(frames, ignore_index=True) for name, frames in rows.items()}
     epsilon = request.settings.sink_epsilon
-    tables["appearances"] = appearances(tables["track"], epsilon)
+    copies = {checkpoint["step"] for checkpoint in listed if "same_as" in checkpoint}
+    tables["appearances"] = appearances(tables["track"], epsilon, copies)
     source = request.checkpoints
+    model = {key: value for key, value in info["model"].items() if key != "sha256"}  # every checkpoint has its own
     described = begin(
         "track",
-        model={**info["model"], "name": source.source, "revision": source.revisions, "weights_sha256": None},
+        model={**model, "name": source.source, "revision": source.revisions, "weights_sha256": None},
         data={**info["data"], **request.text.provenance(), "sha256": windows.sha256, "bos": windows.bos},
         checkpoints=listed,
         failed=[{"name": name, "reason": reason} for name, reason in failed.items()],
@@ -290,6 +318,15 @@ def _run(
         **{key: info[key] for key in _OF_RUN},
     )
     return Run(described, tables)
+
+
+def _mark_copies(listed: list[dict[str, Any]]) -> None:
+    """Says of every checkpoint that is an earlier one over again which one that is."""
+    first: dict[str, int] = {}
+    for checkpoint in listed:
+        whole = checkpoint["sha256"]
+        if whole is not None and first.setdefault(whole, checkpoint["step"]) != checkpoint["step"]:
+            checkpoint["same_as"] = first[whole]
 
 
 def _conventions(epsilon: float) -> dict[str, str]:

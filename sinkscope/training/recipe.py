@@ -67,6 +67,7 @@ class DataConfig:
         valid_split: split of a data set to validate on.
         streaming: read a data set while it downloads.
         column: field that holds a row's text.
+        special_tokens: take what spells a special token for that token.
     """
 
     source: str
@@ -79,6 +80,7 @@ class DataConfig:
     valid_split: str | None = None
     streaming: bool = False
     column: str = "text"
+    special_tokens: bool = False
 
     @classmethod
     def of(cls, text: TextSource, **more: Any) -> "DataConfig":

@@ -23,6 +23,7 @@ from transformers import PreTrainedTokenizerBase
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.files import read_json, write_json
 from sinkscope.text.documents import Document
+from sinkscope.text.tokenizing import batch_token_ids
 
 _DOCUMENTS = 256  # per write
 
@@ -73,9 +74,9 @@ def write_tokens(
     with file.open("r+b" if file.exists() else "w+b") as out:
         out.truncate(state["tokens"] * dtype.itemsize)
         out.seek(0, 2)
-        for texts in _batches(islice(documents, state["documents"], None)):
+        for texts, special in _batches(islice(documents, state["documents"], None)):
             stream: list[int] = []
-            for ids in tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]:
+            for ids in batch_token_ids(tokenizer, texts, special_tokens=special):
                 stream += [*ids, tokenizer.eos_token_id]
             out.write(np.asarray(stream, dtype=dtype).tobytes())
             out.flush()
@@ -126,6 +127,7 @@ def _dtype(vocabulary: int) -> "np.dtype[Any]":
     return np.dtype("<u2" if vocabulary <= 1 << 16 else "<u4")
 
 
-def _batches(documents: Iterator[Document]) -> Iterator[list[str]]:
-    while texts := [document.text for document in islice(documents, _DOCUMENTS)]:
-        yield texts
+def _batches(documents: Iterator[Document]) -> Iterator[tuple[list[str], bool]]:
+    """Texts to be tokenized at once, and whether special tokens are written in them: all of one source, or none."""
+    while batch := list(islice(documents, _DOCUMENTS)):
+        yield [document.text for document in batch], batch[0].special_tokens

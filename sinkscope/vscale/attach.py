@@ -107,7 +107,7 @@ def paper_scale(model: PreTrainedModel) -> list[Tensor]:
     """
     shape = shape_of(family_of(model), model.config)
     c = shape.value_input * shape.head_dim * shape.sigma**2
-    return [torch.full((shape.kv_heads,), c) for _ in attention_modules(model)]
+    return [torch.full((shape.kv_heads,), c, dtype=torch.float32) for _ in attention_modules(model)]
 
 
 def set_ramp_(model: PreTrainedModel, ramp: float) -> None:

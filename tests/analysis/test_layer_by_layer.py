@@ -116,7 +116,7 @@ def test_missing_and_mismatched_weights_are_told_before_anything_is_measured(tmp
     folder = saved(tiny.build("llama_gqa"), tmp_path)
     config = (folder / "config.json").read_text()
     for before, after, message in (
-        ('"intermediate_size": 48', '"intermediate_size": 64', "has shape"),
+        ('"intermediate_size": 48', '"intermediate_size": 64', "stored in another shape"),
         ('"num_hidden_layers": 2', '"num_hidden_layers": 3', "are missing"),
     ):
         (folder / "config.json").write_text(config.replace(before, after))

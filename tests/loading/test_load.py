@@ -23,6 +23,7 @@ from sinkscope.compat.hub import TransportError
 from sinkscope.errors import SinkscopeError
 from sinkscope.loading import place
 from sinkscope.loading.load import load_model
+from sinkscope.loading.resolve import resolve
 from sinkscope.models.families import FAMILIES
 
 IDS = torch.arange(2, 34)[None]
@@ -63,7 +64,7 @@ def test_describes_its_source(tiny_folders: dict[str, Path]) -> None:
     folder = tiny_folders["llama_gqa"]
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     expected = {"name": str(folder), "revision": None, "weights_sha256": digest, "quantization": None}
-    assert load_model(str(folder)).description == expected
+    assert load_model(str(folder)).description == {**expected, "sha256": resolve(str(folder)).sha256}
 
 
 def test_dtype(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
@@ -182,11 +183,14 @@ def test_weight_of_another_shape_is_an_error(broken: Callable[..., Path]) -> Non
     assert "[32, 40]" in message
 
 
-def test_weight_without_a_place_is_told(broken: Callable[..., Path], caplog: pytest.LogCaptureFixture) -> None:
+def test_weight_without_a_place_is_an_error_and_told_where_it_is_allowed(
+    broken: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
     folder = broken()
     edit_weights(folder, lambda weights: weights.update({"model.layers.0.extra": torch.zeros(1)}))
+    assert "'model.layers.0.extra'" in refusal(folder)
     with caplog.at_level(logging.WARNING, logger="sinkscope"):
-        load_model(str(folder))
+        load_model(str(folder), allow_deviations=True)
     assert "model.layers.0.extra" in caplog.text
 
 
@@ -268,6 +272,7 @@ def test_hub_model_from_the_cache_is_pinned_to_its_commit(
         "name": "owner/model",
         "revision": commit,
         "weights_sha256": None,
+        "sha256": resolve("owner/model").sha256,
         "quantization": None,
     }
     torch.testing.assert_close(logits(loaded.model), logits(tiny.build("qwen2_gqa")))

@@ -10,7 +10,9 @@ import families
 import ggufs
 import pytest
 import tiny
+import torch
 from reference.models import tokens
+from safetensors.torch import load_file, save_file
 
 from sinkscope.capture.scope import Scope
 from sinkscope.capture.settings import Settings
@@ -29,6 +31,7 @@ WRITTEN = {
     "analysis-forward": ["analyze", "demo-vscale", "--no-backward", "--batch-size", "2", *WINDOW, *SMALL],
     "analysis-streamed": ["analyze", "demo", "--stream", "--isolate-documents", *WINDOW, *SMALL],
     "analysis-gguf": ["analyze", "GGUF", *WINDOW, *SMALL],
+    "analysis-deviating": ["analyze", "DEVIATING", "--allow-deviations", *WINDOW, *SMALL],
     "analysis-method": ["analyze", "demo", "--quantize", "w8a8-static", *WINDOW, *SMALL],
     "quantization": ["quantize", "demo", "demo-vscale", "--methods", "none,w8a8-static", "--rank-limit", "1", *SMALL],
     "evaluation": ["evaluate", "demo", "--documents", "2", "--lengths", "240", "--depths", "1", "--seeds", "1"],
@@ -45,9 +48,13 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     root, checkpoints = tmp_path_factory.mktemp("runs"), tmp_path_factory.mktemp("checkpoints")
     for step in range(2):
         tiny.save(tiny.build("llama_gqa", seed=step), checkpoints / f"checkpoint-{step}")
+    deviating = tiny.save(tiny.build("llama_gqa"), root.parent / "deviating")
+    stored = {**load_file(deviating / "model.safetensors"), "extra": torch.zeros(1)}
+    save_file(stored, deviating / "model.safetensors", metadata={"format": "pt"})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sinkscope.report.render.render", lambda *_: None)
         places = {"CHECKPOINTS": str(checkpoints), "GGUF": str(ggufs.write(checkpoints.parent / "tiny.gguf"))}
+        places["DEVIATING"] = str(deviating)
         for name, arguments in WRITTEN.items():
             known = [places.get(part, part).replace("OUT/", f"{root}/") for part in arguments]
             assert main([*known, "--out", str(root / name), "--device", "cpu"]) == 0
@@ -114,9 +121,10 @@ def test_every_key_is_somewhere_used(out: Path) -> None:
         # No run here reads a data set: see below.
         how_read = tuple(f"{text}.{key.name}" for text in ("data", "calibration") for key in HOW_READ)
         how_read += ("model.method.library", "model.method.note")  # nor is under a library's method: see tests/methods
+        how_read += (".adapter_sha256",)  # see tests/loading/test_adapter.py
         declared = {key.name for key in kind.keys if not key.name.startswith(empty)}
         if kind.name != "analysis":  # every kind says of a GGUF file and of a method what an analysis says
-            declared = {name for name in declared if ".gguf" not in name}
+            declared = {name for name in declared if ".gguf" not in name and ".deviations" not in name}
             used = {name for name in used if ".method" not in name}
             declared = {name for name in declared if ".method" not in name}
         assert {name for name in declared if not name.endswith(how_read)} == used

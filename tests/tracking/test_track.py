@@ -17,6 +17,7 @@ import torch
 from checkpointed import SMALL, STEPS, trained
 from huggingface_hub import HfApi
 from huggingface_hub.hf_api import GitRefInfo, GitRefs
+from safetensors.torch import load_file, save_file
 
 import sinkscope
 from sinkscope.capture.settings import Settings
@@ -24,6 +25,7 @@ from sinkscope.cli import main
 from sinkscope.inputs import ModelSource
 from sinkscope.loading import load
 from sinkscope.methods import under
+from sinkscope.report.tracking.sentences import sentences
 from sinkscope.tables.columns import BY_KIND
 from sinkscope.tables.run_folder import Run, read_run
 from sinkscope.tracking import run as tracking
@@ -219,6 +221,61 @@ def test_a_checkpoint_that_changed_is_measured_anew(
     assert run is not None
     assert run.info["failed"] == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["few", "out"]
+
+
+def _described(folder: Path, **changes: Any) -> None:
+    config = folder / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), **changes}))
+
+
+def _stored(folder: Path, name: str, tensor: torch.Tensor) -> None:
+    weights = {**load_file(folder / "model.safetensors"), name: tensor}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(
+    ("number", "fault", "reason"),
+    [
+        (0, lambda folder: _described(folder, quantization_config={"quant_method": "evil"}), "quantized by 'evil'"),
+        (2, lambda folder: _described(folder, rms_norm_eps="wide"), "checkpoint-2"),
+        (5, lambda folder: _stored(folder, "extra", torch.zeros(1)), "1 stored weight(s) have no place"),
+        (2, lambda folder: _stored(folder, "lm_head.weight", torch.full((258, 32), torch.nan)), "lm_head.weight"),
+        (0, lambda folder: (folder / "tokenizer.json").write_text("{"), "no usable tokenizer"),
+    ],
+    ids=["method", "config", "extra", "nan", "tokenizer"],
+)
+def test_a_broken_checkpoint_is_named_and_left_out(
+    number: int,
+    fault: Callable[[Path], object],
+    reason: str,
+    few: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    fault(few / f"checkpoint-{number}")
+    run = track(few, tmp_path / "out", code=1)
+    assert run is not None
+    assert [checkpoint["step"] for checkpoint in run.info["checkpoints"]] == [step for step in FEW if step != number]
+    (entry,) = run.info["failed"]
+    assert entry["name"] == f"checkpoint-{number}"
+    assert reason in entry["reason"]
+    assert f"1 of 3 checkpoints could not be measured: checkpoint-{number}" in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_one_checkpoint_under_several_names_has_no_order(few: Path, tmp_path: Path) -> None:
+    for step in FEW[1:]:
+        shutil.rmtree(few / f"checkpoint-{step}")
+        shutil.copytree(few / "checkpoint-0", few / f"checkpoint-{step}")
+    run = track(few, tmp_path / "out")
+    assert run is not None
+    assert [checkpoint.get("same_as") for checkpoint in run.info["checkpoints"]] == [None, 0, 0]
+    assert run["appearances"]["rank"].isna().all()
+    said = " ".join(sentences(run))
+    assert "have the same weights" in said
+    assert "It is one checkpoint several times over, so nothing was seen to appear and there is no order." in said
+    assert "Order of appearance" not in said
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -115,3 +115,12 @@ def test_appearances_by_hand() -> None:
         ["large residual norm", "residual_t0_over_early", 2.0, 20, 10, None, 1],
         ["extreme activations", "abs_over_median_max", 50.0, None, None, None, None],
     ]
+
+
+def test_a_checkpoint_over_again_narrows_no_interval() -> None:
+    track = series("alpha_max", [0.1, 0.1, 0.5, 0.5])
+    rows = [appearances(track, 0.3, copies).iloc[0] for copies in ((), {10}, {10, 30}, {10, 20, 30})]
+    assert [(row["previous_step"], row["first_step"], row["rank"]) for row in rows[:3]] == [
+        (10, 20, 1), (0, 20, 1), (0, 20, 1),
+    ]  # fmt: skip
+    assert rows[3][["first_step", "previous_step", "rank"]].isna().all()

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from forks import SINKSCOPE, Server
+from forks import Server
 from safetensors.torch import load_file
 
 from sinkscope.training.checkpoint import checkpoints
@@ -20,7 +20,7 @@ A_WHILE = 0.03  # seconds, in which a checkpoint or two are written
 
 
 def trained(forks: Server, arguments: list[str]) -> None:
-    run = forks.start(SINKSCOPE, ["pretrain", *arguments])
+    run = forks.start("victims:pretrains", arguments)
     assert run.wait() == 0, run.err
 
 

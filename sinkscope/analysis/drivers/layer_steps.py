@@ -19,6 +19,7 @@ from sinkscope.errors import SinkscopeError
 from sinkscope.loading.streamed import EMBEDDING, HEAD, Weights
 from sinkscope.models.taps.attention_tap import Observer, tapped
 from sinkscope.passes.batches import Batch, target_counts
+from sinkscope.passes.finite import reason, refuse_losses
 from sinkscope.passes.output_head import head_losses
 from sinkscope.sites import Site
 
@@ -59,6 +60,8 @@ class LayerSteps:
             for number, batch in enumerate(self.batches):
                 positions = None if batch.positions is None else batch.positions.to(device)
                 hidden, calls = calls_of(self.model, self.layers, batch.input_ids.to(device), positions)
+                if not bool(hidden.isfinite().all()):
+                    raise SinkscopeError(f"the embeddings are not finite: {reason(self.model)}")
                 self.kept.put((STATE, 0, number), hidden)
                 self.calls.append(calls)
 
@@ -86,6 +89,7 @@ class LayerSteps:
             for module in family.behind_layers(self.model):
                 normed = module(normed)
             result = head_losses(self.model, normed, self.batches[number], backward=backward)
+            refuse_losses(result.losses, self.model)
             if result.gradient is not None:
                 normed.backward(result.gradient)
         if hidden.grad is not None:

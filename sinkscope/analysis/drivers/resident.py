@@ -21,6 +21,7 @@ from sinkscope.models.families import family_of
 from sinkscope.models.taps.attention_tap import AttentionCall, Observer, tapped
 from sinkscope.names import RESIDENT
 from sinkscope.passes.batches import Batch, target_counts, unit
+from sinkscope.passes.finite import refuse_losses
 from sinkscope.passes.modes import input_device
 from sinkscope.passes.output_head import head_losses
 from sinkscope.progress.display import counted
@@ -106,6 +107,7 @@ class Resident:
             )
             hidden = decoded.last_hidden_state
             losses, gradient = head_losses(self.model, hidden, batch, backward=backward)
+            refuse_losses(losses, self.model)
             if gradient is not None:
                 hidden.backward(gradient)
         return (losses / target_counts(batch).to(losses.device)).tolist()

@@ -5,6 +5,7 @@ Module backward hooks would miss the residual path and see nothing where a layer
 transformers' decoder layers are. Everything is removed when the `with` block ends, exceptions included.
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -16,11 +17,12 @@ from transformers import PreTrainedModel
 from sinkscope.capture.hooks.routed_experts import has_experts, recording_experts
 from sinkscope.capture.micro_batch import MicroBatch, attended_spans
 from sinkscope.capture.recorder import Recorder
-from sinkscope.compat.compiled_module import is_compiled
+from sinkscope.compat.compiled_module import has_compiled_parts
 from sinkscope.errors import SinkscopeError
 from sinkscope.metrics.reshaping import NormAt
 from sinkscope.models.families import Family
 from sinkscope.models.taps.attention_tap import AttentionCall, tapped
+from sinkscope.passes.finite import reason
 from sinkscope.sites import Site
 
 _INPUT = "hidden_states"  # by this name transformers' blocks pass on what they do not pass by position
@@ -34,14 +36,13 @@ def recording(model: PreTrainedModel, family: Family, recorder: Recorder) -> "It
         The hooks, which a driver that calls the layers by itself tells which micro-batch it is at.
 
     Raises:
-        SinkscopeError: for a compiled model (its hooks stay silent), and during a forward pass that checkpoints
-            activations (its hooks would fire twice) or yields non-finite activations.
+        SinkscopeError: for a model that is being measured already, and during a forward pass that checkpoints
+            activations (its hooks would fire twice), runs beside another, or yields non-finite activations.
     """
-    if is_compiled(model):
-        raise SinkscopeError(
-            "a compiled model cannot be measured, its hooks stay silent: pass the model before torch.compile"
-        )
     with ExitStack() as stack:
+        if has_compiled_parts(model):
+            stance: Any = torch.compiler.set_stance("force_eager")
+            stack.enter_context(stance)
         hooks = Hooks(model, family, recorder)
         stack.callback(hooks.remove)
         hooks.attach()
@@ -67,13 +68,15 @@ class Hooks:
         self.handles: list[Any] = []
         self.observers: dict[nn.Module, Any] = {}
         self._batch: MicroBatch | None = None
+        self._passing = threading.Lock()
+        self._thread: int | None = None  # that a forward pass runs in
 
     def attach(self) -> None:
         """Puts the hooks on the model."""
         model, family = self.model, self.family
         decoder = family.decoder(model)
         self.handles.append(decoder.register_forward_pre_hook(self._begin, with_kwargs=True))
-        self.handles.append(decoder.register_forward_hook(self._end))
+        self.handles.append(decoder.register_forward_hook(self._end, always_call=True))
         self.handles.append(model.get_input_embeddings().register_forward_hook(self._need_gradients))
         for layer, block in enumerate(family.decoder_layers(model)):
             self._attach_branches(block, layer)
@@ -115,7 +118,12 @@ class Hooks:
         elif not family.parallel:
             self._on_input(mlp, layer, Site.H_HALF)
 
-    def _begin(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _begin(
+        self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if not self._passing.acquire(blocking=False):
+            raise SinkscopeError("the model is called by two threads at once: a Scope measures one pass after another")
+        self._thread = threading.get_ident()
         if self.model.training and any(getattr(m, "gradient_checkpointing", False) for m in self.model.modules()):
             raise SinkscopeError(
                 "gradient checkpointing repeats the forward pass: call gradient_checkpointing_disable() first"
@@ -130,10 +138,22 @@ class Hooks:
         if input_ids is None and self.family.images:
             raise SinkscopeError("image tokens are told apart by their ids: call the model with input_ids")
         inputs = input_ids if input_ids is not None else kwargs["inputs_embeds"]
+        if input_ids is None and self._wants_gradients(inputs):
+            kwargs = {**kwargs, "inputs_embeds": inputs.detach().requires_grad_(True)}  # the caller's stay as they are
         self._batch = self.recorder.begin(inputs.shape[0], input_ids, attended_spans(kwargs.get("attention_mask")))
+        return args, kwargs
 
-    def _end(self, _module: nn.Module, _args: tuple[Any, ...], _output: Any) -> None:
+    def _end(self, _module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+        if self._thread != threading.get_ident():  # of a pass that was refused
+            return
+        self._thread = None
+        self._passing.release()
+        if output is None:  # the pass ended with an exception
+            return
         self.check_finite()
+        last = output[0] if isinstance(output, tuple) else output.last_hidden_state
+        if not bool(last.isfinite().all()):
+            raise SinkscopeError(f"the final hidden states are not finite: {reason(self.model)}")
 
     def check_finite(self) -> None:
         """Looks at the latest activations of every site.
@@ -144,15 +164,15 @@ class Hooks:
         place = self.recorder.finite()
         if place is not None:
             layer, site = place
-            there = [(name, weight) for name, weight in self.model.named_parameters() if not weight.is_meta]
-            bad = [name for name, weight in there if not bool(weight.isfinite().all())]
-            why = f"the weights {', '.join(bad[:3])} are not finite" if bad else "try `dtype=float32` or bfloat16"
-            raise SinkscopeError(f"non-finite activations in layer {layer} at site {site}: {why}")
+            raise SinkscopeError(f"non-finite activations in layer {layer} at site {site}: {reason(self.model)}")
 
     def _need_gradients(self, _module: nn.Module, _args: tuple[Any, ...], output: Tensor) -> None:
         # A frozen model yields no gradients at all unless something at its bottom asks for them.
-        if self.recorder.settings.backward and torch.is_grad_enabled() and not output.requires_grad:
+        if self._wants_gradients(output):
             output.requires_grad_(True)
+
+    def _wants_gradients(self, x: Tensor) -> bool:
+        return self.recorder.settings.backward and torch.is_grad_enabled() and not x.requires_grad
 
     def _attach_norm(self, norm: nn.Module, layer: int, branch: str, sites: tuple[Site, ...]) -> None:
         """A branch's norm: reports its input, unless known already, and its output under `sites`."""

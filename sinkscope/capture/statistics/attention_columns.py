@@ -168,7 +168,11 @@ def pooled_map(call: AttentionCall, cells: int, queries_per_cell: int) -> Tensor
     T = call.q.shape[2]
     cells = min(cells, T)
     cell = torch.arange(T, device=call.q.device) * cells // T
-    sampled = torch.linspace(0, T - 1, min(T, cells * queries_per_cell), device=call.q.device).round().long()
+    sampled = (
+        torch.linspace(0, T - 1, min(T, cells * queries_per_cell), dtype=torch.float32, device=call.q.device)
+        .round()
+        .long()
+    )
     row_cell = cell[sampled]
     pooled = call.lse.new_zeros(cells, cells)
     for block in sampled.split(max(1, min(_BLOCK_ELEMENTS // T, _BLOCK_ROWS))):

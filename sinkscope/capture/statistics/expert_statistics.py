@@ -67,21 +67,21 @@ class ExpertStatistics(Statistic):
     """
 
     experts: int
-    tokens: Tensor = field(default_factory=lambda: torch.zeros(0))
-    values: Tensor = field(default_factory=lambda: torch.zeros(0))
-    abs_max: Tensor = field(default_factory=lambda: torch.zeros(0))
-    power_sums: Tensor = field(default_factory=lambda: torch.zeros(0))
-    massive: Tensor = field(default_factory=lambda: torch.zeros(0))
+    tokens: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float32))
+    values: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float32))
+    abs_max: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float32))
+    power_sums: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float32))
+    massive: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float32))
     median_of: Stack = field(default_factory=Stack)
     medians: Stack = field(default_factory=Stack)
-    output_max: Tensor = field(default_factory=lambda: torch.zeros(0))
-    output_at: Tensor = field(default_factory=lambda: torch.zeros(0))
+    output_max: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float32))
+    output_at: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float32))
 
     def __post_init__(self) -> None:
         if len(self.tokens) != self.experts:
             E = self.experts
             self.tokens, self.values, self.massive = torch.zeros(3, E, dtype=torch.long)
-            self.abs_max, self.output_max = torch.zeros(2, E)
+            self.abs_max, self.output_max = torch.zeros(2, E, dtype=torch.float32)
             self.power_sums = torch.zeros(E, 4, dtype=torch.float64)
             self.output_at = torch.full((E, 3), -1)
 
@@ -146,8 +146,8 @@ class RoutingStatistics(Statistic):
 
     experts: int
     tokens: Tensor = field(default_factory=lambda: torch.zeros(3, dtype=torch.long))
-    counts: Tensor = field(default_factory=lambda: torch.zeros(0))
-    weights: Tensor = field(default_factory=lambda: torch.zeros(0))
+    counts: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float32))
+    weights: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float32))
     entropy: Tensor = field(default_factory=lambda: torch.zeros(3, dtype=torch.float64))
     chosen: int = 0
 

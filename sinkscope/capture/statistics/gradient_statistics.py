@@ -30,7 +30,7 @@ class GradientSum(Statistic):
     """
 
     positions: int
-    total: Tensor = field(default_factory=lambda: torch.zeros(0))
+    total: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float32))
     settled: Tensor | None = None
 
     def update(self, grad: Tensor) -> None:
@@ -52,7 +52,7 @@ class GradientSum(Statistic):
 
     def settle(self) -> None:
         """Keeps the norms alone; nothing may be added afterwards."""
-        self.settled, self.total = self.norms().cpu(), torch.zeros(0)
+        self.settled, self.total = self.norms().cpu(), torch.zeros(0, dtype=torch.float32)
 
 
 @dataclass
@@ -73,7 +73,7 @@ class GradientBlocks(Statistic):
     positions: int
     size: int = 1
     length: int = 0
-    sums: Tensor = field(default_factory=lambda: torch.zeros(0))
+    sums: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float32))
     settled: Tensor | None = None
 
     def update(self, first: int, grad: Tensor) -> None:
@@ -111,4 +111,4 @@ class GradientBlocks(Statistic):
 
     def settle(self) -> None:
         """Keeps the inner products alone; nothing may be added afterwards."""
-        self.settled, self.sums = self.inner_products().cpu(), torch.zeros(0)
+        self.settled, self.sums = self.inner_products().cpu(), torch.zeros(0, dtype=torch.float32)

@@ -24,7 +24,7 @@ class LearnedSinks(Statistic):
         early: the same over the queries that alpha_0 averages over, 0..T_eps-1 [N, H].
     """
 
-    logits: Tensor = field(default_factory=lambda: torch.zeros(0))
+    logits: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float32))
     mass: Stack = field(default_factory=Stack)
     early: Stack = field(default_factory=Stack)
 

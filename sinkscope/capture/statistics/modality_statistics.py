@@ -35,8 +35,8 @@ class Modalities(Statistic):
 
     tokens: Tensor = field(default_factory=lambda: torch.zeros(3, dtype=torch.long))
     norms: Tensor = field(default_factory=lambda: torch.zeros(3, dtype=torch.float64))
-    norm_max: Tensor = field(default_factory=lambda: torch.zeros(3))
-    abs_max: Tensor = field(default_factory=lambda: torch.zeros(3))
+    norm_max: Tensor = field(default_factory=lambda: torch.zeros(3, dtype=torch.float32))
+    abs_max: Tensor = field(default_factory=lambda: torch.zeros(3, dtype=torch.float32))
 
     def update(self, x: Tensor, kind: Tensor) -> None:
         """Adds activations x [N, T, D] of tokens of the kinds [N, T]."""

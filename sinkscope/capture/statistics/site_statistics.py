@@ -124,7 +124,7 @@ class SiteStatistics(Statistic):
 
     keeps_entries: bool = False
     norms: PositionMean = field(default_factory=PositionMean)
-    norm_max: Tensor = field(default_factory=lambda: torch.zeros(0))
+    norm_max: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float32))
     count: int = 0
     power_sums: Tensor = field(default_factory=lambda: torch.zeros(4, dtype=torch.float64))
     medians: Stack = field(default_factory=Stack)

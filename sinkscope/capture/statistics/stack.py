@@ -33,7 +33,7 @@ class Stack(Statistic):
 
     def rows(self) -> Tensor:
         """Everything appended so far [N, ...]; float32 [0] where nothing was."""
-        return torch.zeros(0) if self._buffer is None else self._buffer[: self._length]
+        return torch.zeros(0, dtype=torch.float32) if self._buffer is None else self._buffer[: self._length]
 
     def merge(self, other: "Stack") -> None:
         """Appends the other's rows."""

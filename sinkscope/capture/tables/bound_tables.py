@@ -53,10 +53,10 @@ def scatter(run: Collected) -> pd.DataFrame:
     for (layer, bound), tally in sorted(run.recorder.bounds.items()):
         if tally.sampled:
             scale = 1.0 if tally.sampled[0].kv_head is None else run.divisor
-            add(layer, bound, tally.sampled, scale, scale)
+            add(layer, bound, _in_order(tally.sampled), scale, scale)
     for layer, slope in sorted(run.recorder.slopes.items()):
         if slope.sampled:
-            add(layer, "mass_slope", slope.sampled, 1.0, run.divisor**2)
+            add(layer, "mass_slope", _in_order(slope.sampled), 1.0, run.divisor**2)
     return rows.frame()
 
 
@@ -81,7 +81,7 @@ def sequences(run: Collected) -> pd.DataFrame:
         rows.add(layer=layer, sequence=np.arange(len(column)), metric=metric, value=column)
 
     if run.losses:
-        add(None, "loss", torch.tensor(run.losses))
+        add(None, "loss", torch.tensor(run.losses, dtype=torch.float32))
     for layer, heads in run.recorder.heads.items():
         add(layer, "sink_rate", heads.sink_rates.rows())
         add(layer, "abs_max", run.recorder.sites[run.recorder.canonical(layer, Site.H_OUT)].maxima.rows())
@@ -99,10 +99,16 @@ def slope_sums(run: Collected) -> pd.DataFrame:
     """What the slope of equation (11) and its interval are made of."""
     rows = Rows("slope_sums")
     for layer, slope in sorted(run.recorder.slopes.items()):
-        sums = _per_unit(slope.sums.rows().cpu(), run.divisor)
+        numbers, order = slope.sequences.rows().cpu().sort(stable=True)  # gradients arrive in an order of their own
+        sums = _per_unit(slope.sums.rows().cpu()[order], run.divisor)
         columns = {name: column.numpy() for name, column in zip(SUMS, sums.T, strict=True)}
-        rows.add(layer=layer, sequence=slope.sequences.rows().cpu().numpy(), **columns)
+        rows.add(layer=layer, sequence=numbers.numpy(), **columns)
     return rows.frame()
+
+
+def _in_order(pairs: list[Pair]) -> list[Pair]:
+    """By sequence: the gradients of passes that went back together arrive from the last to the first."""
+    return sorted(pairs, key=lambda pair: pair.sequence)
 
 
 def _per_unit(sums: Tensor, divisor: float) -> Tensor:

@@ -51,7 +51,9 @@ def quantized(request: LoadRequest, method: str) -> Loaded:
             shutil.copy(base / name, out)
         for file in base.glob("*token*"):
             shutil.copy(file, out)
-        loading = {key: value for key, value in request.loading.items() if key not in ("revision", "gguf_file")}
+        loading = {
+            key: value for key, value in request.loading.items() if key not in ("revision", "gguf_file", "adapter")
+        }
         with contextlib.redirect_stderr(io.StringIO()):  # compressed-tensors' progress bars
             loaded = load_model(str(out), **loading)
             first = _windows(request)[:1, :2].to(input_device(loaded.model))

@@ -18,7 +18,8 @@ run on a CPU only.
 Shapes: B sequences, H query heads, K key/value heads, T tokens, d head dimension of q and k, e that of v.
 """
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -73,6 +74,7 @@ class AttentionCall:
 
 
 Observer = Callable[[AttentionCall], None]
+_switching = threading.Lock()
 _observers: "WeakKeyDictionary[nn.Module, Observer]" = WeakKeyDictionary()
 
 
@@ -83,6 +85,9 @@ def tapped(model: PreTrainedModel, observers: dict[nn.Module, Observer]) -> Iter
     Args:
         model: the model.
         observers: what to call for each attention module.
+
+    Raises:
+        SinkscopeError: if the model does not use the attention interface, or goes through the tap already.
     """
     if model.config.model_type in FAMILIES and FAMILIES[model.config.model_type].intercepted:
         check_fused(model)
@@ -90,11 +95,13 @@ def tapped(model: PreTrainedModel, observers: dict[nn.Module, Observer]) -> Iter
         with _observing(observers), redirected(list(observers), tapped_attention, kv_heads):
             yield
         return
-    before = implementations_of(model)
-    if not switch_attention_(model, TAP):
-        raise SinkscopeError(
-            f"{type(model).__name__} does not use transformers' attention interface, so it cannot be tapped"
-        )
+    with _switching:
+        _refuse_taken(observers)
+        before = implementations_of(model)
+        if not switch_attention_(model, TAP):
+            raise SinkscopeError(
+                f"{type(model).__name__} does not use transformers' attention interface, so it cannot be tapped"
+            )
     try:
         with _observing(observers):
             yield
@@ -104,12 +111,21 @@ def tapped(model: PreTrainedModel, observers: dict[nn.Module, Observer]) -> Iter
 
 @contextmanager
 def _observing(observers: dict[nn.Module, Observer]) -> Iterator[None]:
-    _observers.update(observers)
+    with _switching:
+        _refuse_taken(observers)
+        _observers.update(observers)
     try:
         yield
     finally:
         for module in observers:
             _observers.pop(module, None)
+
+
+def _refuse_taken(modules: Iterable[nn.Module]) -> None:
+    if any(module in _observers for module in modules):
+        raise SinkscopeError(
+            "the model is being measured already: close the other Scope first, one is open on a model at a time"
+        )
 
 
 def tapped_attention(
@@ -147,6 +163,7 @@ def tapped_attention(
         raise SinkscopeError("attention dropout is on: call model.eval(), or set attention_dropout to 0")
     if options.get("position_bias") is not None:
         raise SinkscopeError("attention with a position bias is not supported")
+    query, key, value = _under_autocast(query, key, value)
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
     mask = as_mask(attention_mask)
     valve = getattr(module, "vscale", None)
@@ -155,8 +172,18 @@ def tapped_attention(
     y = output.transpose(1, 2)
     if module in _observers:
         sinks = None if s_aux is None else s_aux.detach()
-        _observers[module](AttentionCall(query, key, scaled, value, lse, y, scale, mask, softcap, sinks))
+        call = AttentionCall(query, key, scaled, value, lse.float(), y, scale, mask, softcap, sinks)
+        _observers[module](call)
     return y.contiguous(), None
+
+
+def _under_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """What mixed precision makes of the arguments of torch's fused attention, which the tap takes the place of."""
+    device = tensors[0].device.type
+    if not torch.is_autocast_enabled(device):
+        return tensors
+    dtype = torch.get_autocast_dtype(device)
+    return tuple(x if x.dtype is torch.float64 else x.to(dtype) for x in tensors)
 
 
 def attention_with_lse(

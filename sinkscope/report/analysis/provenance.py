@@ -60,7 +60,11 @@ def run_facts(run: Run) -> dict[str, Any]:
 
 def model_facts(model: Mapping[str, Any]) -> dict[str, Any]:
     """What run.json says of a model, a GGUF file and a method in words; the file's hash is that of the weights."""
-    facts = {name: value for name, value in model.items() if name not in ("gguf", "method")} | method_facts(model)
+    facts = {name: value for name, value in model.items() if name not in ("gguf", "method", "deviations")}
+    facts |= method_facts(model)
+    for deviation in model.get("deviations", ()):  # what they are; their names are in run.json
+        of = f"{deviation['count']:,} tensors: " if deviation["count"] else ""
+        facts[f"deviation: {deviation['kind']}"] = f"{of}{deviation['why']}"
     if "gguf" in model:
         facts |= {"gguf_file": model["gguf"]["file"], "gguf_tensors": stored_types(model["gguf"])}
     return facts

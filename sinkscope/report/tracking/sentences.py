@@ -96,14 +96,17 @@ def _same_weights(run: Run) -> list[str]:
     """Which checkpoints are one and the same: a training that did not move between them, or a copy under two names."""
     steps: dict[str, list[int]] = {}
     for checkpoint in run.info["checkpoints"]:
-        if checkpoint.get("weights_sha256"):
-            steps.setdefault(checkpoint["weights_sha256"], []).append(int(checkpoint["step"]))
+        whole = checkpoint.get("sha256") or checkpoint.get("weights_sha256")
+        if whole:
+            steps.setdefault(whole, []).append(int(checkpoint["step"]))
     twice = [[number(step) for step in group] for group in steps.values() if len(group) > 1]
     return [f"The checkpoints of steps {_listed(group)} have the same weights: nothing changed between them."
             for group in twice]  # fmt: skip
 
 
 def _order(run: Run) -> str:
+    if len(steps_of(run)) > 1 and all("same_as" in checkpoint for checkpoint in run.info["checkpoints"][1:]):
+        return "It is one checkpoint several times over, so nothing was seen to appear and there is no order."
     table = run["appearances"]
     there = ~table["first_step"].isna()
     never = table.loc[~there, "phenomenon"].tolist()
