@@ -10,6 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.text.documents import Document
 from sinkscope.text.packing import adds_bos
+from sinkscope.text.tokenizing import ids_of
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,11 @@ def read_texts(
     """
     texts: list[Text] = []
     for document in documents:
-        text = cut(document.text, characters)
-        ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        text = cut(document.start(characters + 1), characters)
+        ids = ids_of(text, tokenizer)
         if not ids:
             continue
-        texts.append(Text(document.name, text, list(ids)))
+        texts.append(Text(document.name, text, ids))
         if len(texts) == count:
             break
     if not texts:

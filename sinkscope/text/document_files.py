@@ -5,8 +5,10 @@ stored, in strict UTF-8: a document that had to be repaired would no longer be t
 documents hold nothing to measure and are skipped; a source in which nothing else remains is an error.
 """
 
+import codecs
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pyarrow
@@ -14,6 +16,8 @@ import pyarrow.parquet
 
 from sinkscope.errors import SinkscopeError
 from sinkscope.text.documents import Document
+
+_BLOCK = 1 << 16  # bytes that are read at once
 
 
 def find_files(folder: Path) -> list[Path]:
@@ -43,7 +47,7 @@ def read_files(files: list[Path], root: Path, column: str) -> Iterator[Document]
         name = file.relative_to(root).as_posix()
         try:
             for document in READERS[file.suffix](file, name, column):
-                if document.text.strip():
+                if not document.is_blank():
                     blank = False
                     yield document
         except OSError as error:
@@ -54,7 +58,25 @@ def read_files(files: list[Path], root: Path, column: str) -> Iterator[Document]
 
 
 def _read_text(path: Path, name: str, _column: str) -> Iterator[Document]:
-    yield Document(name, _decode(path.read_bytes(), str(path)))
+    yield Document(name, partial(_text_of_file, path))
+
+
+def _text_of_file(path: Path) -> Iterator[str]:
+    """A file's text in pieces, strictly decoded as far as it is read."""
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    done = 0
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                waiting = len(decoder.getstate()[0])
+                yield decoder.decode(block)
+                done += len(block)
+            waiting = len(decoder.getstate()[0])
+            yield decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        raise _not_text(path, error.reason, done - waiting + error.start) from error
+    except OSError as error:
+        raise SinkscopeError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _read_json_lines(path: Path, name: str, column: str) -> Iterator[Document]:
@@ -112,7 +134,11 @@ def _decode(raw: bytes, place: str) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise SinkscopeError(f"{place} is not UTF-8 text: {error.reason} at byte {error.start}") from error
+        raise _not_text(place, error.reason, error.start) from error
+
+
+def _not_text(place: Path | str, reason: str, byte: int) -> SinkscopeError:
+    return SinkscopeError(f"{place} is not UTF-8 text: {reason} at byte {byte}")
 
 
 READERS: dict[str, Callable[[Path, str, str], Iterator[Document]]] = {
