@@ -31,6 +31,7 @@ from sinkscope.launch.environment import is_main_process, process_count
 from sinkscope.launch.exit_codes import exit_code
 from sinkscope.launch.interrupts import insistent_interrupts
 from sinkscope.progress.display import say
+from sinkscope.terminal import complain, tell, without_readers
 from sinkscope.version import __version__
 
 _MOMENT = 1.0  # seconds
@@ -93,6 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     typed = list(sys.argv[1:] if arguments is None else arguments)
+    without_readers()
     if "_SINKSCOPE_COMPLETE" in os.environ:
         ready_to_complete()
     try:
@@ -161,19 +163,19 @@ def _advice(typed: Sequence[str]) -> Iterator[None]:
 
 
 def _complain(message: str, code: int) -> int:
-    typer.echo("sinkscope: " + " ".join(message.split()), err=True)
+    complain("sinkscope: " + " ".join(message.split()))
     return code
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"sinkscope {__version__}")
+        tell(f"sinkscope {__version__}")
         raise typer.Exit
 
 
 def _print_help(context: typer.Context, wanted: bool) -> None:
     if wanted:
-        typer.echo(context.get_help())
+        tell(context.get_help())
         raise typer.Exit
 
 

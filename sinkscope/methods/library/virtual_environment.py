@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 from sinkscope.errors import SinkscopeError
+from sinkscope.progress.display import say
 
 REQUIREMENT = "llmcompressor==0.14.*"
 VARIABLE = "SINKSCOPE_LLMCOMPRESSOR"
@@ -82,7 +83,7 @@ def prepare(chosen: Path | None) -> Path:
         return folder
     if folder.exists() and any(folder.iterdir()):
         raise SinkscopeError(f"{folder} exists and is no environment with llm-compressor: name another `environment`")
-    sys.stderr.write(f"sinkscope: installing {REQUIREMENT} into its own environment {folder}; this happens once\n")
+    say(f"sinkscope: installing {REQUIREMENT} into its own environment {folder}; this happens once")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         _call(folder, sys.executable, "-m", "venv", str(folder))
