@@ -92,7 +92,7 @@ def without_readers() -> None:
             os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _write(stream: TextIO | None, text: str, number: int) -> None:

@@ -1,4 +1,4 @@
-r"""What is printed obeys nobody but the reader: escapes are shown, a line stays one, and a closed stream ends nothing."""
+"""What is printed obeys nobody but the reader: escapes are shown, a line stays one, a closed stream ends nothing."""
 
 import ast
 import json

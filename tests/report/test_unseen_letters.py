@@ -1,4 +1,4 @@
-"""No report holds a letter that no eye could see, in whichever form: not the page, its tables, the PDF, nor the text."""
+"""No report holds a letter that no eye could see: not the page, its tables, the PDF, nor the text."""
 
 import base64
 import gzip
