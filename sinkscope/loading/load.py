@@ -124,6 +124,8 @@ def load_model(
     if resolved.gguf is not None:
         _check_gguf(name, stream=stream)
     sha256 = resolved.weights_sha256
+    if resolved.revision is not None and resolved.gguf is None and resolved.pinning.get("local_files_only"):
+        weight_files(resolved.folder, resolved.origin)  # of the cache, which may hold a part of them
     stored = resolved.quantization
     if quantize and stored:
         raise SinkscopeError(f"{name} is quantized already ({stored}): leave out `quantize`")

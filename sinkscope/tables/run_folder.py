@@ -18,6 +18,7 @@ import pandas as pd
 
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.files import building_folder, make_folders, remove_empty
+from sinkscope.inside import inside
 from sinkscope.provenance.begin import SCHEMA, ordered
 from sinkscope.tables.columns import TABLES
 
@@ -104,7 +105,7 @@ def read_run(folder: str | Path) -> Run:
     tables = {}
     for name in info["tables"]:
         try:
-            tables[name] = pd.read_parquet(folder / f"{name}.parquet")
+            tables[name] = pd.read_parquet(inside(folder, f"{name}.parquet", str(folder / INFO_FILE)))
         except (OSError, ValueError) as error:
             raise SinkscopeError(f"{folder} lacks a readable table {name}.parquet: analyze again") from error
         if name in TABLES:
