@@ -107,6 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             time.sleep(_MOMENT)
             return int(error.exit_code)
         return _complain(_without_budget(error) or f"{error.format_message()} (--help shows how)", error.exit_code)
+    except KeyboardInterrupt:  # before a verb has begun, or after it
+        return _complain("interrupted", 1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _complain(f"{where}{error.strerror or error}", 1)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
-import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from sinkscope.compat.bitsandbytes_modules import repair_
@@ -19,6 +18,7 @@ from sinkscope.compat.gguf_reading import unpacked
 from sinkscope.errors import RequestError, SinkscopeError, first_line
 from sinkscope.inputs import ModelSource
 from sinkscope.keywords import ModelFields, listing, refuse_unknown
+from sinkscope.loading.device import usable_device
 from sinkscope.loading.gguf_file import Gguf
 from sinkscope.loading.gguf_tokenizer import gguf_tokenizer, refuse_without_tokenizer
 from sinkscope.loading.model_folder import weight_files
@@ -117,7 +117,7 @@ def load_model(
         raise RequestError("`device` and `device_map` exclude each other")
     if device_map is not None and stream:
         raise RequestError("`stream` works on one device: leave out `device_map`")
-    placement: Any = device_map or {"": _device(device)}
+    placement: Any = device_map or {"": usable_device(device)}
     resolved = resolved or resolve(name, revision, gguf_file)
     if resolved.unsupported is not None:
         raise resolved.unsupported
@@ -246,7 +246,7 @@ def load(model: str | Path | ModelSource, **loading: Unpack[ModelFields]) -> Pre
     Returns:
         The transformers model in eval mode.
     """
-    refuse_unknown(loading, ModelFields)
+    refuse_unknown(loading, ModelFields, load)
     source, _ = model_source(model, loading)
     return load_named(source).model
 
@@ -293,17 +293,6 @@ def _read_tokenizer(located: Located, *, trust_remote_code: bool) -> PreTrainedT
     if not tokenizer("attention", add_special_tokens=False)["input_ids"]:
         raise SinkscopeError(missing)
     return tokenizer
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise RequestError(f"`device={name}` cannot be used: {first_line(error)}") from error
-    return device
 
 
 def _one_of(option: str, value: str | None, choices: tuple[str | None, ...]) -> None:

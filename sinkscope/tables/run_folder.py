@@ -117,15 +117,15 @@ def check_target(folder: Path, *, force: bool) -> None:
     """Refuses, before any work is done, an output folder that could not be written in the end.
 
     Raises:
-        SinkscopeError: if `folder` exists and `force` is off, exists and is not a run folder, or its parent cannot be
-            written.
+        SinkscopeError: if `folder` holds something and `force` is off, or something else than a run, or its parent
+            cannot be written.
     """
     if folder.exists():
         if not folder.is_dir():
             raise RequestError(f"{folder} exists and is not a folder: choose another `out`")
-        if not force:
+        if not force and any(folder.iterdir()):
             raise RequestError(f"{folder} exists: choose another `out`, or `force` to replace a run")
-        if not (folder / INFO_FILE).is_file():
+        if not (folder / INFO_FILE).is_file() and any(folder.iterdir()):
             raise RequestError(f"{folder} holds no {INFO_FILE}, so `force` leaves it alone: choose another `out`")
     parent = folder.absolute().parent
     with _writing(folder):

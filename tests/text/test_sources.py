@@ -210,9 +210,7 @@ def test_unknown_dataset_without_a_connection(monkeypatch: pytest.MonkeyPatch) -
 def test_half_a_character_is_no_text(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(r'{"text": "one"}' + "\n" + r'{"text": "two \ud83d alone"}')
-    assert refusal(path).endswith(
-        "line 2: 'text' holds half of a character (a lone surrogate) at letter 4: it is no text"
-    )
+    assert refusal(path).endswith("line 2: 'text' holds half of a character (a lone surrogate) at letter 4")
 
 
 def test_json_that_is_nested_without_end(tmp_path: Path) -> None:

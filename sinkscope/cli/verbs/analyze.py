@@ -29,8 +29,8 @@ def analyze(
 ) -> None:
     """Measure a model and write a run folder: tables, figures and a report."""
     with launched_together() as processes:
-        folder, output = place_for(output, default_folder(model.name))
         refuse_mistaken(model, text=text)
+        folder, output = place_for(output, default_folder(model.name))
 
         from sinkscope.analysis.journal import KIND
         from sinkscope.analysis.run import run_analysis

@@ -26,8 +26,8 @@ def evaluate(
     json: options.Json = False,
 ) -> None:
     """Evaluate a model: perplexity, needles in a haystack, tasks of lm-evaluation-harness."""
-    folder, output = place_for(output, default_folder(model.name, "-evaluation"))
     refuse_mistaken(model, text=text)
+    folder, output = place_for(output, default_folder(model.name, "-evaluation"))
 
     from sinkscope.evaluation.run import run_evaluation
 

@@ -25,9 +25,9 @@ def quantize(
     """Quantize models by several methods and measure what each costs, where, and by how much."""
     if not settings.methods:
         raise RequestError("`methods` names none: `none` alone measures the models as they are")
-    folder, output = place_for(output)
     sources = tuple(replace(model, name=name) for name in models)
     refuse_mistaken(*sources, text=text)
+    folder, output = place_for(output)
 
     from sinkscope.quantization.run import run_quantization
 

@@ -29,12 +29,12 @@ def track(
     json: options.Json = False,
 ) -> None:
     """Measure the checkpoints of a training run: what appears when, and in which order."""
-    folder, output = place_for(output, default_folder(checkpoints.source, "-track"))
     refuse_mistaken(text=text)
     if checkpoints.revisions is None:
         from sinkscope.tracking.checkpoints import find_checkpoints
 
         find_checkpoints(checkpoints.source)  # what is wrong with the folder is said before torch is imported
+    folder, output = place_for(output, default_folder(checkpoints.source, "-track"))
 
     from sinkscope.tracking.kept import KIND
     from sinkscope.tracking.run import run_track
