@@ -3,11 +3,19 @@
 The public names load on first use, so that importing the package, or asking the command line for help, loads no torch.
 """
 
-import importlib
-import logging
-from typing import TYPE_CHECKING, Any
+import sys
 
-from sinkscope.version import __version__
+# `python -m sinkscope` looks for every module in the working folder first, and would run a `numpy.py` that lies there,
+# in a model's repository that was downloaded a moment ago, say. The command `sinkscope` does not look there.
+_options = sys.orig_argv[: sys.orig_argv.index("sinkscope")] if "sinkscope" in sys.orig_argv else [""]
+if sys.argv[:1] == ["-m"] and _options[-1].endswith("m") and not sys.flags.safe_path:
+    del sys.path[0]
+
+import importlib  # noqa: E402
+import logging  # noqa: E402
+from typing import TYPE_CHECKING, Any  # noqa: E402
+
+from sinkscope.version import __version__  # noqa: E402
 
 if TYPE_CHECKING:
     from sinkscope.analysis.run import Analysis, analyze

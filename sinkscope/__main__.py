@@ -4,7 +4,11 @@ import gc
 import sys
 from collections.abc import Sequence
 
-from sinkscope import cli
+try:
+    from sinkscope import cli
+except KeyboardInterrupt:  # there is nobody yet who would turn it into a line
+    sys.stderr.write("sinkscope: interrupted\n")
+    raise SystemExit(1) from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,16 +8,18 @@ A message names what the user can change by the field of the request, in backtic
 fields as they are, and the command line spells them as its options.
 """
 
+from sinkscope.terminal import readable
+
 
 class SinkscopeError(Exception):
     """What failed, in one line.
 
     Args:
-        message: what is wrong and what to do about it; line breaks become spaces.
+        message: what is wrong and what to do about it; line breaks become spaces, and what no eye could see its escape.
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(readable(" ".join(message.split())))
 
 
 class RequestError(SinkscopeError):

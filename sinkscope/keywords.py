@@ -113,12 +113,13 @@ def made_of(request: type[T], values: Mapping[str, Any], **more: Any) -> T:
     return request(**mine)
 
 
-def refuse_unknown(values: Mapping[str, Any], keywords: type[Any]) -> None:
+def refuse_unknown(values: Mapping[str, Any], keywords: type[Any], verb: Callable[..., Any] | None = None) -> None:
     """Refuses keyword arguments that a function does not take, as Python does for a plain signature.
 
     Args:
         values: the keyword arguments.
         keywords: a TypedDict of those that it takes.
+        verb: the function, whose other parameters are named too.
 
     Raises:
         TypeError: naming one.
@@ -126,4 +127,6 @@ def refuse_unknown(values: Mapping[str, Any], keywords: type[Any]) -> None:
     known = get_type_hints(keywords)
     unknown = sorted(values.keys() - known.keys())
     if unknown:
-        raise TypeError(f"unexpected keyword argument {unknown[0]!r}; there are: {', '.join(sorted(known))}")
+        own = inspect.signature(verb).parameters.values() if verb is not None else ()
+        there = sorted({*known, *(one.name for one in own if one.kind is not inspect.Parameter.VAR_KEYWORD)})
+        raise TypeError(f"unexpected keyword argument {unknown[0]!r}; there are: {', '.join(there)}")

@@ -13,7 +13,9 @@ import sinkscope
 
 PACKAGE = Path(sinkscope.__file__).parent
 ROOMS = (
-    "version", "errors", "names", "durations", "fields", "inputs", "keywords", "files", "unfinished", "sites", "compat",
+    "version", "terminal", "errors", "inside", "names", "durations", "fields", "inputs", "keywords", "files",
+    "unfinished",
+    "sites", "compat",
     "launch", "progress", "metrics", "models", "text", "vscale", "loading", "passes", "methods",
     "quantities", "provenance", "tables", "intervals", "capture", "planning", "report", "runs", "results",
     "analysis", "monitoring", "evaluation", "quantization", "comparison",

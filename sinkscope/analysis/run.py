@@ -122,7 +122,7 @@ def analyze(
     Raises:
         SinkscopeError: for bad input, in one line.
     """
-    refuse_unknown(fields, AnalysisFields)
+    refuse_unknown(fields, AnalysisFields, analyze)
     source, loaded = model_source(model, fields)
     request = AnalysisRequest(
         model=source,

@@ -32,6 +32,7 @@ from sinkscope.launch.environment import is_main_process, process_count
 from sinkscope.launch.exit_codes import exit_code
 from sinkscope.launch.interrupts import insistent_interrupts
 from sinkscope.progress.display import say
+from sinkscope.terminal import complain, tell, without_readers
 from sinkscope.version import __version__
 
 _MOMENT = 1.0  # seconds
@@ -99,6 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     typed = list(sys.argv[1:] if arguments is None else arguments)
+    without_readers()
     if "_SINKSCOPE_COMPLETE" in os.environ:
         ready_to_complete()
     try:
@@ -111,6 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             time.sleep(_MOMENT)
             return int(error.exit_code)
         return _complain(_without_budget(error) or f"{error.format_message()} (--help shows how)", error.exit_code)
+    except KeyboardInterrupt:  # before a verb has begun, or after it
+        return _complain("interrupted", 1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _complain(f"{where}{error.strerror or error}", 1)
@@ -174,19 +178,19 @@ def _advice(typed: Sequence[str]) -> Iterator[None]:
 
 
 def _complain(message: str, code: int) -> int:
-    typer.echo("sinkscope: " + " ".join(message.split()), err=True)
+    complain("sinkscope: " + " ".join(message.split()))
     return code
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"sinkscope {__version__}")
+        tell(f"sinkscope {__version__}")
         raise typer.Exit
 
 
 def _print_help(context: typer.Context, wanted: bool) -> None:
     if wanted:
-        typer.echo(context.get_help())
+        tell(context.get_help())
         raise typer.Exit
 
 

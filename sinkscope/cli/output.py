@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from sinkscope.inputs import ModelSource, Output, TextSource
 from sinkscope.progress.display import ended
+from sinkscope.terminal import show as show_summary
+from sinkscope.terminal import tell, tell_json
 
 if TYPE_CHECKING:
     from sinkscope.results import Result
@@ -89,15 +89,9 @@ def show(run: "Run", folder: Path, *, json: bool = False) -> None:
     if json:
         from sinkscope.tables.run_folder import INFO_FILE
 
-        typer.echo((folder / INFO_FILE).read_text(encoding="utf-8"))
+        tell_json((folder / INFO_FILE).read_text(encoding="utf-8"))
         return
-    from rich.console import Console
-
     from sinkscope.report.kinds import kind_of
 
-    summary = kind_of(run).summary(run)
-    if sys.stdout.isatty():
-        Console().print(summary)
-    else:
-        typer.echo(str(summary))
-    typer.echo(f"tables, figures, report.pdf and report.html: {folder}")
+    show_summary(kind_of(run).summary(run))
+    tell(f"tables, figures, report.pdf and report.html: {folder}")

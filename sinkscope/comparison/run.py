@@ -60,7 +60,7 @@ def compare(
     Raises:
         SinkscopeError: for bad input, in one line.
     """
-    refuse_unknown(loading, LoadingFields)
+    refuse_unknown(loading, LoadingFields, compare)
     given = [runs] if isinstance(runs, str | Path) else list(runs)
     if not all(isinstance(run, str | Path) for run in given):
         raise RequestError("runs are named by their folders, and models by name: save a run that is in memory first")

@@ -92,7 +92,7 @@ def evaluate(
     Raises:
         SinkscopeError: for bad input, in one line.
     """
-    refuse_unknown(fields, EvaluationFields)
+    refuse_unknown(fields, EvaluationFields, evaluate)
     source, loaded = model_source(model, fields)
     request = EvaluationRequest(
         model=source,

@@ -51,7 +51,7 @@ def read_texts(
     """
     texts: list[Text] = []
     for document in documents:
-        text = cut(document.text, characters)
+        text = cut(document.start(characters + 1), characters)
         ids = token_ids(tokenizer, text, special_tokens=document.special_tokens)
         if not ids:
             continue

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from sinkscope.errors import RequestError
+
 if TYPE_CHECKING:
     from sinkscope.launch.group import Processes
 
@@ -12,13 +14,32 @@ _TOLD = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def is_main_process() -> bool:
-    """Whether this process is the one of several that speaks; launchers number processes in RANK."""
-    return os.environ.get("RANK", "0") == "0"
+    """Whether this process is the one of several that speaks; launchers number processes in RANK.
+
+    A RANK that was left in the environment without the rest of what launchers tell means nothing.
+    """
+    return not _launched() or os.environ["RANK"] == "0" or not os.environ["RANK"].isdecimal()
 
 
 def process_count() -> int:
-    """How many processes were launched together; 1 where this one is alone."""
-    return int(os.environ["WORLD_SIZE"]) if all(name in os.environ for name in _TOLD) else 1
+    """How many processes were launched together; 1 where this one is alone.
+
+    Raises:
+        RequestError: if what a launcher told makes no sense.
+    """
+    if not _launched():
+        return 1
+    rank, count = os.environ["RANK"], os.environ["WORLD_SIZE"]
+    if not (rank.isdecimal() and count.isdecimal() and int(rank) < int(count)):
+        raise RequestError(
+            f"the environment says that this is process RANK='{rank}' of WORLD_SIZE='{count}': unset both, or use a "
+            "launcher"
+        )
+    return int(count)
+
+
+def _launched() -> bool:
+    return all(name in os.environ for name in _TOLD)
 
 
 @contextmanager

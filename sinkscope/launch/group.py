@@ -22,6 +22,7 @@ from torch import Tensor
 
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.launch.exit_codes import exit_code
+from sinkscope.terminal import readable
 
 T = TypeVar("T")
 
@@ -194,7 +195,7 @@ def _watch(store: Any, rank: int, done: threading.Event) -> None:
         if rank == 0:
             if done.wait(_GRACE_PERIOD):  # the first process failed too, and prints its own error
                 return
-            message = " ".join(f"sinkscope: {failed['message']} (process {failed['rank']})".split())
+            message = readable(f"sinkscope: {failed['message']} (process {failed['rank']})")
             os.write(2, f"{message}\n".encode())
             _mark_reported(store)
         else:

@@ -15,6 +15,7 @@ from transformers import AutoConfig, PretrainedConfig
 
 from sinkscope.compat.gguf_reading import quickly
 from sinkscope.errors import RequestError, SinkscopeError, first_line
+from sinkscope.inside import inside
 from sinkscope.loading.gguf_header import UNREADABLE, Header, read_header
 from sinkscope.loading.model_folder import CONFIG, GGUF, no_such_gguf, which_gguf
 from sinkscope.loading.quiet import quiet
@@ -69,12 +70,14 @@ def gguf_in(folder: Path, wanted: str | None, name: str) -> str | None:
     """
     there = sorted(path.name for path in folder.glob(f"*{GGUF}"))
     if wanted is not None:
+        inside(folder, wanted, "`gguf_file`")
         if not wanted.endswith(GGUF) or not (folder / wanted).is_file():
             raise RequestError(no_such_gguf(name, wanted, there))
         return wanted
     if not there or any(folder.glob("*.safetensors")):
         return None
     if len(there) == 1:
+        inside(folder, there[0], name)
         return there[0]
     if (folder / CONFIG).is_file():
         return None  # it can be planned by its configuration; loading finds no weights, and names the files

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
-import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from sinkscope.compat.bitsandbytes_modules import repair_
@@ -23,6 +22,7 @@ from sinkscope.inputs import ModelSource
 from sinkscope.keywords import ModelFields, listing, refuse_unknown
 from sinkscope.loading.adapter import adapter_sha256, check_adapter, merge_adapter_
 from sinkscope.loading.deviations import DEQUANTIZED, FRESH, HEAD, RESHAPED, Deviation
+from sinkscope.loading.device import usable_device
 from sinkscope.loading.gguf_file import Gguf
 from sinkscope.loading.gguf_tokenizer import gguf_tokenizer, refuse_without_tokenizer
 from sinkscope.loading.model_folder import CONFIG, weight_files
@@ -139,13 +139,15 @@ def load_model(
         raise RequestError("`device` and `device_map` exclude each other")
     if device_map is not None and stream:
         raise RequestError("`stream` works on one device: leave out `device_map`")
-    placement: Any = device_map or {"": _device(device)}
+    placement: Any = device_map or {"": usable_device(device)}
     resolved = resolved or resolve(name, revision, gguf_file)
     if resolved.unsupported is not None:
         raise resolved.unsupported
     if resolved.gguf is not None:
         _check_gguf(name, stream=stream)
     sha256 = resolved.weights_sha256
+    if resolved.revision is not None and resolved.gguf is None and resolved.pinning.get("local_files_only"):
+        weight_files(resolved.folder, resolved.origin)  # of the cache, which may hold a part of them
     stored = resolved.quantization
     if quantize and stored:
         raise SinkscopeError(f"{name} is quantized already ({stored}): leave out `quantize`")
@@ -285,7 +287,7 @@ def load(model: str | Path | ModelSource, **loading: Unpack[ModelFields]) -> Pre
     Returns:
         The transformers model in eval mode.
     """
-    refuse_unknown(loading, ModelFields)
+    refuse_unknown(loading, ModelFields, load)
     source, _ = model_source(model, loading)
     return load_named(source).model
 
@@ -347,17 +349,6 @@ def _read_tokenizer(located: Located, *, trust_remote_code: bool) -> PreTrainedT
     if not tokenizer("attention", add_special_tokens=False)["input_ids"]:
         raise SinkscopeError(missing)
     return tokenizer
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise RequestError(f"`device={name}` cannot be used: {first_line(error)}") from error
-    return device
 
 
 def _one_of(option: str, value: str | None, choices: tuple[str | None, ...]) -> None:

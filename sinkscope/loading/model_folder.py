@@ -4,8 +4,10 @@ transformers and safetensors report a missing shard, a cut file or a foreign arc
 after minutes of reading. So everything that names and headers show is checked here first, with an error of one line.
 """
 
+import glob
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,16 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from sinkscope.errors import RequestError, SinkscopeError
+from sinkscope.inside import inside
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 GGUF = ".gguf"
-ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
+_VARIANT = re.compile(r"model\.[^.]+\.safetensors")
+_UNFINISHED = (".incomplete", ".part", ".partial", ".crdownload", ".aria2", ".download", ".tmp")
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 
 
@@ -45,15 +51,21 @@ def weight_files(folder: Path, name: str) -> list[Path]:
         SinkscopeError: if there are none, only pickled ones, a shard is missing, or a file is cut short.
     """
     if (folder / WEIGHTS).is_file():
-        files = [folder / WEIGHTS]
+        files = [inside(folder, WEIGHTS, name)]
     elif (folder / INDEX).is_file():
         shards = _read_json(folder / INDEX, name).get("weight_map")
         if not isinstance(shards, dict) or not shards:
             raise SinkscopeError(f"{name}: {INDEX} lists no weights")
-        files = sorted({folder / shard for shard in shards.values()})
+        files = sorted({inside(folder, shard, f"{name}: {INDEX}") for shard in shards.values()})
     else:
-        refuse_without_safetensors((path.name for path in folder.iterdir()), name)
-        raise SinkscopeError(f"{name}: found neither {WEIGHTS} nor {INDEX}")
+        names = sorted(path.name for path in folder.iterdir())
+        if folder.parent.name == "snapshots":
+            raise SinkscopeError(
+                f"{name}: its weights are not in the local cache, into which only a part was downloaded: load it once "
+                "with network access, without HF_HUB_OFFLINE"
+            )
+        refuse_without_safetensors(names, name)
+        raise SinkscopeError(_other_weights(names, name))
     for file in files:
         _check_header(file, name)
     return files
@@ -82,7 +94,45 @@ def refuse_without_safetensors(names: Iterable[str], model: str) -> None:
             f"{model} has its weights only as pickle files ({pickled[0]}), which can run code and are never loaded: "
             "convert them to safetensors"
         )
+    begun = [name for name in names if name.endswith(_UNFINISHED)]
+    if begun:
+        raise SinkscopeError(f"{model} was not downloaded to its end ('{begun[0]}'): download it again")
     raise SinkscopeError(f"{model} holds no weights: {WEIGHTS} (or {INDEX} and its shards) is missing")
+
+
+def _other_weights(names: list[str], model: str) -> str:
+    """That none of a folder's safetensors files is what a model's weights are called, and what they are instead."""
+    there = [name for name in names if name.endswith(".safetensors")]
+    if any(name.startswith("consolidated") for name in there):
+        return (
+            f"{model} has its weights in the layout of Mistral's own code ('{there[0]}'), with other names: take the "
+            f"files that transformers reads, {WEIGHTS} or {INDEX} and its shards"
+        )
+    if ADAPTER_WEIGHTS in there:
+        return _adapter(model, "its base")
+    if any(_SHARD.fullmatch(name) for name in there):
+        return f"{model} has {len(there)} shard(s) of weights and no {INDEX}, which says what is where: download it"
+    variants = [name for name in there if _VARIANT.fullmatch(name)]
+    if variants:
+        return f"{model} has its weights only as a variant ('{variants[0]}'): rename it to {WEIGHTS} to measure that"
+    return f"{model}: found neither {WEIGHTS} nor {INDEX}; there {listed(there)}"
+
+
+def _adapter(model: str, base: object) -> str:
+    return (
+        f"{model} is an adapter for {base}, and no model by itself: merge the two (peft's merge_and_unload) and save "
+        "the result as a folder"
+    )
+
+
+def _no_config(folder: Path, name: str) -> str:
+    """That a folder has no config.json, and what it seems to be instead."""
+    if (folder / ADAPTER_CONFIG).is_file():
+        base = _read_json(folder / ADAPTER_CONFIG, name).get("base_model_name_or_path")
+        return _adapter(name, f"'{base}'" if isinstance(base, str) and base else "another model")
+    if (folder / "params.json").is_file() and any(folder.glob("consolidated*")):
+        return f"{name} is in the layout of a model's own code (params.json): take the files that transformers reads"
+    return f"{name} is not a model folder: it has no {CONFIG}"
 
 
 def which_gguf(model: str, there: list[str]) -> str:
@@ -118,7 +168,9 @@ def weights_sha256(files: list[Path]) -> str:
 
 def _check_header(file: Path, name: str) -> None:
     if not file.is_file():
-        raise SinkscopeError(f"{name}: the shard {file.name} that {INDEX} lists is missing")
+        begun = next((part.name for part in file.parent.glob(f"{glob.escape(file.name)}*")), None)
+        half = f"; '{begun}' is a download that was not finished" if begun is not None else ""
+        raise SinkscopeError(f"{name}: the shard {file.name} that {INDEX} lists is missing{half}: download it again")
     try:
         with safe_open(file, framework="pt"):
             pass
@@ -132,7 +184,8 @@ def _read_json(path: Path, name: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise SinkscopeError(f"{name} is not a model folder: it has no {path.name}") from error
+        missing = f"{name} is not a model folder: it has no {path.name}"
+        raise SinkscopeError(_no_config(path.parent, name) if path.name == CONFIG else missing) from error
     except OSError as error:
         raise SinkscopeError(f"{name}: cannot read {path.name}: {error.strerror}") from error
     except ValueError as error:

@@ -8,6 +8,7 @@ from sinkscope.capture.settings import Settings
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.inputs import ModelSource
 from sinkscope.keywords import ModelFields, listing, refuse_unknown
+from sinkscope.loading.device import named_device, usable_device
 from sinkscope.loading.load import check_options
 from sinkscope.loading.named import model_source
 from sinkscope.loading.resolve import Resolved, resolve
@@ -126,12 +127,14 @@ def plan(
     Raises:
         SinkscopeError: for a model or a request that cannot be planned, in one line.
     """
-    refuse_unknown(loading, ModelFields)
+    refuse_unknown(loading, ModelFields, plan)
     source, in_memory = model_source(model, loading)
     if in_memory is not None:
         raise RequestError("a loaded model is in memory already: name its folder or id to plan an analysis of it")
     name, quantize = source.name, source.quantize
     check_options(source.dtype, None, source.device_map)
+    if named_device(source.device).type != "cuda":  # of GPUs the machine's list is asked
+        usable_device(source.device)
     method = None if quantize is None else method_of(quantize)  # whether it can run is the measuring machine's affair
     quantize = None if method is None else quantize
     resolved = resolved or resolve(name, source.revision, source.gguf_file)

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from sinkscope.launch.environment import is_main_process
 from sinkscope.progress.stages import Stages
 from sinkscope.progress.surfaces import Heartbeat, Line, Surface, is_interactive
+from sinkscope.terminal import complain, readable
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -43,9 +44,9 @@ class Display:
     def say(self, text: str) -> None:
         """Leaves a line on stderr."""
         if self._surface is not None:
-            self._surface.say(self.words(text))
+            self._surface.say(readable(self.words(text)))
         else:
-            print(self.words(text), file=sys.stderr, flush=True)  # noqa: T201
+            complain(self.words(text))
 
     def close(self) -> None:
         """Shows no stage any more."""
@@ -139,7 +140,7 @@ def say(text: str) -> None:
     if _current is not None:
         _current.say(text)
     else:
-        print(text, file=sys.stderr, flush=True)  # noqa: T201
+        complain(text)
 
 
 def ended() -> None:

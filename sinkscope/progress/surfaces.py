@@ -12,6 +12,7 @@ from typing import Protocol, TextIO
 
 from sinkscope.durations import duration_text
 from sinkscope.progress.stages import Stages
+from sinkscope.terminal import readable
 
 HEARTBEAT = 30.0  # seconds between two lines where nothing can be written over
 _TICK = 0.25
@@ -78,7 +79,7 @@ class Heartbeat(_Threaded):
     def _draw(self) -> None:
         line = self._stages.line()
         if line:
-            self._write(f"progress: {line}\n")
+            self._write(f"progress: {readable(line)}\n")
 
 
 class Line(_Threaded):
@@ -98,7 +99,7 @@ class Line(_Threaded):
             line = f"{line} ({duration_text(seconds)})"
         self._ticks += 1
         room = shutil.get_terminal_size().columns - 1
-        text = f"{_SPINNER[self._ticks % len(_SPINNER)]} {line}"[:room]
+        text = f"{_SPINNER[self._ticks % len(_SPINNER)]} {readable(line)}"[:room]
         self._write("\r" + text.ljust(self._width))
         self._width = len(text)
 

@@ -64,7 +64,7 @@ def quantize(
     Raises:
         SinkscopeError: for bad input, in one line.
     """
-    refuse_unknown(fields, QuantizationFields)
+    refuse_unknown(fields, QuantizationFields, quantize)
     named = [models] if isinstance(models, str | Path | ModelSource) else list(models)
     given = [name for name in ModelFields.__annotations__ if name in fields]
     if given and any(isinstance(one, ModelSource) for one in named):

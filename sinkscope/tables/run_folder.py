@@ -18,6 +18,7 @@ import pandas as pd
 
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.files import building_folder, make_folders, remove_empty
+from sinkscope.inside import inside
 from sinkscope.provenance.begin import SCHEMA, ordered
 from sinkscope.tables.columns import TABLES
 
@@ -104,7 +105,7 @@ def read_run(folder: str | Path) -> Run:
     tables = {}
     for name in info["tables"]:
         try:
-            tables[name] = pd.read_parquet(folder / f"{name}.parquet")
+            tables[name] = pd.read_parquet(inside(folder, f"{name}.parquet", str(folder / INFO_FILE)))
         except (OSError, ValueError) as error:
             raise SinkscopeError(f"{folder} lacks a readable table {name}.parquet: analyze again") from error
         if name in TABLES:
@@ -126,15 +127,15 @@ def check_target(folder: Path, *, force: bool) -> None:
     """Refuses, before any work is done, an output folder that could not be written in the end.
 
     Raises:
-        SinkscopeError: if `folder` exists and `force` is off, exists and is not a run folder, or its parent cannot be
-            written.
+        SinkscopeError: if `folder` holds something and `force` is off, or something else than a run, or its parent
+            cannot be written.
     """
     if folder.exists():
         if not folder.is_dir():
             raise RequestError(f"{folder} exists and is not a folder: choose another `out`")
-        if not force:
+        if not force and any(folder.iterdir()):
             raise RequestError(f"{folder} exists: choose another `out`, or `force` to replace a run")
-        if not (folder / INFO_FILE).is_file():
+        if not (folder / INFO_FILE).is_file() and any(folder.iterdir()):
             raise RequestError(f"{folder} holds no {INFO_FILE}, so `force` leaves it alone: choose another `out`")
     parent = folder.absolute().parent
     with _writing(folder):

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow
 from datasets.exceptions import DatasetsError
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
 from sinkscope.compat.hub import TransportError
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import SinkscopeError, first_line
 from sinkscope.text.document_files import text_of
 from sinkscope.text.documents import Document
 
@@ -35,7 +36,10 @@ def load_rows(path: Path, source: str, config: str | None, split: str, *, stream
     datasets.disable_progress_bars()
     try:
         if path.is_dir() and config is None:
-            return _saved_split(datasets.load_from_disk(path), source, split)
+            try:
+                return _saved_split(datasets.load_from_disk(path), source, split)
+            except IndexError as error:  # the library's own way to say that there are no files of rows
+                raise SinkscopeError(f"{source} is empty: there is no row in it") from error
         rows: Iterable[dict[str, Any]] = datasets.load_dataset(
             str(path) if path.is_dir() else source, config, split=split, streaming=streaming
         )
@@ -55,13 +59,23 @@ def row_documents(rows: Iterable[dict[str, Any]], source: str, column: str) -> I
         SinkscopeError: while iterating, for a missing column, a column without text, or rows that are all blank.
     """
     blank = True
-    for number, row in enumerate(rows):
+    for number, row in enumerate(_safely(rows, source)):
         text = text_of(row, column, f"{source}, row {number}")
         if text.strip():
             blank = False
             yield Document(f"{source}:{number}", text)
     if blank:
         raise SinkscopeError(f"{source} is empty: there is no text in it")
+
+
+def _safely(rows: Iterable[dict[str, Any]], source: str) -> Iterator[dict[str, Any]]:
+    """The rows; what the library or Python cannot make of one ends in one line."""
+    try:
+        yield from rows
+    except SinkscopeError:
+        raise
+    except (DatasetsError, pyarrow.ArrowException, OSError, ValueError, LookupError, OverflowError) as error:
+        raise SinkscopeError(f"the datasets library cannot read the rows of {source}: {first_line(error)}") from error
 
 
 def _check_reachable(source: str, absent: str) -> None:

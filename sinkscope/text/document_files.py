@@ -5,15 +5,21 @@ stored, in strict UTF-8: a document that had to be repaired would no longer be t
 documents hold nothing to measure and are skipped; a source in which nothing else remains is an error.
 """
 
+import codecs
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pyarrow
 import pyarrow.parquet
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import SinkscopeError, first_line
 from sinkscope.text.documents import Document
+
+_BLOCK = 1 << 16  # bytes that are read at once
+_ROWS = 64  # of a parquet file that are held at once: a cell may be a book
+_IS_TEXT = (pyarrow.types.is_string, pyarrow.types.is_large_string, pyarrow.types.is_string_view, pyarrow.types.is_null)
 
 
 def find_files(folder: Path) -> list[Path]:
@@ -43,7 +49,7 @@ def read_files(files: list[Path], root: Path, column: str) -> Iterator[Document]
         name = file.relative_to(root).as_posix()
         try:
             for document in READERS[file.suffix](file, name, column):
-                if document.text.strip():
+                if not document.is_blank():
                     blank = False
                     yield document
         except OSError as error:
@@ -54,7 +60,25 @@ def read_files(files: list[Path], root: Path, column: str) -> Iterator[Document]
 
 
 def _read_text(path: Path, name: str, _column: str) -> Iterator[Document]:
-    yield Document(name, _decode(path.read_bytes(), str(path)))
+    yield Document(name, partial(_text_of_file, path))
+
+
+def _text_of_file(path: Path) -> Iterator[str]:
+    """A file's text in pieces, strictly decoded as far as it is read."""
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    done = 0
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                waiting = len(decoder.getstate()[0])
+                yield decoder.decode(block)
+                done += len(block)
+            waiting = len(decoder.getstate()[0])
+            yield decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        raise _not_text(path, error.reason, done - waiting + error.start) from error
+    except OSError as error:
+        raise SinkscopeError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _read_json_lines(path: Path, name: str, column: str) -> Iterator[Document]:
@@ -68,6 +92,8 @@ def _read_json_lines(path: Path, name: str, column: str) -> Iterator[Document]:
                 row = json.loads(text)
             except ValueError as error:
                 raise SinkscopeError(f"{place} is not valid JSON: {error}") from error
+            except RecursionError as error:
+                raise SinkscopeError(f"{place} is not valid JSON: it is nested too deeply") from error
             if not isinstance(row, dict):
                 raise SinkscopeError(f"{place} is not a JSON object")
             yield Document(f"{name}:{number}", text_of(row, column, place))
@@ -78,13 +104,26 @@ def _read_parquet(path: Path, name: str, column: str) -> Iterator[Document]:
         table = pyarrow.parquet.ParquetFile(path)
         if column not in table.schema_arrow.names:
             raise missing_column(column, table.schema_arrow.names, str(path))
+        _check_text_column(table.schema_arrow.field(column).type, column, str(path))
         number = 0
-        for batch in table.iter_batches(batch_size=1024, columns=[column]):
-            for row in batch.to_pylist():
+        for batch in table.iter_batches(batch_size=_ROWS, columns=[column]):
+            for cell in batch.column(0):
                 number += 1
-                yield Document(f"{name}:{number}", text_of(row, column, f"{path}, row {number}"))
-    except pyarrow.ArrowInvalid as error:
-        raise SinkscopeError(f"{path} is not a whole parquet file: {error}") from error
+                place = f"{path}, row {number}"
+                try:
+                    value = cell.as_py()
+                except UnicodeDecodeError as error:
+                    raise _not_text(place, error.reason, error.start) from error
+                yield Document(f"{name}:{number}", text_of({column: value}, column, place))
+    except pyarrow.ArrowException as error:
+        raise SinkscopeError(f"{path} is not a whole parquet file: {first_line(error)}") from error
+
+
+def _check_text_column(kind: pyarrow.DataType, column: str, place: str) -> None:
+    """Refuses a column that is no text before its values, which Python may have none for, are looked at."""
+    of = kind.value_type if pyarrow.types.is_dictionary(kind) else kind
+    if not any(is_text(of) for is_text in _IS_TEXT):
+        raise SinkscopeError(f"{place}: '{column}' holds {kind}, not text: choose another `column`")
 
 
 def text_of(row: dict[str, object], column: str, place: str) -> str:
@@ -100,6 +139,13 @@ def text_of(row: dict[str, object], column: str, place: str) -> str:
         return ""
     if not isinstance(value, str):
         raise SinkscopeError(f"{place}: '{column}' holds {type(value).__name__}, not text: choose another `column`")
+    if not value.isascii():
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise SinkscopeError(
+                f"{place}: '{column}' holds half of a character (a lone surrogate) at letter {error.start}"
+            ) from error
     return value
 
 
@@ -112,7 +158,11 @@ def _decode(raw: bytes, place: str) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise SinkscopeError(f"{place} is not UTF-8 text: {error.reason} at byte {error.start}") from error
+        raise _not_text(place, error.reason, error.start) from error
+
+
+def _not_text(place: Path | str, reason: str, byte: int) -> SinkscopeError:
+    return SinkscopeError(f"{place} is not UTF-8 text: {reason} at byte {byte}")
 
 
 READERS: dict[str, Callable[[Path, str, str], Iterator[Document]]] = {

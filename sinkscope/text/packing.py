@@ -7,8 +7,10 @@ arXiv:2603.17771, packs without). Packed windows attend across documents unless 
 """
 
 import hashlib
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -16,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.text.documents import Document
-from sinkscope.text.tokenizing import token_ids
+from sinkscope.text.stretches import id_stretches
 
 
 @dataclass(frozen=True)
@@ -73,13 +75,16 @@ def pack(
     if tokens < 2:
         raise RequestError("a sequence needs at least 2 tokens, one to predict")
     body = tokens - 1 if bos else tokens
+    enough = math.inf if sequences is None else sequences * body
     stream: list[int] = []
     owners: list[int] = []
     for number, document in enumerate(documents):
-        ids = token_ids(tokenizer, document.text, special_tokens=document.special_tokens)
-        stream += [*ids, tokenizer.eos_token_id]
-        owners += [number] * (len(ids) + 1)
-        if sequences is not None and len(stream) >= sequences * body:
+        for ids in chain(id_stretches(document, tokenizer), [[tokenizer.eos_token_id]]):
+            stream += ids
+            owners += [number] * len(ids)
+            if len(stream) >= enough:
+                break
+        if len(stream) >= enough:
             break
     count = len(stream) // body if sequences is None else min(sequences, len(stream) // body)
     wanted = 1 if sequences is None else sequences

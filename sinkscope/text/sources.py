@@ -26,7 +26,7 @@ def open_text(text: TextSource) -> Iterator[Document]:
     )
     if not text.special_tokens:
         return documents
-    return (document._replace(special_tokens=True) for document in documents)
+    return (document.with_special_tokens() for document in documents)
 
 
 def refuse_missing(text: TextSource) -> None:
@@ -36,7 +36,7 @@ def refuse_missing(text: TextSource) -> None:
         SinkscopeError: as `open_text`.
     """
     path = Path(text.data).expanduser()
-    if text.data in BY_NAME or not _is_dataset(path, text.data, text.config):
+    if not text.data or text.data in BY_NAME or not _is_dataset(path, text.data, text.config):
         open_text(text)
 
 
@@ -65,6 +65,8 @@ def open_documents(
     Raises:
         SinkscopeError: if the source does not exist, is of no known kind, or needs a library that is not installed.
     """
+    if not source:
+        raise RequestError("`data` is empty: name a file, a folder, a data set or stdlib")
     path = Path(source).expanduser()
     if source not in BY_NAME and _is_dataset(path, source, config):
         return _open_dataset(path, source, config, split, streaming, column)
@@ -101,4 +103,6 @@ def _open_path(path: Path, source: str, column: str) -> Iterator[Document]:
         raise SinkscopeError(f"there is no file or folder {source} to read text from")
     if path.suffix not in READERS:
         raise SinkscopeError(f"{source} is none of {kinds}")
+    if not path.is_file():
+        raise SinkscopeError(f"{source} is no file but a pipe, a socket or a device: text is read from files")
     return read_files([path], path.parent, column)

@@ -90,7 +90,7 @@ def track(
     Raises:
         SinkscopeError: for bad input, in one line.
     """
-    refuse_unknown(fields, TrackFields)
+    refuse_unknown(fields, TrackFields, track)
     if "revision" in fields:
         raise RequestError("`revision` is that of one model: the checkpoints of a Hub model are named by `revisions`")
     request = TrackRequest(

@@ -23,9 +23,11 @@ from transformers import PreTrainedTokenizerBase
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.files import read_json, write_json
 from sinkscope.text.documents import Document
+from sinkscope.text.stretches import id_stretches
 from sinkscope.text.tokenizing import batch_token_ids
 
 _DOCUMENTS = 256  # per write
+_SHORT = 1 << 16  # characters of a document that is tokenized at once
 
 
 @dataclass(frozen=True)
@@ -74,14 +76,14 @@ def write_tokens(
     with file.open("r+b" if file.exists() else "w+b") as out:
         out.truncate(state["tokens"] * dtype.itemsize)
         out.seek(0, 2)
-        for texts, special in _batches(islice(documents, state["documents"], None)):
-            stream: list[int] = []
-            for ids in batch_token_ids(tokenizer, texts, special_tokens=special):
-                stream += [*ids, tokenizer.eos_token_id]
-            out.write(np.asarray(stream, dtype=dtype).tobytes())
+        for batch in _batches(islice(documents, state["documents"], None)):
+            count = 0
+            for ids in _ids(batch, tokenizer):
+                out.write(np.asarray(ids, dtype=dtype).tobytes())
+                count += len(ids)
             out.flush()
             os.fsync(out.fileno())  # before the note that counts them
-            state = {**state, "tokens": state["tokens"] + len(stream), "documents": state["documents"] + len(texts)}
+            state = {**state, "tokens": state["tokens"] + count, "documents": state["documents"] + len(batch)}
             write_json(file.with_suffix(".json"), state)
             if limit is not None and state["tokens"] >= limit:
                 break
@@ -127,7 +129,20 @@ def _dtype(vocabulary: int) -> "np.dtype[Any]":
     return np.dtype("<u2" if vocabulary <= 1 << 16 else "<u4")
 
 
-def _batches(documents: Iterator[Document]) -> Iterator[tuple[list[str], bool]]:
-    """Texts to be tokenized at once, and whether special tokens are written in them: all of one source, or none."""
+def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
     while batch := list(islice(documents, _DOCUMENTS)):
-        yield [document.text for document in batch], batch[0].special_tokens
+        yield batch
+
+
+def _ids(documents: list[Document], tokenizer: PreTrainedTokenizerBase) -> Iterator[list[int]]:
+    """The ids of documents in stretches, <eos> behind each document; short ones are tokenized side by side."""
+    starts = [document.start(_SHORT + 1) for document in documents]
+    short = [text for text in starts if len(text) <= _SHORT]
+    special = documents[0].special_tokens  # all of one source, or none
+    made = iter(batch_token_ids(tokenizer, short, special_tokens=special) if short else ())
+    for document, text in zip(documents, starts, strict=True):
+        if len(text) <= _SHORT:
+            yield next(made)
+        else:
+            yield from id_stretches(document, tokenizer)
+        yield [tokenizer.eos_token_id]

@@ -79,7 +79,8 @@ def test_scripts_are_left_alone(stderr: Waited) -> None:
 
 
 def test_other_processes_show_nothing(stderr: Waited, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RANK", "1")
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
     with shown(True):
         assert not is_shown()
     assert stderr.getvalue() == ""

@@ -2,17 +2,21 @@
 
 import importlib.util
 import json
+import os
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import HfApi
 
 from sinkscope.compat.hub import TransportError
 from sinkscope.errors import SinkscopeError
+from sinkscope.terminal import readable
 from sinkscope.text.documents import Document
 from sinkscope.text.sources import open_documents
 
@@ -113,7 +117,7 @@ def test_missing_column_names_those_there(tmp_path: Path) -> None:
 def test_column_without_text(tmp_path: Path) -> None:
     pd.DataFrame({"text": [1, 2]}).to_parquet(tmp_path / "a.parquet")
     write_lines(tmp_path / "a.jsonl", [{"text": [1]}])
-    assert "holds int, not text" in refusal(tmp_path / "a.parquet")
+    assert "holds int64, not text" in refusal(tmp_path / "a.parquet")
     assert "holds list, not text" in refusal(tmp_path / "a.jsonl")
 
 
@@ -201,3 +205,64 @@ def test_unknown_dataset_without_a_connection(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(HfApi, "dataset_info", unreachable)
     assert "cannot be reached" in refusal("owner/never-seen")
+
+
+def test_half_a_character_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(r'{"text": "one"}' + "\n" + r'{"text": "two \ud83d alone"}')
+    assert refusal(path).endswith("line 2: 'text' holds half of a character (a lone surrogate) at letter 4")
+
+
+def test_json_that_is_nested_without_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": ' + "[" * 100_000 + "]" * 100_000 + "}")
+    assert refusal(path).endswith("line 1 is not valid JSON: it is nested too deeply")
+
+
+def test_parquet_of_what_is_no_text(tmp_path: Path) -> None:
+    """Bytes that are not UTF-8 in a column of text, and dates that Python has no value for."""
+    path = tmp_path / "a.parquet"
+    broken = pa.Array.from_buffers(
+        pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\4\0\0\0"), pa.py_buffer(b"\xff\xfe\xfd\xfc")]
+    )
+    pq.write_table(pa.table({"text": broken}), path)
+    assert refusal(path).endswith("row 1 is not UTF-8 text: invalid start byte at byte 0")
+    pq.write_table(pa.table({"text": pa.array([2**62], pa.timestamp("us"))}), path)
+    assert refusal(path).endswith("'text' holds timestamp[us], not text: choose another `column`")
+
+
+def test_parquet_of_every_kind_of_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    for kind in (pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())):
+        pq.write_table(pa.table({"text": pa.array(["one", None, "two"], pa.string()).cast(kind)}), path)
+        assert [document.text for document in open_documents(str(path))] == ["one", "two"]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_file(tmp_path: Path, kind: str) -> None:
+    """Neither waited for nor read without end; in a folder it is passed over."""
+    path = tmp_path / "a.txt"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    assert refusal(path).endswith("is no file but a pipe, a socket or a device: text is read from files")
+    assert "holds no text" in refusal(tmp_path)
+
+
+def test_no_name_at_all() -> None:
+    """As an unset variable gives it: it does not stand for the working folder."""
+    assert refusal("") == "`data` is empty: name a file, a folder, a data set or stdlib"
+
+
+def test_a_name_that_is_not_utf_8(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.txt"))
+    path.write_text("one")
+    (document,) = open_documents(str(path))
+    assert (document.text, readable(document.name)) == ("one", r"\udcff.txt")
+
+
+def test_a_saved_dataset_without_rows(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    datasets.Dataset.from_dict({"text": []}).save_to_disk(tmp_path / "none")
+    assert refusal(tmp_path / "none").endswith("none is empty: there is no row in it")

@@ -1,12 +1,10 @@
 """`sinkscope families`: which architectures are known, and what is known of them."""
 
-import sys
 from typing import TYPE_CHECKING, Any
-
-import typer
 
 from sinkscope.cli import options
 from sinkscope.progress.display import ended
+from sinkscope.terminal import show, tell, tell_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,12 +21,10 @@ def families(json: options.FamiliesJson = False) -> None:
     if json:
         from json import dumps
 
-        typer.echo(dumps(entries, indent=1))
+        tell_json(dumps(entries, indent=1))
         return
-    from rich.console import Console
-
-    Console(width=None if sys.stdout.isatty() else _WIDTH).print(_table(entries))
-    typer.echo("docs/architectures.md says what the structures are, and how to add an architecture.")
+    show(_table(entries), _WIDTH)
+    tell("docs/architectures.md says what the structures are, and how to add an architecture.")
 
 
 def _table(entries: list[dict[str, Any]]) -> "Table":

@@ -2,8 +2,6 @@
 
 from typing import Annotated
 
-import typer
-
 from sinkscope.cli import options
 from sinkscope.cli.output import command_line, default_folder, refuse_mistaken, show
 from sinkscope.cli.signature import Offered
@@ -13,6 +11,7 @@ from sinkscope.inputs import ModelSource, Output, TextSource, Windows
 from sinkscope.launch.collector import importing
 from sinkscope.launch.environment import is_main_process
 from sinkscope.progress.display import ended
+from sinkscope.terminal import tell
 
 
 def finetune(
@@ -57,8 +56,8 @@ def finetune(
 
         show(before_after(done, folder, command=command_line()).run, folder / REPORT)
     ended()
-    typer.echo(f"model: {done.model}")
+    tell(f"model: {done.model}")
     if done.control is not None:
-        typer.echo(f"control: {done.control}")
-    typer.echo(f"checkpoints: {folder / 'checkpoints'}")
-    typer.echo(f"metrics: {folder / 'metrics.parquet'}")
+        tell(f"control: {done.control}")
+    tell(f"checkpoints: {folder / 'checkpoints'}")
+    tell(f"metrics: {folder / 'metrics.parquet'}")

@@ -1,10 +1,7 @@
 """`sinkscope plan`: what an analysis would need, from the model's configuration alone."""
 
 import json as encoding
-import sys
 from typing import Annotated
-
-import typer
 
 from sinkscope.analysis.settings import DriverChoice
 from sinkscope.capture.settings import Settings
@@ -14,6 +11,7 @@ from sinkscope.cli.signature import Offered
 from sinkscope.inputs import ModelSource, Windows
 from sinkscope.launch.collector import importing
 from sinkscope.progress.display import ended
+from sinkscope.terminal import show, tell_json
 
 _SPILL = {"text": "Folder whose disk would hold the states between layers."}
 
@@ -41,14 +39,8 @@ def plan(
     )
     ended()
     if json:
-        typer.echo(encoding.dumps(made.as_json(), indent=2))
+        tell_json(encoding.dumps(made.as_json(), indent=2))
         return
-    from rich.console import Console
-
     from sinkscope.cli.plan_table import PlanTable
 
-    table = PlanTable(made)
-    if sys.stdout.isatty():
-        Console().print(table)
-    else:
-        typer.echo(str(table))
+    show(PlanTable(made))

@@ -1,11 +1,10 @@
 """`sinkscope pretrain`: from a recipe to a trained model, or to one per seed."""
 
-import typer
-
 from sinkscope.cli import options
 from sinkscope.launch.collector import importing
 from sinkscope.launch.environment import is_main_process
 from sinkscope.progress.display import ended
+from sinkscope.terminal import tell
 
 
 def pretrain(
@@ -44,6 +43,6 @@ def pretrain(
     ended()
     if is_main_process():
         for model in models:
-            typer.echo(f"model: {model}")
-            typer.echo(f"checkpoints: {model.parent / CHECKPOINTS}")
-            typer.echo(f"metrics: {model.parent / METRICS}")
+            tell(f"model: {model}")
+            tell(f"checkpoints: {model.parent / CHECKPOINTS}")
+            tell(f"metrics: {model.parent / METRICS}")

@@ -1,10 +1,9 @@
 """`sinkscope report`: a report made anew from the tables of a run."""
 
-import typer
-
 from sinkscope.cli import options
 from sinkscope.launch.collector import importing
 from sinkscope.progress.display import ended
+from sinkscope.terminal import readable, tell
 
 
 def report(
@@ -26,4 +25,4 @@ def report(
     formats = None if format_ is None else [name.strip() for name in format_.split(",")]
     for path in redraw(run.expanduser(), formats, out, force=force, style=style, width=width):
         ended()
-        typer.echo(str(path))
+        tell(readable(path))

@@ -101,7 +101,7 @@ def _save_base(request: LoadRequest, base: Path, method: str) -> bool:
 def _run(python: Path, job: dict[str, Any], file: Path) -> None:
     file.write_text(json.dumps(job), encoding="utf-8")
     done = subprocess.run(  # noqa: S603
-        [python, "-P", SCRIPT, file],  # -P: files beside the script are named like the libraries it imports
+        virtual_environment.isolated(python, SCRIPT, file),
         capture_output=True,
         text=True,
         check=False,

@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 from sinkscope.errors import SinkscopeError
+from sinkscope.progress.display import say
 
 REQUIREMENT = "llmcompressor==0.14.*"
 VARIABLE = "SINKSCOPE_LLMCOMPRESSOR"
@@ -34,12 +35,20 @@ def python_of(folder: Path) -> Path:
     return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
+def isolated(python: Path | str, *arguments: Path | str) -> list[Path | str]:
+    """A command for an interpreter that imports from its environment alone.
+
+    Without -I it would look into the working folder first, or into that of the script, and run a `csv.py` or `venv/`
+    that lies there: the working folder may be a model's repository that was downloaded a moment ago.
+    """
+    return [python, "-I", *arguments]
+
+
 def installed(folder: Path) -> str | None:
     """The version of llm-compressor in an environment; None where it is not (wholly) there."""
     if not python_of(folder).is_file():
         return None
-    asked = "from importlib.metadata import version; print(version('llmcompressor'))"
-    done = subprocess.run([python_of(folder), "-c", asked], capture_output=True, text=True, check=False)  # noqa: S603
+    done = _run(python_of(folder), "-c", "from importlib.metadata import version; print(version('llmcompressor'))")
     return done.stdout.strip() or None if done.returncode == 0 else None
 
 
@@ -74,13 +83,13 @@ def prepare(chosen: Path | None) -> Path:
         return folder
     if folder.exists() and any(folder.iterdir()):
         raise SinkscopeError(f"{folder} exists and is no environment with llm-compressor: name another `environment`")
-    sys.stderr.write(f"sinkscope: installing {REQUIREMENT} into its own environment {folder}; this happens once\n")
+    say(f"sinkscope: installing {REQUIREMENT} into its own environment {folder}; this happens once")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        _call([sys.executable, "-m", "venv", str(folder)], folder)
+        _call(folder, sys.executable, "-m", "venv", str(folder))
         _link_this_environment(folder)
         torch = f"torch=={metadata.version('torch').split('+')[0]}"
-        _call([str(python_of(folder)), "-m", "pip", "install", "-q", "--no-input", REQUIREMENT, torch], folder)
+        _call(folder, python_of(folder), "-m", "pip", "install", "-q", "--no-input", REQUIREMENT, torch)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -94,8 +103,12 @@ def _link_this_environment(folder: Path) -> None:
     (own / _LINK).write_text("\n".join(here) + "\n", encoding="utf-8")
 
 
-def _call(command: list[str], folder: Path) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+def _run(python: Path | str, *arguments: Path | str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(isolated(python, *arguments), capture_output=True, text=True, check=False)  # noqa: S603
+
+
+def _call(folder: Path, python: Path | str, *arguments: Path | str) -> None:
+    done = _run(python, *arguments)
     if done.returncode:
         lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
         errors = [line for line in lines if line.lower().startswith("error")] or lines or ["no message"]

@@ -12,6 +12,7 @@ from sinkscope.report.text import counted, number
 from sinkscope.tables.column import Column
 from sinkscope.tables.columns import TABLES
 from sinkscope.tables.run_folder import Run
+from sinkscope.terminal import readable
 
 ROWS = 200_000  # of a table that the file holds
 MATERIAL_ROWS = 50_000  # of one that intervals and pictures are made from, and that nobody reads
@@ -79,7 +80,7 @@ def _values(values: "pd.Series[Any]", kind: str) -> list[Any]:
         return [None if value is None else int(value) for value in present]
     if kind == "truth":
         return [None if value is None else int(bool(value)) for value in present]
-    write = visible if kind == "token" else str
+    write = visible if kind == "token" else readable
     return [None if value is None else write(value) for value in present]
 
 
