@@ -16,11 +16,9 @@ from transformers import AutoConfig, PretrainedConfig
 from sinkscope.compat.gguf_reading import quickly
 from sinkscope.errors import RequestError, SinkscopeError, first_line
 from sinkscope.inside import inside
-from sinkscope.loading.gguf_header import UNREADABLE, Header, read_header
+from sinkscope.loading.gguf_header import SCALED_ROTATION, UNREADABLE, Header, read_header
 from sinkscope.loading.model_folder import CONFIG, GGUF, no_such_gguf, which_gguf
 from sinkscope.loading.quiet import quiet
-
-_SCALED_ROTATION = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
 
 
 @dataclass(frozen=True)
@@ -129,7 +127,7 @@ def _refuse_lost_layers(header: Header, name: str) -> None:
 
 def _refuse_lost_scaling(header: Header, config: dict[str, Any], name: str) -> None:
     """Refuses scaled rotary positions that the configuration does not have."""
-    found = [tensor for tensor in _SCALED_ROTATION if tensor in header.names]
+    found = [tensor for tensor in SCALED_ROTATION if tensor in header.names]
     found += [key for key, value in header.facts.items() if key.endswith(".rope.scaling.type") and value != "none"]
     kept = config.get("rope_scaling") or (config.get("rope_parameters") or {}).get("rope_type", "default") != "default"
     if found and not kept:

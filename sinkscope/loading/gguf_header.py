@@ -10,6 +10,8 @@ from typing import Any
 from sinkscope.errors import RequestError, SinkscopeError, first_line
 
 _MAGIC = b"GGUF"
+SCALED_ROTATION = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
+"""Tensors that scale rotary positions; a configuration says the same in words."""
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, MemoryError, OSError, TypeError, ValueError)
 """What readers raise over bytes that make no sense."""
 
@@ -22,7 +24,7 @@ class Header:
         facts: single values by key; of a list, as the vocabulary, its length.
         names: of the tensors.
         types: how many tensors are stored in each type, by the type's name, most frequent first.
-        numbers: how many numbers the tensors hold.
+        numbers: how many numbers the tensors hold, those aside that scale rotary positions, which no model stores.
     """
 
     facts: Mapping[str, Any]
@@ -76,5 +78,5 @@ def _read(path: Path, _size: int, _time: int) -> Header:
         facts,
         frozenset(tensor.name for tensor in reader.tensors),
         dict(types.most_common()),
-        sum(int(tensor.n_elements) for tensor in reader.tensors),
+        sum(int(tensor.n_elements) for tensor in reader.tensors if tensor.name not in SCALED_ROTATION),
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import gguf
 import ggufs
+import numpy as np
 import pandas.testing
 import pytest
 import tiny
@@ -20,6 +21,7 @@ import sinkscope
 from sinkscope.cli import main
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.loading import load
+from sinkscope.loading.gguf_header import read_header
 from sinkscope.loading.load import load_model, load_tokenizer
 from sinkscope.loading.resolve import resolve
 from sinkscope.planning import plan as planning
@@ -361,3 +363,19 @@ def test_one_line_about_an_option(
     assert len(captured.err.strip().splitlines()) == 1
     assert said in captured.err
     assert not out.exists()
+
+
+def test_numbers_without_a_place_are_refused(tmp_path: Path) -> None:
+    extra = np.zeros(7, dtype=np.float32)
+    path = ggufs.write(tmp_path / "more.gguf", lambda writer: writer.add_tensor("blk.0.nowhere.weight", extra))
+    with pytest.raises(SinkscopeError, match=r"7 stored numbers without a place .*`allow_deviations` leaves them out"):
+        load_model(str(path))
+    loaded = load_model(str(path), allow_deviations=True)
+    assert [(deviation.kind, deviation.allowed) for deviation in loaded.deviations] == [("unused", True)]
+
+
+def test_factors_of_positions_are_no_weights(tmp_path: Path) -> None:
+    factors = np.ones(4, dtype=np.float32)
+    path = ggufs.write(tmp_path / "scaled.gguf", lambda writer: writer.add_tensor("rope_freqs.weight", factors))
+    plain = ggufs.write(tmp_path / "plain.gguf")
+    assert read_header(path, "scaled").numbers == read_header(plain, "plain").numbers
