@@ -3,11 +3,13 @@
 An index of weights and a run.json name other files. Either may come from somebody else, and a name such as `../x`, an
 absolute path or a link that points elsewhere would have a file read that the folder does not hold. The Hub's own cache
 keeps what a commit's folder links to in `blobs` beside it, which is as good as inside.
+
+And names that people type, which libraries do not take all of.
 """
 
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError, SinkscopeError
 
 _SNAPSHOTS, _BLOBS = "snapshots", "blobs"  # of the Hub's cache: models--owner--name/snapshots/COMMIT/ links to blobs/
 
@@ -38,6 +40,20 @@ def inside(folder: Path, name: object, of: str) -> Path:
     raise SinkscopeError(
         f"{of} names '{name}', a link to {real}, which is no file of {folder}: copy it into the folder"
     )
+
+
+def refuse_unreadable_name(path: Path) -> None:
+    """Refuses a path whose name is no UTF-8: the libraries that read weights and write tables take no other.
+
+    Raises:
+        RequestError: if it is.
+    """
+    try:
+        str(path.absolute()).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise RequestError(
+            f"the name of {path} is not UTF-8, and files there cannot be read or written: rename it"
+        ) from error
 
 
 def _blobs_beside(folder: Path) -> Path | None:

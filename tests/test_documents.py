@@ -16,7 +16,10 @@ from sinkscope.cli.app import app
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     [
-        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "recipes/README.md", "reports/README.md")),
+        *(
+            ROOT / name
+            for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "recipes/README.md", "reports/README.md")
+        ),
         *ROOT.glob("docs/*.md"),
         *ROOT.glob("reports/*/README.md"),
         *ROOT.glob(".github/**/*.md"),
@@ -137,3 +140,9 @@ def test_what_is_missing_is_seen() -> None:
         with pytest.raises((ModuleNotFoundError, AttributeError)):
             found(wrong)
     assert _PATH.findall("`sinkscope/config.py`, ~/.cache/sinkscope/x") == ["sinkscope/config.py"]
+
+
+def test_what_was_tried_names_tests_that_there_are() -> None:
+    named = re.findall(r"`(tests/[^`]+)`", (ROOT / "SECURITY.md").read_text(encoding="utf-8"))
+    assert len(named) >= 9
+    assert [name for name in named if not (ROOT / name).is_file()] == []

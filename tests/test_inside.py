@@ -1,6 +1,7 @@
 """A name in a file means a file of that folder, or is refused by name: in an index of weights as in a run.json."""
 
 import json
+import os
 import string
 from pathlib import Path
 
@@ -201,3 +202,21 @@ def test_a_cache_that_holds_a_part(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     )
     with pytest.raises(SinkscopeError, match=r"the shard c\.safetensors that .* lists is missing: download it again"):
         load_model("me/tiny", device="cpu")
+
+
+def test_names_that_no_library_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder's name may be any bytes; what is not UTF-8 is refused in one line, as a model, a text or a place."""
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xff"))
+    tiny.save(tiny.build("llama_gqa"), tmp_path / "model").rename(odd)
+    (odd / "text.parquet").touch()
+    out = ["--out", str(tmp_path / "out")]
+    for command in (
+        ["analyze", str(odd), *out],
+        ["analyze", "demo", "--device", "cpu", "--data", str(odd), *out],
+        ["analyze", "demo", "--out", str(odd / "run")],
+    ):
+        assert main(command) == 2
+        said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("sinkscope:")]
+        assert len(said) == 1
+        assert r"a\udcff" in said[0]
+        assert "is not UTF-8" in said[0]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.inputs import ModelSource
+from sinkscope.inside import refuse_unreadable_name
 from sinkscope.loading.model_folder import CONFIG, GGUF, read_config
 from sinkscope.names import PACKAGED, VSCALE_INFO, looks_like_a_path
 
@@ -48,6 +49,7 @@ def local_path(name: str, revision: str | None) -> Path | None:
     """
     path = path_of(name)
     if path.exists():
+        refuse_unreadable_name(path)
         if not path.is_dir() and path.suffix != GGUF:
             raise SinkscopeError(f"{name} is a file: name the folder that holds the model")
         if revision is not None:

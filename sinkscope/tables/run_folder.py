@@ -18,7 +18,7 @@ import pandas as pd
 
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.files import building_folder, make_folders, remove_empty
-from sinkscope.inside import inside
+from sinkscope.inside import inside, refuse_unreadable_name
 from sinkscope.provenance.begin import SCHEMA, ordered
 from sinkscope.tables.columns import TABLES
 
@@ -130,6 +130,7 @@ def check_target(folder: Path, *, force: bool) -> None:
         SinkscopeError: if `folder` holds something and `force` is off, or something else than a run, or its parent
             cannot be written.
     """
+    refuse_unreadable_name(folder)
     if folder.exists():
         if not folder.is_dir():
             raise RequestError(f"{folder} exists and is not a folder: choose another `out`")

@@ -15,6 +15,7 @@ import pyarrow
 import pyarrow.parquet
 
 from sinkscope.errors import SinkscopeError, first_line
+from sinkscope.inside import refuse_unreadable_name
 from sinkscope.text.documents import Document
 
 _BLOCK = 1 << 16  # bytes that are read at once
@@ -100,6 +101,7 @@ def _read_json_lines(path: Path, name: str, column: str) -> Iterator[Document]:
 
 
 def _read_parquet(path: Path, name: str, column: str) -> Iterator[Document]:
+    refuse_unreadable_name(path)
     try:
         table = pyarrow.parquet.ParquetFile(path)
         if column not in table.schema_arrow.names:
