@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import torch
 
-from sinkscope import files as disk
 from sinkscope.errors import SinkscopeError
+from sinkscope.files import failures as disk
 from sinkscope.loading.load import load_model
 from sinkscope.pretraining.run import pretrain, pretrain_seeds
 from sinkscope.training import loop
@@ -68,7 +68,8 @@ def test_what_a_kill_left_is_gone_once_the_run_goes_on(
         pretrain(recipe, tmp_path / "run")
     monkeypatch.undo()
     half, note = (
-        tmp_path / "run" / name for name in ("checkpoints/.step-000009.1.building", ".settings.json.1.building")
+        tmp_path / "run" / name
+        for name in ("checkpoints/.step-000009.0123456789ab.building", ".settings.json.0123456789ab.building")
     )
     half.mkdir()
     (half / "optimizer.pt").touch()

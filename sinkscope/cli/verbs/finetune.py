@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from sinkscope.cli import options
-from sinkscope.cli.output import command_line, default_folder, refuse_mistaken, show
+from sinkscope.cli.output import command_line, default_folder, refuse_mistaken, show, take_place
 from sinkscope.cli.signature import Offered
 from sinkscope.fields import Section
 from sinkscope.finetuning.options import FinetuneOptions
@@ -34,6 +34,8 @@ def finetune(
     refuse_mistaken(model, text=text)
     settings = training.settings(model, text, windows, valid_sequences)
     folder = output.out if output.out is not None else default_folder(f"{model.name}-finetuned")
+
+    take_place(folder)
 
     from sinkscope.finetuning.before_after import SEQUENCES
     from sinkscope.finetuning.run import finetune as run
