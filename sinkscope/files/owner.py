@@ -67,10 +67,11 @@ def owned(place: Path | None, *, here: bool = True) -> Iterator[None]:
             lock = _acquired(place)
         try:
             with explained_failures(place):
-                recover(place)
-                remove_leftovers(place.parent, place.name)
+                _tidy(place)
             yield
         finally:
+            with suppress(OSError):
+                _tidy(place)  # an interrupt can strike between a folder is made and somebody knows it
             _release(place, lock)
     finally:
         with _looking:
@@ -98,6 +99,12 @@ def is_owned(place: Path) -> bool:
 def lock_of(place: Path) -> Path:
     """The file that the owner of a place has locked."""
     return place.with_name(f".{place.name}.lock")
+
+
+def _tidy(place: Path) -> None:
+    """Clears away what was being built for a place, and puts back what was moved aside for it."""
+    recover(place)
+    remove_leftovers(place.parent, place.name)
 
 
 def _entered(place: Path) -> bool:
