@@ -1,21 +1,25 @@
 """The folder of unfinished work, beside the place of the finished one: `.NAME.KIND/`.
 
 It names the request that the work is for, so that only the same request goes on with it. Every file in it is written
-whole or not at all, and so is the finished run folder.
+whole or not at all and carries its hash (`files.sealed`), and the finished run folder is written whole, too. Whoever
+owns the place of the finished run (`files.owner`) owns this folder.
 """
 
-import hashlib
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sinkscope.errors import RequestError, SinkscopeError
-from sinkscope.files import make_folders, read_json, remove_empty, write_json
+from sinkscope.files.beside import remove
+from sinkscope.files.failures import explained_failures
+from sinkscope.files.sealed import content_hash, read_sealed, write_sealed
+from sinkscope.files.whole import make_folders, remove_empty
 
 _REQUEST = "request.json"
+ANEW = "`force` to start anew"
+"""What to do about unfinished work that is damaged."""
 
 
 class Unfinished:
@@ -29,7 +33,7 @@ class Unfinished:
         force: throw away what is there, unless it is resumed.
 
     Raises:
-        SinkscopeError: if there is unfinished work and neither is wanted, or it is that of another request.
+        SinkscopeError: if there is unfinished work and neither is wanted, or it is that of another request or damaged.
     """
 
     def __init__(self, out: Path, kind: str, request: dict[str, Any], *, resume: bool, force: bool) -> None:
@@ -40,7 +44,7 @@ class Unfinished:
             self.discard()
             return
         refuse_unfinished(out, kind, resume=resume)
-        before = read_json(self.folder / _REQUEST)
+        before = read_sealed(self.folder / _REQUEST, ANEW)
         if before is not None and before != self._request:
             changed = ", ".join(differences(before, self._request))
             raise RequestError(
@@ -50,18 +54,19 @@ class Unfinished:
     @property
     def digest(self) -> str:
         """A name for the request, the same wherever it is made: 16 hexadecimal digits."""
-        return hashlib.sha256(json.dumps(self._request, sort_keys=True).encode()).hexdigest()[:16]
+        return content_hash(self._request)[:16]
 
     def begin(self) -> None:
         """Makes the folder."""
-        self._around += make_folders(self.folder.parent)
-        self.folder.mkdir(exist_ok=True)
-        if not (self.folder / _REQUEST).is_file():
-            write_json(self.folder / _REQUEST, self._request)
+        with explained_failures(self.folder):
+            self._around += make_folders(self.folder.parent)
+            self.folder.mkdir(exist_ok=True)
+            if not (self.folder / _REQUEST).is_file():
+                write_sealed(self.folder / _REQUEST, self._request)
 
     def discard(self) -> None:
         """Removes the folder, and those around it that were made for it and hold nothing else."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove(self.folder)
         remove_empty(self._around)
 
 
@@ -72,8 +77,7 @@ def folder_of(out: Path, kind: str) -> Path:
 
 def request_before(out: Path, kind: str) -> dict[str, Any]:
     """The request of unfinished work whose finished run belongs at `out`; empty where there is none."""
-    request: dict[str, Any] | None = read_json(folder_of(out, kind) / _REQUEST)
-    return request or {}
+    return read_sealed(folder_of(out, kind) / _REQUEST, ANEW) or {}
 
 
 def refuse_unfinished(out: Path, kind: str, *, resume: bool) -> None:

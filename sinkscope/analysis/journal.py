@@ -3,8 +3,8 @@
 A folder `.NAME.analysis/` beside the run's place holds the request and, per process, the newest state. A state is all
 statistics of a recorder (`capture.recorded`), the losses so far and how far the driver came. A new state is written
 beside the one before and renamed over it, so that a process that is killed while it saves leaves the older one whole.
-Every number is stored as it is: a resumed analysis yields the tables of an uninterrupted one bit for bit, where the
-passes themselves are repeatable.
+It ends in its own hash, and one that was damaged since is refused. Every number is stored as it is: a resumed analysis
+yields the tables of an uninterrupted one bit for bit, where the passes themselves are repeatable.
 
 Saving takes longer the larger the state is. After a save the analysis runs for at least `EVERY` seconds, and for at
 least `_PAUSE_PER_SAVE` times as long as the save took, before it saves again. So saving never takes more than about a
@@ -20,11 +20,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sinkscope.analysis.drivers.spilled import named_by, remove_spilled
 from sinkscope.capture.recorder import Recorder
 from sinkscope.capture.statistics.statistic import reading
 from sinkscope.errors import SinkscopeError
-from sinkscope.files import building_file, remove_leftovers
-from sinkscope.unfinished import Unfinished
+from sinkscope.files.beside import remove_leftovers
+from sinkscope.files.failures import explained_failures
+from sinkscope.files.sealed import check_seal, seal
+from sinkscope.files.whole import building_file
+from sinkscope.unfinished import ANEW, Unfinished
 
 KIND = "analysis"
 EVERY = 30.0  # seconds
@@ -81,6 +85,24 @@ class Journal(Unfinished):
         remove_leftovers(self.folder, self._state.name)  # the other processes of this analysis write other files
 
     @property
+    def spilled(self) -> Path:
+        """The note of where this process's boundary states are (`drivers.spilled`), where they are on disk."""
+        return self.folder / f"spill-{self.part}.json"
+
+    def discard(self) -> None:
+        """Removes the folder, and the boundary states that a note in it names."""
+        for note in self.folder.glob("spill-*.json"):
+            spilled = named_by(note)
+            if spilled is not None:
+                remove_spilled(spilled)
+        super().discard()
+
+    def discard_if_empty(self) -> None:
+        """Removes the folder where there is no state in it to go on from; not under the hands of other processes."""
+        if self._request.get("processes", 1) == 1 and not self.begun:
+            self.discard()
+
+    @property
     def begun(self) -> bool:
         """Whether anything was saved."""
         return self._state.is_file()
@@ -93,11 +115,12 @@ class Journal(Unfinished):
         """
         if not self._state.is_file():
             return None
+        check_seal(self._state, ANEW)
         try:
             with reading():
                 return Saved(**torch.load(self._state, weights_only=True))
         except (RuntimeError, EOFError, OSError, TypeError, pickle.UnpicklingError) as error:
-            raise SinkscopeError(f"{self._state} cannot be read: `force` to start anew") from error
+            raise SinkscopeError(f"{self._state} cannot be read: {ANEW}") from error
 
     def save(
         self,
@@ -123,13 +146,12 @@ class Journal(Unfinished):
         if not force and started < self._due:
             return
         content = {"state": recorder.state(), "done": done, "losses": losses, "tensors": tensors or {}}
-        try:
+        with explained_failures(self.folder, "the unfinished analysis"):
             self.begin()
-            with building_file(self._state) as building, building.open("wb") as file:
-                torch.save(content, file)
-        except (OSError, RuntimeError) as error:  # torch turns what the system says into a RuntimeError
-            reason = (error.strerror if isinstance(error, OSError) else None) or str(error).partition("\n")[0]
-            raise SinkscopeError(f"cannot save the unfinished analysis in {self.folder}: {reason}") from error
+            with building_file(self._state) as building:
+                with building.open("wb") as file:
+                    torch.save(content, file)
+                seal(building)
         now = time.monotonic()
         self._due = now + max(self.every, _PAUSE_PER_SAVE * (now - started) if self.every else 0.0)
 

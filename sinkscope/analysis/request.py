@@ -1,20 +1,17 @@
 """What the numbers of an analysis depend on: an interrupted one goes on only where all of it is the same."""
 
-import hashlib
 from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from sinkscope.analysis.settings import AnalysisRequest
-from sinkscope.loading.describe import describe
+from sinkscope.loading.describe import config_sha256, describe, valves_sha256
 from sinkscope.loading.load import Loaded
 from sinkscope.provenance.begin import library_versions
 from sinkscope.text.packing import windows_sha256
 from sinkscope.version import __version__
-from sinkscope.vscale.attach import attached
 
 
 def request_of(
@@ -44,7 +41,8 @@ def request_of(
         "sinkscope": __version__,
         "versions": library_versions(),
         "model": {**describe(loaded.model), **loaded.description},
-        "vscale": _valves_sha256(loaded.model),
+        "config": config_sha256(loaded.model),
+        "vscale": valves_sha256(loaded.model),
         "settings": asdict(request.settings),
         "windows": windows_sha256(input_ids),
         "documents": None if document_ids is None else windows_sha256(document_ids),
@@ -55,12 +53,3 @@ def request_of(
         "processes": processes,
         **({} if chosen is None else {"chosen": chosen}),
     }
-
-
-def _valves_sha256(model: PreTrainedModel) -> str | None:
-    """Hash of every layer's C; the hash of the weights is that of the base alone."""
-    valves = attached(model)
-    if not valves:
-        return None
-    constants = torch.cat([valve.C.detach().cpu().float() for valve in valves])
-    return hashlib.sha256(constants.numpy().tobytes()).hexdigest()

@@ -29,6 +29,7 @@ from sinkscope.analysis.request import request_of
 from sinkscope.analysis.settings import AnalysisRequest, DriverChoice, DriverFields
 from sinkscope.capture.settings import Settings
 from sinkscope.errors import RequestError, SinkscopeError
+from sinkscope.files.owner import owned
 from sinkscope.inputs import MethodOptions, ModelSource, Output, TextSource, Windows
 from sinkscope.keywords import (
     MethodFields,
@@ -161,8 +162,12 @@ def run_analysis(
     Raises:
         SinkscopeError: for bad input, in one line.
     """
+    with owned(request.output.out, here=processes is None or processes.main):
+        return _analyzed(request, memory or LoadedInputs(), processes, models)
+
+
+def _analyzed(request: AnalysisRequest, memory: LoadedInputs, processes: Processes | None, models: int) -> Analysis:
     started = time.perf_counter()
-    memory = memory or LoadedInputs()
     under = asked(request.model, request.method)
     under.refuse(stream=bool(request.driver.stream), backward=request.settings.backward)
     if request.windows.budget is not None and memory.input_ids is not None:

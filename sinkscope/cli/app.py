@@ -10,13 +10,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Annotated, Any
 
 import typer
 
 from sinkscope.cli.examples import EXAMPLES
 from sinkscope.cli.flags import with_flags
+from sinkscope.cli.output import give_up_places
 from sinkscope.cli.signature import command
 from sinkscope.cli.verbs import SHARED, VERBS
 from sinkscope.compat.commands import (
@@ -30,7 +31,7 @@ from sinkscope.compat.commands import (
 from sinkscope.errors import SinkscopeError
 from sinkscope.launch.environment import is_main_process, process_count
 from sinkscope.launch.exit_codes import exit_code
-from sinkscope.launch.interrupts import insistent_interrupts
+from sinkscope.launch.interrupts import insistent_interrupts, terminations_as_interrupts
 from sinkscope.progress.display import say
 from sinkscope.terminal import complain, tell, without_readers
 from sinkscope.version import __version__
@@ -56,6 +57,8 @@ class _Verbs(Group):
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
             raise SinkscopeError("interrupted") from error
+        finally:
+            give_up_places()
 
 
 class _Verb(Command):
@@ -104,8 +107,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "_SINKSCOPE_COMPLETE" in os.environ:
         ready_to_complete()
     try:
-        with insistent_interrupts(), _advice(typed):
-            code = app(args=arguments, prog_name="sinkscope", standalone_mode=False)
+        # Of several processes each is ended by its launcher, at once.
+        ending = terminations_as_interrupts() if process_count() == 1 else nullcontext()
+        with insistent_interrupts() as interrupts, ending, _advice(typed):
+            try:
+                code = app(args=arguments, prog_name="sinkscope", standalone_mode=False)
+            except KeyboardInterrupt:
+                return _complain("interrupted", 1)
+            except (SinkscopeError, UsageError, OSError):
+                raise
+            except Exception:
+                if interrupts.any:  # and a library made something else of it
+                    return _complain("interrupted", 1)
+                raise
     except SinkscopeError as error:
         return _complain(with_flags(str(error), _flags(typed), typed), exit_code(error))
     except UsageError as error:

@@ -2,11 +2,13 @@
 
 import shlex
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sinkscope.inputs import ModelSource, Output, TextSource
+from sinkscope.launch.environment import is_main_process
 from sinkscope.progress.display import ended
 from sinkscope.terminal import show as show_summary
 from sinkscope.terminal import tell, tell_json
@@ -14,6 +16,8 @@ from sinkscope.terminal import tell, tell_json
 if TYPE_CHECKING:
     from sinkscope.results import Result
     from sinkscope.tables.run_folder import Run
+
+_places = ExitStack()
 
 
 def command_line() -> str:
@@ -35,7 +39,7 @@ def default_folder(name: str, suffix: str = "") -> Path:
 
 
 def place_for(output: Output, usual: Path | None = None) -> tuple[Path, Output]:
-    """The place of a run, refused now if it could not be written in the end.
+    """The place of a run, this command's alone until it ends, and refused now if it could not be written in the end.
 
     Args:
         output: what was asked for.
@@ -48,8 +52,21 @@ def place_for(output: Output, usual: Path | None = None) -> tuple[Path, Output]:
 
     folder = output.out if output.out is not None else usual
     assert folder is not None  # noqa: S101  (a verb without a usual place requires one)
+    take_place(folder)
     check_target(folder, force=output.force)
     return folder, replace(output, out=folder)
+
+
+def take_place(folder: Path) -> None:
+    """Makes a folder this command's alone until it ends."""
+    from sinkscope.files.owner import owned
+
+    _places.enter_context(owned(folder, here=is_main_process()))
+
+
+def give_up_places() -> None:
+    """Lets other commands have the places that this one took."""
+    _places.close()
 
 
 def refuse_mistaken(*models: ModelSource, text: TextSource | None = None) -> None:

@@ -24,22 +24,25 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sinkscope.errors import RequestError, SinkscopeError
-from sinkscope.files import building_folder, read_json, write_json
+from sinkscope.files.owner import owned
+from sinkscope.files.sealed import read_sealed, write_sealed
+from sinkscope.files.whole import building_folder
 from sinkscope.finetuning.lora import merged, with_lora
 from sinkscope.finetuning.settings import CONTEXT, CONTROL, Finetuning, LoraSettings
 from sinkscope.finetuning.start import calibration_windows, ramp, start_vscale_
+from sinkscope.loading.describe import config_sha256, valves_sha256
 from sinkscope.loading.load import Loaded, load_model
 from sinkscope.models.shape import context_of, default_tokens
 from sinkscope.progress.display import stage
 from sinkscope.training.checkpoint import check_checkpoint_room, load_state, take_up_
-from sinkscope.training.corpus import Corpus, prepare_corpus
+from sinkscope.training.corpus import Corpus, hash_of, hash_of_text, prepare_corpus
 from sinkscope.training.engine import Engine, make_accelerator, prepare, shares
 from sinkscope.training.loop import print_line, train, validation_loss
 from sinkscope.training.new_model import build_optimizer, recompute_activations_
 from sinkscope.training.repeatable import repeatable
 from sinkscope.training.save import base_of, finish, trained_saver, whole_saver
 from sinkscope.training.trackers import start_tracker
-from sinkscope.training.training_folder import MODEL, TOKENS, claimed
+from sinkscope.training.training_folder import MODEL, TOKENS, claimed, hold_to
 from sinkscope.vscale import attach_, attached, detach_, set_ramp_
 from sinkscope.vscale import save as save_vscale
 
@@ -99,6 +102,13 @@ def finetune(
     if control and settings.train == "theta":
         raise RequestError("without V-scale nothing is left of `train=theta`: leave out `control`")
     accelerator = make_accelerator(precision=settings.precision, device=device, log_to=log_to, folder=str(out))
+    with owned(out, here=accelerator.is_main_process):
+        return _finetuned(settings, out, accelerator, control=control, resume=resume, analyzed=analyzed)
+
+
+def _finetuned(
+    settings: Finetuning, out: Path, accelerator: Accelerator, *, control: bool, resume: bool, analyzed: int
+) -> Finetuned:
     shares(settings.optimizer, accelerator.num_processes)
     loaded = _load(settings, accelerator)
     if settings.vscale is not None and attached(loaded.model):
@@ -111,7 +121,9 @@ def finetune(
     windows = settings.schedule.steps * settings.optimizer.batch_sequences
     with claimed(out, {**asdict(settings), "control": control}, accelerator, resume=resume):
         stage("reading text")
-        corpus = prepare_corpus(settings.data, loaded.tokenizer, out / TOKENS, accelerator, windows=windows)
+        text = hash_of_text(settings.data)
+        hold_to({"text": text, "model": _identity(loaded)}, out, accelerator)
+        corpus = prepare_corpus(settings.data, loaded.tokenizer, out / TOKENS, accelerator, windows=windows, text=text)
     start_tracker(accelerator, asdict(settings))
     losses = _Losses(out / LOSSES, accelerator)
     trainings = 2 if control else 1
@@ -126,6 +138,16 @@ def finetune(
     return Finetuned(settings, out / MODEL, out / CONTROL / MODEL if control else None, losses.known, corpus.valid)
 
 
+def _identity(loaded: Loaded) -> dict[str, Any]:
+    """What a model is, by hashes: of its weights, its configuration, its V-scale and its tokenizer."""
+    return {
+        "weights": loaded.weights_sha256 or loaded.revision,
+        "config": config_sha256(loaded.model),
+        "vscale": valves_sha256(loaded.model),
+        "tokenizer": hash_of(loaded.tokenizer),
+    }
+
+
 class Ahead(NamedTuple):
     """What a plan covers: trainings alike that are to come, and windows that are analyzed afterwards, of all models."""
 
@@ -138,7 +160,7 @@ class _Losses:
 
     def __init__(self, path: Path, accelerator: Accelerator) -> None:
         self._path, self._accelerator = path, accelerator
-        self.known: dict[str, float] = read_json(path) or {}
+        self.known: dict[str, float] = read_sealed(path, "choose another `out`") or {}
 
     def measure(self, moment: str, model: nn.Module, valid: Tensor, batch: int) -> None:
         """Measures the loss at a moment, unless it is known. Every process must call this."""
@@ -147,7 +169,7 @@ class _Losses:
         stage(f"held-out loss {_MOMENTS[moment]}")
         self.known[moment] = validation_loss(Engine(self._accelerator, model, None), valid, batch)
         if self._accelerator.is_main_process:
-            write_json(self._path, self.known, indent=1)
+            write_sealed(self._path, self.known, indent=1)
             print_line(f"held-out loss {_MOMENTS[moment]}: {self.known[moment]:.4f} nats per token")
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
+from sinkscope.files.owner import owned
 from sinkscope.progress.display import stage
 from sinkscope.training.checkpoint import check_checkpoint_room, load_state, take_up_
-from sinkscope.training.corpus import Corpus, prepare_corpus
+from sinkscope.training.corpus import Corpus, hash_of_text, prepare_corpus
 from sinkscope.training.engine import make_accelerator, prepare, shares
 from sinkscope.training.loop import train
 from sinkscope.training.new_model import build_model, build_optimizer, recompute_activations_
@@ -16,7 +17,7 @@ from sinkscope.training.recipe import Recipe
 from sinkscope.training.repeatable import repeatable
 from sinkscope.training.save import finish, whole_saver
 from sinkscope.training.trackers import start_tracker
-from sinkscope.training.training_folder import MODEL, TOKENS, claimed
+from sinkscope.training.training_folder import MODEL, TOKENS, claimed, hold_to
 
 
 def pretrain(
@@ -47,16 +48,26 @@ def pretrain(
     """
     accelerator = make_accelerator(precision=recipe.precision, log_to=log_to, folder=str(out))
     shares(recipe.optimizer, accelerator.num_processes)
+    with owned(out, here=accelerator.is_main_process):
+        return _pretrained(recipe, out, accelerator, tokens or out / TOKENS, trainings, resume=resume)
+
+
+def _pretrained(
+    recipe: Recipe, out: Path, accelerator: Accelerator, tokens: Path, trainings: int, *, resume: bool
+) -> Path:
     with claimed(out, asdict(recipe), accelerator, resume=resume):
         if (out / MODEL).is_dir():
             return out / MODEL
         stage("reading text")
+        text = hash_of_text(recipe.data)
+        hold_to({"text": text}, out, accelerator)
         corpus = prepare_corpus(
             recipe.data,
             recipe.tokenizer,
-            tokens or out / TOKENS,
+            tokens,
             accelerator,
             windows=recipe.schedule.steps * recipe.optimizer.batch_sequences,
+            text=text,
         )
     start_tracker(accelerator, asdict(recipe))
     _train(recipe, corpus, out, accelerator, trainings)

@@ -1,19 +1,23 @@
 """A report made anew from a run folder's tables, whole or not at all.
 
-Everything is drawn into a folder beside the target and moved into place afterwards, one by one, so that a report that
-fails on the way leaves the older one as it was.
+Everything is drawn into a folder beside the target, which takes the target's place at once (`files.renewed`): a report
+that fails or is killed on the way leaves the older one as it was. Files that sinkscope did not write there stay.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from sinkscope.errors import RequestError, SinkscopeError
-from sinkscope.files import folder_beside, move_into_place
+from sinkscope.errors import RequestError
+from sinkscope.files.failures import explained_failures
+from sinkscope.files.listed import walked, write_list
+from sinkscope.files.owner import owned
+from sinkscope.files.renewed import renew
+from sinkscope.files.whole import folder_beside, move_into_place
 from sinkscope.report.figure import files
 from sinkscope.report.figure.made import COLUMN, check_style
 from sinkscope.report.kinds import kind_of
 from sinkscope.report.render import DEFAULT, check_formats, render
-from sinkscope.tables.run_folder import read_run
+from sinkscope.tables.run_folder import INFO_FILE, read_run
 
 
 def redraw(
@@ -51,19 +55,35 @@ def redraw(
         check_formats(formats)
     run = read_run(folder)
     kind_of(run)
-    target = (out if out is not None else folder).absolute()
-    if out is not None and out.exists() and not (force and out.is_dir()):
+    target = _target(folder, out, force=force)
+    with owned(target), explained_failures(target), folder_beside(target) as building:
+        drawn = building / "drawn"
+        drawn.mkdir()
+        if style == "paper":
+            files.write_figures(run, drawn, formats, width)
+        else:
+            render(run, drawn, formats)
+        written = [target / path.name for path in sorted(drawn.iterdir())]
+        if target.exists():
+            tables = [f"{name}.parquet" for name in run.tables]
+            own = (*walked(drawn), INFO_FILE, *tables) if out is None else ()  # of a run of which no list was kept
+            renew(target, drawn, own=own)
+        else:
+            write_list(drawn)
+            move_into_place(drawn, target)
+    return written
+
+
+def _target(folder: Path, out: Path | None, *, force: bool) -> Path:
+    """The folder that gets the report.
+
+    Raises:
+        RequestError: if it is taken, or a link.
+    """
+    if out is None:
+        return folder.resolve()
+    if out.is_symlink():
+        raise RequestError(f"{out} is a link: name the folder that it leads to, or choose another `out`")
+    if out.exists() and not (out.is_dir() and (force or not any(out.iterdir()))):
         raise RequestError(f"{out} exists: choose another `out`, or `force` to write into a folder")
-    try:
-        with folder_beside(target) as building:
-            if style == "paper":
-                files.write_figures(run, building, formats, width)
-            else:
-                render(run, building, formats)
-            target.mkdir(exist_ok=True)
-            drawn = sorted(building.iterdir())
-            for path in drawn:
-                move_into_place(path, target / path.name)
-    except OSError as error:
-        raise SinkscopeError(f"cannot write {target}: {error.strerror or error}") from error
-    return [target / path.name for path in drawn]
+    return out.absolute()

@@ -1,28 +1,35 @@
 """A run on disk: `run.json` and one parquet file per table, written whole or not at all.
 
 The folder is the seam between measuring and everything that comes after: reports, comparisons and notebooks read run
-folders, never models. It is built beside its place and renamed (see `sinkscope.files`), so that an interrupted run
-leaves nothing behind and a complete one is never half replaced.
+folders, never models. It is built beside its place and then takes it (see `sinkscope.files`), so that an interrupted
+run leaves nothing behind and a complete one is never half replaced. The folder has a list of its own files, and only
+what is on it is ever replaced.
 """
 
 import json
+import logging
 import math
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from sinkscope.errors import RequestError, SinkscopeError
-from sinkscope.files import building_folder, make_folders, remove_empty
+from sinkscope.files.beside import free_name
+from sinkscope.files.failures import explained_failures
+from sinkscope.files.listed import LIST, foreign, listed, named, remove_listed, write_list
+from sinkscope.files.owner import owned
+from sinkscope.files.whole import building_folder, make_folders, remove_empty
 from sinkscope.inside import inside, refuse_unreadable_name
 from sinkscope.provenance.begin import SCHEMA, ordered
 from sinkscope.tables.columns import TABLES
 
 INFO_FILE = "run.json"
+_log = logging.getLogger(__name__)
 _LONGEST = 100  # letters of a name that a line of description shows
 
 
@@ -127,23 +134,41 @@ def check_target(folder: Path, *, force: bool) -> None:
     """Refuses, before any work is done, an output folder that could not be written in the end.
 
     Raises:
-        SinkscopeError: if `folder` holds something and `force` is off, or something else than a run, or its parent
-            cannot be written.
+        SinkscopeError: if `folder` is a link or no folder, if it holds something and `force` is off, if it holds what
+            is not on its own list of files, or if its parent cannot be written.
     """
     refuse_unreadable_name(folder)
+    if folder.is_symlink():
+        raise RequestError(f"{folder} is a link: name the folder that it leads to, or choose another `out`")
     if folder.exists():
         if not folder.is_dir():
             raise RequestError(f"{folder} exists and is not a folder: choose another `out`")
-        if not force and any(folder.iterdir()):
-            raise RequestError(f"{folder} exists: choose another `out`, or `force` to replace a run")
-        if not (folder / INFO_FILE).is_file() and any(folder.iterdir()):
-            raise RequestError(f"{folder} holds no {INFO_FILE}, so `force` leaves it alone: choose another `out`")
+        if any(folder.iterdir()):
+            _check_replaceable(folder, force=force)
     parent = folder.absolute().parent
-    with _writing(folder):
+    with explained_failures(folder):
         made = make_folders(parent)
         with tempfile.TemporaryFile(dir=parent):
             pass
     remove_empty(made)  # who writes makes them again, and who fails before that leaves nothing behind
+
+
+def _check_replaceable(folder: Path, *, force: bool) -> None:
+    if not force:
+        raise RequestError(f"{folder} exists: choose another `out`, or `force` to replace a run")
+    if not (folder / INFO_FILE).is_file():
+        raise RequestError(f"{folder} holds no {INFO_FILE}, so `force` leaves it alone: choose another `out`")
+    if listed(folder) is None:
+        raise RequestError(
+            f"{folder} has no list of the files that sinkscope wrote ({LIST}), so `force` leaves it alone: choose "
+            "another `out`, or remove it yourself"
+        )
+    others = foreign(folder)
+    if others:
+        raise RequestError(
+            f"{folder} holds {named(others)}, which sinkscope did not write there, so `force` leaves it alone: move "
+            "that elsewhere, or choose another `out`"
+        )
 
 
 def write_run(run: Run, folder: Path, *, force: bool = False, finish: Callable[[Path], None] | None = None) -> None:
@@ -152,29 +177,32 @@ def write_run(run: Run, folder: Path, *, force: bool = False, finish: Callable[[
     Args:
         run: what to write.
         folder: its place; missing parents are made.
-        force: replace an existing run folder.
+        force: replace an existing run folder, of which nothing goes but what is on its own list of files.
         finish: called with the folder under construction before it is renamed, to add figures and the report.
 
     Raises:
         SinkscopeError: if the place is taken or cannot be written.
     """
-    check_target(folder, force=force)
-    with _writing(folder), building_folder(folder.absolute()) as building:
-        info = ordered({**run.info, "schema": SCHEMA, "tables": list(run.tables)})
-        for name, table in run.tables.items():
-            table.to_parquet(building / f"{name}.parquet", index=False)
-        (building / INFO_FILE).write_text(json.dumps(_finite(info), indent=1, allow_nan=False), encoding="utf-8")
-        if finish is not None:
-            finish(building)
+    with owned(folder):
+        check_target(folder, force=force)
+        retire = partial(_retire, folder)
+        with explained_failures(folder), building_folder(folder.absolute(), retire=retire) as building:
+            info = ordered({**run.info, "schema": SCHEMA, "tables": list(run.tables)})
+            for name, table in run.tables.items():
+                table.to_parquet(building / f"{name}.parquet", index=False)
+            (building / INFO_FILE).write_text(json.dumps(_finite(info), indent=1, allow_nan=False), encoding="utf-8")
+            if finish is not None:
+                finish(building)
+            write_list(building)
 
 
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Turns the operating system's refusals into one line."""
-    try:
-        yield
-    except OSError as error:
-        raise SinkscopeError(f"cannot write {folder}: {error.strerror or error}") from error
+def _retire(folder: Path, old: Path) -> None:
+    """Removes the run that was replaced; what came into it after it was looked at is kept, and named."""
+    if not remove_listed(old):
+        kept = free_name(folder, "kept")
+        kept = kept.with_name(kept.name.removeprefix("."))
+        old.rename(kept)
+        _log.warning("%s held files of yours: they are in %s now", folder, kept)
 
 
 def _finite(value: Any) -> Any:

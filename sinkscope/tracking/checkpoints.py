@@ -4,6 +4,7 @@ A run is a folder of checkpoint folders, or a model of the Hugging Face Hub whos
 The step is in the name, and nothing else says it for certain; so a name without a number is an error, not a guess.
 """
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from sinkscope.training.training_folder import SETTINGS
 _NAMED_STEP = re.compile(r"(?:step|checkpoint|ckpt|iter)[-_]?(\d+)", re.IGNORECASE)
 _LAST_NUMBER = re.compile(r"(\d+)(?!.*\d)")
 _LIKE_A_CHECKPOINT = re.compile(r"[A-Za-z]*[-_]?\d+")
+_SMALL = 1 << 20  # bytes
 _INSIDE = "model"  # a training of ours keeps the model in this folder of a checkpoint, beside the optimizer's state
 _SHAPE = (
     "model_type",
@@ -52,11 +54,16 @@ class Checkpoint:
     revision: str | None = None
 
     def fingerprint(self) -> Any:
-        """Changes when the files do: their names, sizes and times; for the Hub the revision."""
+        """Changes when the files do: names, sizes, times, and what small ones say; for the Hub the revision."""
         if self.revision is not None:
             return self.revision
         files = sorted(path for path in Path(self.model).glob("*") if path.is_file())
-        return [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+        return [[path.name, path.stat().st_size, path.stat().st_mtime_ns, _small(path)] for path in files]
+
+
+def _small(path: Path) -> str | None:
+    """The hash of a small file, as a configuration is; None for a large one, which its size and time must tell."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.stat().st_size <= _SMALL else None
 
 
 def find_checkpoints(source: str, revisions: str | None = None) -> list[Checkpoint]:

@@ -13,11 +13,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from sinkscope.files import building_file, building_folder, read_json, write_json
+from sinkscope.files.failures import explained_failures
+from sinkscope.files.sealed import check_hashes, hashes, read_sealed, write_sealed
+from sinkscope.files.whole import building_file, building_folder
 from sinkscope.loading.load import load_tokenizer
 from sinkscope.methods.calibration_text import CalibrationText
 from sinkscope.tracking.checkpoints import Checkpoint
-from sinkscope.unfinished import Unfinished
+from sinkscope.unfinished import ANEW, Unfinished
 
 KIND = "track"
 _SHARED, _WINDOWS, _TOKENIZER = "shared.json", "windows.safetensors", "tokenizer"
@@ -64,9 +66,10 @@ class Partial(Unfinished):
 
     def windows(self, *, trust_remote_code: bool = False) -> KeptWindows | None:
         """The windows of the track; None until they are kept."""
-        shared = read_json(self.folder / _SHARED)
+        shared = read_sealed(self.folder / _SHARED, ANEW)
         if shared is None:
             return None
+        check_hashes(self.folder, shared.pop("files"), ANEW)
         tensors = load_file(self.folder / _WINDOWS)
         tokenizer = load_tokenizer(str(self.folder / _TOKENIZER), trust_remote_code=trust_remote_code)
         calibration = shared.pop("calibration")
@@ -83,17 +86,21 @@ class Partial(Unfinished):
         text = windows.calibration
         if text is not None:
             tensors |= {"calibration_ids": text.input_ids, "calibration_documents": text.document_ids}
-        with building_file(self.folder / _WINDOWS) as building:
-            save_file({name: tensor for name, tensor in tensors.items() if tensor is not None}, building)
-        with building_folder(self.folder / _TOKENIZER) as building:
-            windows.tokenizer.save_pretrained(building)
+        with explained_failures(self.folder, "the unfinished track"):
+            with building_file(self.folder / _WINDOWS) as building:
+                save_file({name: tensor for name, tensor in tensors.items() if tensor is not None}, building)
+            with building_folder(self.folder / _TOKENIZER) as building:
+                windows.tokenizer.save_pretrained(building)
+        kept = {name: digest for name, digest in hashes(self.folder).items()
+                if name == _WINDOWS or name.startswith(f"{_TOKENIZER}/")}  # fmt: skip
         calibration = None if text is None else {"batch_size": text.batch_size, "provenance": text.provenance}
         shared = {"sha256": windows.sha256, "bos": windows.bos, "calibration": calibration, "plan": windows.plan}
-        write_json(self.folder / _SHARED, shared)
+        write_sealed(self.folder / _SHARED, {**shared, "files": kept})
 
     def result(self, checkpoint: Checkpoint) -> dict[str, Any] | None:
         """What was kept of a checkpoint; None where it is missing, or its files have changed since."""
-        stored = read_json(self._place(checkpoint))
+        place = self._place(checkpoint)
+        stored = read_sealed(place, f"remove it, and {checkpoint.name} is measured again")
         if stored is None or stored["fingerprint"] != json.loads(json.dumps(checkpoint.fingerprint())):
             return None
         result: dict[str, Any] = stored["result"]
@@ -101,7 +108,8 @@ class Partial(Unfinished):
 
     def keep(self, checkpoint: Checkpoint, result: dict[str, Any]) -> None:
         """Keeps the result of a checkpoint, whole or not at all."""
-        write_json(self._place(checkpoint), {"fingerprint": checkpoint.fingerprint(), "result": result})
+        with explained_failures(self.folder, "the unfinished track"):
+            write_sealed(self._place(checkpoint), {"fingerprint": checkpoint.fingerprint(), "result": result})
 
     def discard_if_empty(self) -> None:
         """Removes the folder where no checkpoint's result is in it."""

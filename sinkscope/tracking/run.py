@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from sinkscope.analysis.measure import measure
 from sinkscope.capture.settings import Settings
 from sinkscope.errors import RequestError, SinkscopeError
+from sinkscope.files.owner import owned
 from sinkscope.inputs import MethodOptions, ModelSource, Output, TextSource, Windows
 from sinkscope.keywords import MethodFields, ModelFields, WindowFields, listing, made_of, refuse_unknown, text_source
 from sinkscope.loading.load import load_tokenizer
@@ -121,6 +122,11 @@ def run_track(request: TrackRequest, *, progress: bool | None = None) -> Track: 
     out = request.output.out
     if out is None:
         raise RequestError("a track keeps its results beside `out`, and there is none")
+    with owned(out):
+        return _tracked(request, out, started)
+
+
+def _tracked(request: TrackRequest, out: Path, started: float) -> Track:
     asked(request.model, request.method).refuse(backward=request.settings.backward)
     checkpoints = find_checkpoints(request.checkpoints.source, request.checkpoints.revisions)
     refuse_mixed(checkpoints)

@@ -7,17 +7,16 @@ A checkpoint is a folder:
       optimizer.pt    the optimizer's state, gathered from all processes
       random.pt       the random states of all processes
       metrics.parquet one row per step so far
-      state.json      the step; written last
+      state.json      the step and the hashes of all files; written last
 
-It is built beside its place and renamed. Data order and learning rate are functions of the step, so nothing else is
-needed to go on. Parameters and optimizer state are those of the whole model however it is spread over processes, so
-that a run can go on with another number of them. DeepSpeed keeps the optimizer's state in pieces of its own; there a
-checkpoint is a model to look at, and resuming is refused.
+It is built beside its place and renamed, and what is read of it again is what was written, by the hashes. Data order
+and learning rate are functions of the step, so nothing else is needed to go on. Parameters and optimizer state are
+those of the whole model however it is spread over processes, so that a run can go on with another number of them.
+DeepSpeed keeps the optimizer's state in pieces of its own; there a checkpoint is a model to look at, and resuming is
+refused.
 """
 
-import json
 import random
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,12 +36,16 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.tensor import DTensor
 
 from sinkscope.errors import SinkscopeError
-from sinkscope.files import building_folder, check_room, remove_leftovers
+from sinkscope.files.beside import BUILDING, free_name, remove, remove_leftovers
+from sinkscope.files.failures import check_room, explained_failures
+from sinkscope.files.sealed import DamagedError, check_hashes, hashes, read_sealed, write_sealed
+from sinkscope.files.whole import building_folder
 from sinkscope.training.engine import Engine
 from sinkscope.training.training_folder import CHECKPOINTS
 
 Rows = list[dict[str, Any]]
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
+_STATE = "state.json"
 _MOMENTS = 2  # of AdamW, each of the size of the weights
 
 
@@ -81,23 +84,26 @@ def save_checkpoint(folder: Path, step: int, engine: Engine, rows: Rows, saver: 
     final = folder / f"step-{step:06d}"
     state, optimizer, chance = gathered(engine, saver.names), _optimizer_state(engine), gather_object([_random_state()])
     if engine.accelerator.is_main_process:
-        folder.mkdir(parents=True, exist_ok=True)
-        check_checkpoint_room(folder, engine)
-        with building_folder(final) as building:
+        with explained_failures(final, "a checkpoint"):
+            folder.mkdir(parents=True, exist_ok=True)
+            check_checkpoint_room(folder, engine)
+        with explained_failures(final, "a checkpoint"), building_folder(final) as building:
             saver.save(building / "model", state)
             torch.save(optimizer, building / "optimizer.pt")
             torch.save(chance, building / "random.pt")
             pd.DataFrame(rows, columns=None if rows else ["step"]).to_parquet(building / "metrics.parquet", index=False)
-            (building / "state.json").write_text(json.dumps({"step": step}), encoding="utf-8")
+            write_sealed(building / _STATE, {"step": step, "files": hashes(building)})
         for old in checkpoints(folder)[:-keep] if keep else []:
-            shutil.rmtree(old)
+            aside = free_name(old, BUILDING)
+            old.rename(aside)  # so that what is half gone has no checkpoint's name
+            remove(aside)
     engine.accelerator.wait_for_everyone()
     return final
 
 
 def checkpoints(folder: Path) -> list[Path]:
     """The complete checkpoints below `folder`, oldest first."""
-    return sorted(path for path in folder.glob("step-*") if (path / "state.json").is_file())
+    return sorted(path for path in folder.glob("step-*") if (path / _STATE).is_file())
 
 
 def take_up_(out: Path, model: nn.Module, saver: Saver, accelerator: Accelerator) -> tuple[Path | None, Rows]:
@@ -111,6 +117,9 @@ def take_up_(out: Path, model: nn.Module, saver: Saver, accelerator: Accelerator
 
     Returns:
         The checkpoint, for `load_state`, and the metrics up to it; None and no rows where there is none.
+
+    Raises:
+        DamagedError: if the newest checkpoint is not what was written.
     """
     if accelerator.is_main_process:
         for folder in (out, out / CHECKPOINTS):
@@ -118,8 +127,23 @@ def take_up_(out: Path, model: nn.Module, saver: Saver, accelerator: Accelerator
     complete = checkpoints(out / CHECKPOINTS)
     if not complete:
         return None, []
+    if accelerator.is_main_process:
+        _check(complete[-1])
     saver.load_(model, complete[-1] / "model")
     return complete[-1], load_rows(complete[-1])
+
+
+def _check(checkpoint: Path) -> None:
+    """Refuses a checkpoint that is not what was written.
+
+    Raises:
+        DamagedError: naming the file.
+    """
+    remedy = f"remove {checkpoint} to go on from the checkpoint before it, or from the start"
+    state = read_sealed(checkpoint / _STATE, remedy)
+    if state is None:
+        raise DamagedError(checkpoint / _STATE, remedy)
+    check_hashes(checkpoint, state["files"], remedy)
 
 
 def load_rows(checkpoint: Path) -> Rows:

@@ -7,6 +7,7 @@ order of the data does not depend on how many processes there are, nor on whethe
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -20,14 +21,20 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from sinkscope.errors import SinkscopeError
-from sinkscope.files import building_folder, remove_leftovers
+from sinkscope.files.beside import remove_leftovers
+from sinkscope.files.failures import explained_failures
+from sinkscope.files.sealed import DamagedError, check_hashes, content_hash, hashes, read_sealed, write_sealed
+from sinkscope.files.whole import building_folder
 from sinkscope.loading.load import load_tokenizer
+from sinkscope.text.content import text_sha256
 from sinkscope.text.documents import Document
 from sinkscope.text.packing import adds_bos
 from sinkscope.text.sources import open_text
 from sinkscope.training.recipe import DataConfig, TokenizerConfig
 from sinkscope.training.tokenizer import train_tokenizer
 from sinkscope.training.tokens import TokenFileWindows, read_windows, write_tokens
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,7 @@ def prepare_corpus(
     accelerator: Accelerator,
     *,
     windows: int,
+    text: str | None = None,
 ) -> Corpus:
     """Reads the documents, holds some out, trains the tokenizer on the rest if asked to, and packs both parts.
 
@@ -55,14 +63,16 @@ def prepare_corpus(
         folder: where tokenized text is kept; runs that share it and their text share the work.
         accelerator: tells the main process from the others.
         windows: how many training windows the run can use; no more of the text is read.
+        text: `hash_of_text`, where it is known already.
 
     Raises:
         SinkscopeError: for text that cannot be read, or too little of it.
     """
     source = tokenizer if isinstance(tokenizer, TokenizerConfig) else {"vocabulary": hash_of(tokenizer)}
-    key = json.dumps([asdict(data), source if isinstance(source, dict) else asdict(source), windows], sort_keys=True)
-    folder = folder / hashlib.sha256(key.encode()).hexdigest()[:16]
-    folder.mkdir(parents=True, exist_ok=True)
+    made_by = source if isinstance(source, dict) else asdict(source)
+    folder = folder / content_hash([asdict(data), text or hash_of_text(data), made_by, windows])[:16]
+    with explained_failures(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     train_file, valid_file = folder / "train.bin", folder / "valid.bin"
     # The lock keeps apart runs that share the folder, the context the processes of one run.
     with accelerator.main_process_first(), FileLock(folder / ".lock"):
@@ -105,6 +115,12 @@ def _epoch_order(epoch: int, windows: int, seed: int) -> Tensor:
     return torch.randperm(windows, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
 
 
+def hash_of_text(data: DataConfig) -> str:
+    """A hash of the whole text that a training is to read."""
+    splits = [None] if data.valid_split is None else [None, data.valid_split]
+    return content_hash([text_sha256(data.text(split)) for split in splits])
+
+
 def _documents(data: DataConfig, *, valid: bool) -> Iterator[Document]:
     documents = open_text(data.text(data.valid_split if valid else None))
     if data.valid_split is not None:
@@ -119,10 +135,29 @@ def _tokenizer(config: TokenizerConfig, data: DataConfig, folder: Path) -> PreTr
     if config.name is not None:
         return load_tokenizer(config.name)
     assert config.vocab_size is not None  # noqa: S101  (a recipe gives one of the two)
-    if not folder.is_dir():
+    if not _is_whole(folder):
         texts = (document.text for document in islice(_documents(data, valid=False), config.documents))
         trained = train_tokenizer(texts, config.vocab_size, data.tokens)
-        with building_folder(folder) as building:
-            trained.save_pretrained(building)
+        with explained_failures(folder):
+            with building_folder(folder) as building:
+                trained.save_pretrained(building)
+            write_sealed(_note(folder), hashes(folder))
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     return tokenizer
+
+
+def _note(folder: Path) -> Path:
+    return folder.with_suffix(".json")
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a trained tokenizer is there and what was written; a damaged one is named."""
+    try:
+        known = read_sealed(_note(folder)) if folder.is_dir() else None
+        if known is None:
+            return False
+        check_hashes(folder, known)
+    except DamagedError as error:
+        _log.warning("%s: the tokenizer is trained again", error)
+        return False
+    return True

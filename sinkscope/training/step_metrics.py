@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from sinkscope.files import building_file
+from sinkscope.files.failures import explained_failures
+from sinkscope.files.whole import building_file
 
 _RECENT = 100
 _ENOUGH = 20
@@ -36,7 +37,7 @@ def is_spike(loss: float, before: Sequence[float]) -> bool:
 
 def write_metrics(rows: list[dict[str, Any]], path: Path) -> None:
     """Writes metrics.parquet whole: one row per step; null where a step did not measure a column."""
-    with building_file(path) as building:
+    with explained_failures(path), building_file(path) as building:
         pd.DataFrame(rows).to_parquet(building, index=False)
 
 

@@ -2,14 +2,18 @@
 
 A training text can be larger than memory, and tokenizing it can take longer than a machine stays up. So tokens are
 appended to a flat file, a few documents at a time, and a small JSON file beside it says how far that got; it is
-replaced only after the tokens are down. Whatever was written beyond it is cut off by the next start. Reading maps the
-file, so that any window is one seek away and the order of training does not depend on how the text was read.
+replaced only after the tokens are down. Whatever was written beyond it is cut off by the next start. The JSON file has
+the hash of the tokens, and tokens that are not what was written are made again. Reading maps the file, so that any
+window is one seek away and the order of training does not depend on how the text was read.
 
 Documents are joined with <eos> after each and cut into windows as in `sinkscope.text.packing`.
 """
 
+import hashlib
+import logging
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,13 +25,16 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from sinkscope.errors import RequestError, SinkscopeError
-from sinkscope.files import read_json, write_json
+from sinkscope.files.failures import explained_failures
+from sinkscope.files.sealed import DamagedError, read_sealed, write_sealed
 from sinkscope.text.documents import Document
 from sinkscope.text.stretches import id_stretches
 from sinkscope.text.tokenizing import batch_token_ids
 
+_log = logging.getLogger(__name__)
 _DOCUMENTS = 256  # per write
 _SHORT = 1 << 16  # characters of a document that is tokenized at once
+_NOTHING = {"tokens": 0, "documents": 0, "complete": False, "tokens_sha256": hashlib.sha256().hexdigest()}
 
 
 @dataclass(frozen=True)
@@ -68,26 +75,61 @@ def write_tokens(
     """
     if tokenizer.eos_token_id is None:
         raise SinkscopeError("the tokenizer has no <eos> token, which packing puts between documents")
-    state = _state(file)
+    dtype = _dtype(len(tokenizer))
+    state, digest = _verified(file, dtype.itemsize)
     if state["complete"]:
         return
+    with explained_failures(file):
+        _write(documents, tokenizer, file, dtype, state, digest, limit)
+
+
+def _write(
+    documents: Iterable[Document],
+    tokenizer: PreTrainedTokenizerBase,
+    file: Path,
+    dtype: "np.dtype[Any]",
+    state: dict[str, Any],
+    digest: Any,
+    limit: int | None,
+) -> None:
+    """Appends the tokens that are still missing; `digest` has seen those that are there."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    dtype = _dtype(len(tokenizer))
     with file.open("r+b" if file.exists() else "w+b") as out:
         out.truncate(state["tokens"] * dtype.itemsize)
         out.seek(0, 2)
         for batch in _batches(islice(documents, state["documents"], None)):
             count = 0
             for ids in _ids(batch, tokenizer):
-                out.write(np.asarray(ids, dtype=dtype).tobytes())
+                written = np.asarray(ids, dtype=dtype).tobytes()
+                out.write(written)
+                digest.update(written)
                 count += len(ids)
             out.flush()
             os.fsync(out.fileno())  # before the note that counts them
             state = {**state, "tokens": state["tokens"] + count, "documents": state["documents"] + len(batch)}
-            write_json(file.with_suffix(".json"), state)
+            state["tokens_sha256"] = digest.hexdigest()
+            write_sealed(file.with_suffix(".json"), state)
             if limit is not None and state["tokens"] >= limit:
                 break
-    write_json(file.with_suffix(".json"), {**state, "complete": True})
+    write_sealed(file.with_suffix(".json"), {**state, "complete": True})
+
+
+def _verified(file: Path, itemsize: int) -> tuple[dict[str, Any], Any]:
+    """How far a token file is, and the hash of its tokens; from the beginning where they are not what was written."""
+    digest = hashlib.sha256()
+    try:
+        state = _state(file)
+        left = state["tokens"] * itemsize
+        with file.open("rb") if left else nullcontext() as stored:
+            while stored is not None and left > 0 and (part := stored.read(min(left, 1 << 20))):
+                digest.update(part)
+                left -= len(part)
+        if digest.hexdigest() != state["tokens_sha256"]:
+            raise DamagedError(file)
+    except DamagedError as error:
+        _log.warning("%s: the text is tokenized again", error)
+        return dict(_NOTHING), hashlib.sha256()
+    return state, digest
 
 
 def read_windows(
@@ -120,9 +162,8 @@ def read_windows(
 def _state(file: Path) -> dict[str, Any]:
     note = file.with_suffix(".json")
     if not (note.is_file() and file.is_file()):
-        return {"tokens": 0, "documents": 0, "complete": False}
-    state: dict[str, Any] = read_json(note)
-    return state
+        return dict(_NOTHING)
+    return read_sealed(note) or dict(_NOTHING)
 
 
 def _dtype(vocabulary: int) -> "np.dtype[Any]":

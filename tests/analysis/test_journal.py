@@ -27,7 +27,7 @@ from sinkscope.capture.settings import Settings
 from sinkscope.capture.statistics.statistic import Statistic, every_statistic
 from sinkscope.cli import main
 from sinkscope.errors import SinkscopeError
-from sinkscope.files import read_json
+from sinkscope.files.sealed import read_sealed, seal
 from sinkscope.tables.run_folder import Run, read_run
 from sinkscope.vscale.attach import attach_
 
@@ -86,11 +86,19 @@ def test_kills_change_nothing(forks: Server, tiny_folders: dict[str, Path], tmp_
     assert attempt(cut, resume=True) == 0
     assert attempt(torn, "during", 3) == -signal.SIGKILL
     same(read_run(whole), read_run(cut))
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".torn.analysis", "cut", "text.txt", "whole"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".torn.analysis",
+        ".torn.lock",
+        "cut",
+        "text.txt",
+        "whole",
+    ]
 
     folder = tmp_path / ".torn.analysis"
     assert len(list(folder.glob(".state-0.pt.*"))) == 1  # the half of the third state
-    journal = Journal(torn, read_json(folder / "request.json"), resume=True, force=False)
+    request = read_sealed(folder / "request.json")
+    assert request is not None
+    journal = Journal(torn, request, resume=True, force=False)
     saved = journal.load()
     assert saved is not None
     assert (saved.done, len(saved.losses)) == (2, 2)
@@ -233,9 +241,20 @@ def test_a_damaged_state_and_one_that_would_run_code_are_refused(tmp_path: Path)
     whole = state.read_bytes()
     for damaged in (whole[:-100], b"", b"no state"):
         state.write_bytes(damaged)
-        with pytest.raises(SinkscopeError, match="cannot be read: `force` to start anew"):
+        with pytest.raises(SinkscopeError, match=r"state-0\.pt is damaged.*: `force` to start anew"):
             journal.load()
+    for place in (0, len(whole) // 2, len(whole) - 1):  # a byte of what is kept, or of its hash
+        flipped = bytearray(whole)
+        flipped[place] ^= 0x55
+        state.write_bytes(flipped)
+        with pytest.raises(SinkscopeError, match="is damaged"):
+            journal.load()
+    state.write_bytes(whole)
+    assert journal.load() is not None
     torch.save({"state": {}, "done": Runs(tmp_path / "ran"), "losses": [], "tensors": {}}, state)
+    with pytest.raises(SinkscopeError, match="is damaged"):
+        journal.load()
+    seal(state)
     with pytest.raises(SinkscopeError, match="cannot be read"):
         journal.load()
     assert not (tmp_path / "ran").exists()

@@ -13,6 +13,7 @@ import sinkscope
 from sinkscope.cli import main
 from sinkscope.comparison.compare_runs import compare_runs
 from sinkscope.errors import SinkscopeError
+from sinkscope.files.listed import write_list
 from sinkscope.report.render import entries
 from sinkscope.tables.run_folder import read_run, write_run
 
@@ -51,7 +52,7 @@ def test_in_place_without_torch(compared: Path) -> None:
 def test_only_what_was_asked_for(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "deep" / "report"
     assert main(["report", str(folder), "--format", "html", "--out", str(out)]) == 0
-    assert [path.name for path in out.iterdir()] == ["report.html"]
+    assert {path.name for path in out.iterdir()} == {"report.html", ".files.json"}
     assert capfd.readouterr().out.split() == [str(out / "report.html")]
     assert not (folder / "report.pdf").exists()
 
@@ -60,8 +61,11 @@ def test_only_what_was_asked_for(folder: Path, tmp_path: Path, capfd: pytest.Cap
 def test_older_reports_are_replaced(folder: Path) -> None:
     (folder / "figures").mkdir()
     (folder / "figures" / "stale.png").write_bytes(b"")
+    write_list(folder)
+    (folder / "figures" / "mine.png").write_bytes(b"drawn by hand")
     assert main(["report", str(folder), "--format", "png"]) == 0
     assert not (folder / "figures" / "stale.png").exists()
+    assert (folder / "figures" / "mine.png").read_bytes() == b"drawn by hand"
     assert (folder / "layers.parquet").is_file()
 
 
@@ -73,7 +77,31 @@ def test_an_existing_folder_needs_force(folder: Path, tmp_path: Path, capfd: pyt
     assert main(["report", str(folder), "--format", "pdf", "--out", str(out)]) == 2
     assert "--force" in capfd.readouterr().err
     assert main(["report", str(folder), "--format", "pdf", "--out", str(out), "--force"]) == 0
-    assert {path.name for path in out.iterdir()} == {"notes.txt", "report.pdf"}
+    assert {path.name for path in out.iterdir()} == {"notes.txt", "report.pdf", ".files.json"}
+    assert (out / "notes.txt").read_text() == "kept"
+    first = (out / "report.pdf").stat().st_ino
+    assert main(["report", str(folder), "--format", "pdf", "--out", str(out), "--force"]) == 0
+    assert (out / "report.pdf").stat().st_ino != first
+
+
+@pytest.mark.usefixtures("one_page")
+def test_a_report_of_somebody_else_is_left_alone(
+    folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "paper"
+    (out / "figures").mkdir(parents=True)
+    (out / "figures" / "my-plot.svg").write_text("mine")
+    (out / "report.pdf").write_text("mine")
+    force = ["--out", str(out), "--force"]
+    assert main(["report", str(folder), "--format", "png,pdf", *force]) == 2
+    assert "'report.pdf' of somebody else: choose another --out" in capfd.readouterr().err
+    assert sorted(path.name for path in out.rglob("*")) == ["figures", "my-plot.svg", "report.pdf"]
+    assert main(["report", str(folder), "--format", "png", *force]) == 0
+    assert (out / "figures" / "my-plot.svg").read_text() == (out / "report.pdf").read_text() == "mine"
+    assert len(list((out / "figures").glob("*.png"))) == 1
+    (tmp_path / "link").symlink_to(out, target_is_directory=True)
+    assert main(["report", str(folder), "--format", "html", "--out", str(tmp_path / "link"), "--force"]) == 2
+    assert "is a link" in capfd.readouterr().err
 
 
 def test_a_failure_leaves_the_older_report(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

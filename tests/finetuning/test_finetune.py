@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sinkscope.errors import SinkscopeError
+from sinkscope.files.sealed import read_sealed
 from sinkscope.finetuning import run as module
 from sinkscope.finetuning.before_after import report
 from sinkscope.finetuning.run import finetune
@@ -56,7 +58,7 @@ def test_trains_all_weights_with_a_control_on_the_same_data(settings: Any, tmp_p
     done = finetune(settings(), tmp_path / "out", control=True)
     assert done.control is not None
     assert list(done.losses) == ["before", "attached", "after", "control"]
-    assert done.losses == json.loads((tmp_path / "out" / "losses.json").read_text())
+    assert done.losses == read_sealed(tmp_path / "out" / "losses.json")
     base, after, control = (load(folder) for folder in (settings().model, done.model, done.control))
     assert len(attached(after)) == 2
     assert attached(control) == []
@@ -242,3 +244,31 @@ def test_a_second_vscale_is_refused(settings: Any, tmp_path: Path) -> None:
     with pytest.raises(SinkscopeError, match="has V-scale already"):
         finetune(settings(model="demo-vscale"), tmp_path / "out", control=False)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("changed", ["weights", "config", "text"])
+def test_another_base_or_text_is_not_gone_on_with(
+    settings: Any, tmp_path: Path, broken: Any, text: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    base = broken()
+    asked = settings(model=str(base))
+
+    def stops(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "train", stops)
+    with pytest.raises(KeyboardInterrupt):
+        finetune(asked, tmp_path / "out", control=False)
+    monkeypatch.undo()
+    if changed == "text":
+        text.write_text(text.read_text().replace("more words", "other words"))
+    elif changed == "config":
+        config = json.loads((base / "config.json").read_text())
+        (base / "config.json").write_text(json.dumps({**config, "rms_norm_eps": 0.5}))
+    else:
+        tensors = load_file(base / "model.safetensors")
+        first = min(tensors)
+        save_file({**tensors, first: tensors[first] * 2}, base / "model.safetensors", metadata={"format": "pt"})
+    name = "text" if changed == "text" else rf"model\.{changed}"
+    with pytest.raises(SinkscopeError, match=rf"^{name} changed since .*out was begun"):
+        finetune(asked, tmp_path / "out", control=False, resume=True)

@@ -8,12 +8,14 @@ import pandas as pd
 import pytest
 import torch
 
-from sinkscope import files as disk
 from sinkscope.errors import SinkscopeError
+from sinkscope.files import failures as disk
 from sinkscope.loading.load import load_model
 from sinkscope.pretraining.run import pretrain, pretrain_seeds
 from sinkscope.training import loop
 from sinkscope.training.checkpoint import checkpoints
+from sinkscope.training.corpus import prepare_corpus
+from sinkscope.training.engine import make_accelerator
 from sinkscope.training.recipe import Recipe, load_recipe
 from sinkscope.training.step_metrics import is_spike
 
@@ -68,7 +70,8 @@ def test_what_a_kill_left_is_gone_once_the_run_goes_on(
         pretrain(recipe, tmp_path / "run")
     monkeypatch.undo()
     half, note = (
-        tmp_path / "run" / name for name in ("checkpoints/.step-000009.1.building", ".settings.json.1.building")
+        tmp_path / "run" / name
+        for name in ("checkpoints/.step-000009.0123456789ab.building", ".settings.json.0123456789ab.building")
     )
     half.mkdir()
     (half / "optimizer.pt").touch()
@@ -173,3 +176,92 @@ def test_a_run_that_could_not_begin_leaves_its_folder_to_the_next(recipe: Recipe
         pretrain(greedy, tmp_path / "run")
     assert [path.name for path in (tmp_path / "run").iterdir()] == [".hidden"]
     assert pretrain(recipe, tmp_path / "run").is_dir()
+
+
+@pytest.fixture
+def interrupted(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A training that stopped at step 7, with checkpoints of the steps 4 and 7."""
+    failing_at(7, monkeypatch)
+    with pytest.raises(SinkscopeError, match="the loss is nan"):
+        pretrain(recipe, tmp_path / "run")
+    monkeypatch.undo()
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize("how", ["empty", "cut", "flipped", "gone"])
+def test_damaged_training_state_is_named(recipe: Recipe, interrupted: Path, how: str) -> None:
+    newest = checkpoints(interrupted / "checkpoints")[-1]
+    inside = (
+        "optimizer.pt",
+        "random.pt",
+        "metrics.parquet",
+        "model/config.json",
+        "model/model.safetensors",
+        "state.json",
+    )
+    files = [*(newest / name for name in inside), interrupted / "settings.json", interrupted / "inputs.json"]
+    for file in files:
+        whole = file.read_bytes()
+        damage(file, how)
+        if how == "gone" and file.parent == interrupted:
+            file.write_bytes(whole)
+            continue
+        with_state = how == "gone" and file.name == "state.json"  # without it the folder is no checkpoint
+        if not with_state:
+            with pytest.raises(SinkscopeError, match=rf"{file.name} is damaged"):
+                pretrain(recipe, interrupted, resume=True)
+        file.write_bytes(whole)
+    (newest / "state.json").unlink()
+    assert pretrain(recipe, interrupted, resume=True).is_dir()  # from the checkpoint before
+
+
+def damage(file: Path, how: str) -> None:
+    whole = bytearray(file.read_bytes())
+    whole[len(whole) // 2] ^= 0x55
+    if how == "gone":
+        file.unlink()
+    else:
+        file.write_bytes({"empty": b"", "cut": whole[: len(whole) // 2], "flipped": whole}[how])
+
+
+def test_damaged_tokens_are_named_and_made_again(
+    recipe: Recipe, interrupted: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    [kept] = (interrupted / "tokens").iterdir()
+    windows = recipe.schedule.steps * recipe.optimizer.batch_sequences
+    for name in ("train.bin", "train.json", "valid.json", "tokenizer.json", "tokenizer/tokenizer.json"):
+        caplog.clear()
+        whole = (kept / name).read_bytes()
+        damage(kept / name, "flipped")
+        accelerator = make_accelerator(precision="float32")
+        prepare_corpus(recipe.data, recipe.tokenizer, interrupted / "tokens", accelerator, windows=windows)
+        assert f"{kept / name} is damaged" in caplog.text
+        assert (kept / name).read_bytes() == whole
+
+
+def test_tokens_are_known_by_the_text_and_not_by_its_name(recipe: Recipe, tmp_path: Path, text: Path) -> None:
+    def losses(name: str, tokens: Path | None) -> list[float]:
+        pretrain(recipe, tmp_path / name, tokens=tokens)
+        return list(pd.read_parquet(tmp_path / name / "metrics.parquet")["loss"])
+
+    shared = tmp_path / "shared"
+    first = losses("a", shared)
+    text.write_text("\n".join(json.dumps({"text": f"zebra {n} quagga {n * 7} gnu"}) for n in range(40)))
+    assert losses("b", shared) == losses("c", None) != first
+    (tmp_path / "a" / "model").rename(tmp_path / "elsewhere")
+    with pytest.raises(SinkscopeError, match=r"text changed since .* was begun: go on with what it was begun with"):
+        pretrain(recipe, tmp_path / "a", resume=True)
+
+
+def test_a_disk_that_is_full_while_a_checkpoint_is_written_is_one_line(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0\nand a trace")
+
+    monkeypatch.setattr("sinkscope.training.checkpoint.torch.save", full)
+    with pytest.raises(SinkscopeError, match=r"cannot write a checkpoint to .*step-000004: .*unexpected pos 64 vs 0$"):
+        pretrain(recipe, tmp_path / "run")
+    assert not list((tmp_path / "run" / "checkpoints").iterdir())
+    monkeypatch.undo()
+    assert pretrain(recipe, tmp_path / "run", resume=True).is_dir()

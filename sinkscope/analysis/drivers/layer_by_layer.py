@@ -16,9 +16,10 @@ from pathlib import Path
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from sinkscope.analysis.drivers.boundary import Boundary, InMemory, OnDisk
+from sinkscope.analysis.drivers.boundary import Boundary, InMemory
 from sinkscope.analysis.drivers.layer_steps import LayerSteps
 from sinkscope.analysis.drivers.saving import Saving
+from sinkscope.analysis.drivers.spilled import OnDisk
 from sinkscope.analysis.drivers.sweeps import backward_sweeps, completing_sweep, forward_sweep
 from sinkscope.analysis.journal import Journal
 from sinkscope.capture.scope import Scope
@@ -65,7 +66,7 @@ class LayerByLayer:
         Raises:
             SinkscopeError: if something is not finite, or the model's layers cannot be called one by one.
         """
-        kept = self._boundary(None if journal is None else f"sinkscope-{journal.digest}-{journal.part}")
+        kept = self._boundary(journal)
         interrupted = False
         try:
             steps = LayerSteps(self.model, self.weights, scope, batches, kept)
@@ -77,8 +78,12 @@ class LayerByLayer:
             interrupted = True
             raise
         finally:
-            if journal is None or not interrupted:  # what was spilled is left for whoever resumes
+            if interrupted:
+                kept.leave()  # for whoever resumes
+            else:
                 kept.close()
+                if journal is not None:
+                    journal.discard_if_empty()
 
     def complete(self, scope: Scope, batches: list[Batch], missing: dict[int, Tensor]) -> None:
         """Takes column sums in one more forward sweep, as far as the last layer that lacks some.
@@ -92,5 +97,10 @@ class LayerByLayer:
             steps = LayerSteps(self.model, self.weights, scope, batches, kept)
             completing_sweep(steps, missing)
 
-    def _boundary(self, name: str | None) -> Boundary:
-        return InMemory() if self.spill is None else OnDisk(self.spill, name)
+    def _boundary(self, journal: Journal | None) -> Boundary:
+        if self.spill is None:
+            return InMemory()
+        if journal is None:
+            return OnDisk(self.spill)
+        journal.begin()  # it says where the states are, from the first on
+        return OnDisk(self.spill, journal.spilled)

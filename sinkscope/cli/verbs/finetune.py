@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from sinkscope.cli import options
-from sinkscope.cli.output import command_line, default_folder, refuse_mistaken, show
+from sinkscope.cli.output import command_line, default_folder, refuse_mistaken, show, take_place
 from sinkscope.cli.signature import Offered
 from sinkscope.fields import Section
 from sinkscope.finetuning.options import FinetuneOptions
@@ -35,6 +35,7 @@ def finetune(
     settings = training.settings(model, text, windows, valid_sequences)
     folder = output.out if output.out is not None else default_folder(f"{model.name}-finetuned")
 
+    take_place(folder)
     with importing():
         from sinkscope.finetuning.before_after import SEQUENCES
         from sinkscope.finetuning.run import finetune as run

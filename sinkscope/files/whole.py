@@ -1,30 +1,25 @@
 """Writing to disk so that whatever stands under its own name is whole.
 
-A file or folder is built beside its place, under a hidden name, and then renamed. A process that fails or is killed on
-the way leaves what stood there before. A rename alone does not survive a loss of power: it can reach the disk before
-the content, and the name then stands for an empty file. So the content is put on the disk first (fsync), then the
-rename, then the entry in the folder that holds it.
+A file or folder is built beside its place, under a hidden name (`beside`), and then takes it. A process that fails or
+is killed on the way leaves what stood there before. A rename alone does not survive a loss of power: it can reach the
+disk before the content, and the name then stands for an empty file. So the content is put on the disk first (fsync),
+then the rename, then the entry in the folder that holds it.
 
-A folder cannot be renamed over one that has files in it. The old one is therefore moved aside and the new one moved in,
-two renames one after the other: between them, and only there, neither stands. If the second fails, the old one is put
-back; if the process is killed between the two, both lie whole beside the place, as `.NAME.PID.retired` and
-`.NAME.PID.building`.
+A folder cannot be renamed over one that has files in it. The two exchange their names, in one step (`exchange`). Where
+the system has no such step, the old one is moved aside and the new one moved in. A process that is killed between the
+two leaves both whole beside the place, and the next owner of the place puts the old one back (`beside.recover`).
 """
 
 import errno
 import json
 import os
-import re
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sinkscope.errors import SinkscopeError
-
-_BUILDING, _RETIRED = "building", "retired"
-_LEFTOVER = re.compile(rf"\..+\.\d+\.({_BUILDING}|{_RETIRED})")
+from sinkscope.files.beside import RETIRED, free_name, new_file, new_folder, remove
+from sinkscope.files.exchange import exchanged
 
 
 @contextmanager
@@ -35,7 +30,7 @@ def building_file(place: Path, *, sync: bool = True) -> Iterator[Path]:
         place: where the file belongs; its folder must exist.
         sync: whether it must survive a loss of power too; off for files that are of no use to another process.
     """
-    building = _beside(place, _BUILDING)
+    building = new_file(place)
     try:
         yield building
         move_into_place(building, place, sync=sync)
@@ -44,56 +39,62 @@ def building_file(place: Path, *, sync: bool = True) -> Iterator[Path]:
 
 
 @contextmanager
-def building_folder(place: Path) -> Iterator[Path]:
+def building_folder(place: Path, retire: Callable[[Path], None] = remove) -> Iterator[Path]:
     """A folder to fill, which takes its place, also that of an older one, when the block ends without an exception.
 
     Its permissions are those of any new folder.
 
     Args:
         place: where the folder belongs; missing parents are made.
+        retire: as for `move_into_place`.
     """
     with folder_beside(place) as building:
         yield building
-        move_into_place(building, place)
+        move_into_place(building, place, retire=retire)
 
 
 @contextmanager
 def folder_beside(place: Path) -> Iterator[Path]:
     """A folder to fill on the same disk as a place, removed when the block ends, with whatever is still in it."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    building = _beside(place, _BUILDING)
-    _remove(building)
-    building.mkdir()
+    building = new_folder(place)
     try:
         yield building
     finally:
-        _remove(building)
+        remove(building)
 
 
-def move_into_place(built: Path, place: Path, *, sync: bool = True) -> None:
+def move_into_place(built: Path, place: Path, *, sync: bool = True, retire: Callable[[Path], None] = remove) -> None:
     """Gives a finished file or folder its name, in place of whatever has that name.
 
     Args:
         built: what is finished, on the same disk.
         place: where it belongs; the folder around it must exist.
         sync: whether it must survive a loss of power.
+        retire: gets the path of the folder that had the name, to remove it.
     """
     if sync:
         _sync(built)
     if place.is_dir():
-        retired = _beside(place, _RETIRED)
-        _remove(retired)
-        place.rename(retired)
-        try:
-            built.rename(place)
-        except BaseException:
-            retired.rename(place)
-            raise
-        _remove(retired)
+        retire(_changed_places(built, place))
     else:
         built.replace(place)
     if sync:
         _sync_entry(place.parent)
+
+
+def _changed_places(built: Path, place: Path) -> Path:
+    """Gives something finished the name of a folder; returns where that folder is now."""
+    if exchanged(built, place):
+        return built
+    retired = free_name(place, RETIRED)
+    place.rename(retired)
+    try:
+        built.rename(place)
+    except BaseException:
+        retired.rename(place)
+        raise
+    return retired
 
 
 def make_folders(folder: Path) -> list[Path]:
@@ -128,50 +129,6 @@ def write_json(place: Path, content: Any, *, indent: int | None = None) -> None:
 def read_json(place: Path) -> Any:
     """A JSON file's content; None where there is no file."""
     return json.loads(place.read_text(encoding="utf-8")) if place.is_file() else None
-
-
-def remove_leftovers(folder: Path, name: str = "*") -> None:
-    """Removes what processes that were killed while they wrote left in a folder.
-
-    Args:
-        folder: where; no other process may be writing there now.
-        name: only what was to become the file or folder of this name.
-    """
-    for path in folder.glob(f".{name}.*"):
-        if _LEFTOVER.fullmatch(path.name):
-            _remove(path)
-
-
-def check_room(folder: Path, needed: int, what: str, remedy: str) -> None:
-    """Refuses to write what would not fit.
-
-    Args:
-        folder: where; it must exist.
-        needed: bytes.
-        what: for the message.
-        remedy: what to do about it, for the message.
-
-    Raises:
-        SinkscopeError: if less is free.
-    """
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise SinkscopeError(
-            f"too little disk for {what}: it needs {needed / 2**30:.2f} GiB and {free / 2**30:.2f} GiB are free at "
-            f"{folder}: {remedy}"
-        )
-
-
-def _beside(place: Path, kind: str) -> Path:
-    """A hidden name beside a place, of this process alone."""
-    return place.with_name(f".{place.name}.{os.getpid()}.{kind}")
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

@@ -10,8 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from sinkscope import files
-from sinkscope.analysis.drivers.boundary import OnDisk
+from sinkscope.analysis.drivers.spilled import OnDisk
 from sinkscope.errors import SinkscopeError
 from sinkscope.files import (
     building_file,
@@ -20,10 +19,14 @@ from sinkscope.files import (
     move_into_place,
     read_json,
     remove_leftovers,
+    whole,
     write_json,
     write_text,
 )
+from sinkscope.files.beside import free_name, recover
 from sinkscope.tables.run_folder import Run, write_run
+
+TOKEN = "0123456789ab"  # noqa: S105  (a part of a name)
 
 
 def names(folder: Path) -> list[str]:
@@ -46,7 +49,7 @@ def umask() -> Iterator[int]:
 def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is put on the disk and what is renamed, in order."""
     done: list[str] = []
-    sync, rename = files.os.fsync, Path.rename
+    sync, rename, exchange = os.fsync, Path.rename, whole.exchanged
 
     def synced(descriptor: int) -> None:
         done.append(f"sync {Path(f'/proc/self/fd/{descriptor}').readlink().name}")
@@ -60,7 +63,13 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         done.append(f"replace {self.name} {target.name}")
         return rename(self, target)
 
-    monkeypatch.setattr(files.os, "fsync", synced)
+    def changed(one: Path, other: Path) -> bool:
+        done.append(f"exchange {one.name} {other.name}")
+        return exchange(one, other)
+
+    monkeypatch.setattr(whole.os, "fsync", synced)
+    monkeypatch.setattr(whole, "exchanged", changed)
+    monkeypatch.setattr("sinkscope.files.beside.secrets.token_hex", lambda _: TOKEN)
     monkeypatch.setattr(Path, "rename", renamed)
     monkeypatch.setattr(Path, "replace", replaced)
     return done
@@ -90,6 +99,13 @@ def test_a_folder_that_fails_on_the_way_leaves_the_older_one(tmp_path: Path) -> 
     assert names(place.parent) == ["model", "model/new"]
 
 
+@pytest.fixture
+def no_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system in which two names cannot change places."""
+    monkeypatch.setattr(whole, "exchanged", lambda *_: False)
+
+
+@pytest.mark.usefixtures("no_exchange")
 def test_an_older_folder_is_put_back_where_the_new_one_cannot_be_moved_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,6 +123,20 @@ def test_an_older_folder_is_put_back_where_the_new_one_cannot_be_moved_in(
     with pytest.raises(OSError, match="no"), building_folder(place) as building:
         (building / "new").touch()
     assert names(tmp_path) == ["model", "model/old"]
+    monkeypatch.undo()
+    whole_place = place.rename(free_name(place, "retired"))  # as a kill between the two renames leaves it
+    recover(place)
+    assert names(tmp_path) == ["model", "model/old"]
+    assert not whole_place.exists()
+
+
+@pytest.mark.usefixtures("no_exchange")
+def test_without_an_exchange_a_folder_is_replaced_in_two_steps(tmp_path: Path) -> None:
+    place = tmp_path / "model"
+    for name in ("old", "new"):
+        with building_folder(place) as building:
+            (building / name).touch()
+    assert names(tmp_path) == ["model", "model/new"]
 
 
 def test_a_link_to_a_folder_gives_way_and_its_target_stays(tmp_path: Path) -> None:
@@ -121,7 +151,7 @@ def test_a_link_to_a_folder_gives_way_and_its_target_stays(tmp_path: Path) -> No
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="names of open files come from /proc")
 def test_content_is_on_the_disk_before_it_has_its_name(tmp_path: Path, log: list[str]) -> None:
-    new = f"{os.getpid()}.building"
+    new = f"{TOKEN}.building"
     with building_file(tmp_path / "a") as building:
         building.touch()
     assert log == [f"sync .a.{new}", f"replace .a.{new} a", f"sync {tmp_path.name}"]
@@ -134,8 +164,7 @@ def test_content_is_on_the_disk_before_it_has_its_name(tmp_path: Path, log: list
     log.clear()
     with building_folder(tmp_path / "b"):
         pass
-    old = f".b.{os.getpid()}.retired"
-    assert log == [f"sync .b.{new}", f"rename b {old}", f"rename .b.{new} b", f"sync {tmp_path.name}"]
+    assert log == [f"sync .b.{new}", f"exchange .b.{new} b", f"sync {tmp_path.name}"]
     log.clear()
     with building_file(tmp_path / "a", sync=False) as building:
         building.touch()
@@ -146,9 +175,13 @@ def test_content_is_on_the_disk_before_it_has_its_name(tmp_path: Path, log: list
 def test_boundary_states_are_put_on_the_disk_where_another_process_may_go_on_from_them(
     tmp_path: Path, log: list[str]
 ) -> None:
-    for name in (None, "kept"):
-        OnDisk(tmp_path, name).put(("h", 0, 0), torch.ones(2))
-        assert bool([line for line in log if line.startswith("sync")]) == (name is not None)
+    for note in (None, tmp_path / "note.json"):
+        kept = OnDisk(tmp_path, note)
+        log.clear()
+        kept.put(("h", 0, 0), torch.ones(2))
+        assert bool([line for line in log if line.startswith("sync")]) == (note is not None)
+        kept.close()
+    assert names(tmp_path) == []
 
 
 def test_permissions_are_those_of_any_new_file_and_folder(tmp_path: Path, umask: int) -> None:
@@ -157,7 +190,8 @@ def test_permissions_are_those_of_any_new_file_and_folder(tmp_path: Path, umask:
     write_text(tmp_path / "file", "")
     write_run(Run({}, {"any": pd.DataFrame({"x": [1]})}), tmp_path / "run", finish=lambda at: (at / "figures").mkdir())
     modes = {name: (tmp_path / name).stat().st_mode & 0o777 for name in names(tmp_path)}
-    assert modes.keys() == {"folder", "folder/file", "file", "run", "run/any.parquet", "run/run.json", "run/figures"}
+    run = {"run", "run/any.parquet", "run/run.json", "run/figures", "run/.files.json"}
+    assert modes.keys() == {"folder", "folder/file", "file", *run}
     for name, mode in modes.items():
         assert mode == (0o777 if (tmp_path / name).is_dir() else 0o666) & ~umask, name
 
@@ -175,10 +209,13 @@ def test_what_a_kill_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
     child.start()
     child.join()
     assert child.exitcode == -signal.SIGKILL
-    left = f".run.{child.pid}.building"
+    left = names(tmp_path)[0]
+    assert left.startswith(".run.")
+    assert left.endswith(".building")
     assert names(tmp_path) == [left, f"{left}/half", "run"]
-    (tmp_path / ".run.17.retired").mkdir()
-    kept = [".other.12.building", ".run.analysis", ".run.x.building", ".run.12.building.txt", "run.12.building"]
+    (tmp_path / f".run.{TOKEN}.retired").mkdir()
+    kept = [f".other.{TOKEN}.building", ".run.analysis", ".run.x.building", f".run.{TOKEN}.building.txt",
+            f"run.{TOKEN}.building", f".run.b.{TOKEN}x.building"]  # fmt: skip
     for name in kept:
         (tmp_path / name).mkdir()
     remove_leftovers(tmp_path, "run")
