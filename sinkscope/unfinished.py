@@ -43,6 +43,8 @@ class Unfinished:
         if force and not resume:
             self.discard()
             return
+        if self.folder.is_symlink():
+            raise RequestError(f"{self.folder} is a link, and no folder of unfinished work: {ANEW}")
         refuse_unfinished(out, kind, resume=resume)
         before = read_sealed(self.folder / _REQUEST, ANEW)
         if before is not None and before != self._request:

@@ -131,7 +131,8 @@ def _acquired(place: Path) -> FileLock:
             if file.exists():
                 break
             continue
-        file.write_text(json.dumps({"process": os.getpid(), "host": socket.gethostname()}), encoding="utf-8")
+        with suppress(OSError):  # it is for a message alone
+            file.write_text(json.dumps({"process": os.getpid(), "host": socket.gethostname()}), encoding="utf-8")
         return lock
     raise SinkscopeError(f"{place} is being written by {_holder(file)}: wait for it, or choose another `out`")
 

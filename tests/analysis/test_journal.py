@@ -231,6 +231,25 @@ def test_another_request_is_named(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_planted_link_is_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "victim").mkdir()
+    (tmp_path / ".run.analysis").symlink_to(tmp_path / "victim", target_is_directory=True)
+    with pytest.raises(SinkscopeError, match="is a link"):
+        Journal(tmp_path / "run", REQUEST, resume=True, force=False)
+    Journal(tmp_path / "run", REQUEST, resume=False, force=True).save(Recorder(SETTINGS, 2), 1, [1.0], force=True)
+    assert not list((tmp_path / "victim").iterdir())
+    assert not (tmp_path / ".run.analysis").is_symlink()
+
+
+def test_a_damaged_request_is_named(tmp_path: Path) -> None:
+    Journal(tmp_path / "run", REQUEST, resume=False, force=False).save(Recorder(SETTINGS, 2), 1, [1.0], force=True)
+    for damaged in ("", "{", "[1]", "{}", "7"):
+        (tmp_path / ".run.analysis" / "request.json").write_text(damaged)
+        with pytest.raises(SinkscopeError, match=r"request\.json is damaged.*`force` to start anew"):
+            Journal(tmp_path / "run", REQUEST, resume=True, force=False)
+    assert not Journal(tmp_path / "run", REQUEST, resume=False, force=True).begun
+
+
 def test_a_damaged_state_and_one_that_would_run_code_are_refused(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "run", REQUEST, resume=False, force=False)
     journal.save(Recorder(SETTINGS, 2), 1, [1.0], {"x": torch.ones(2)}, force=True)
