@@ -26,7 +26,7 @@ def open_text(text: TextSource) -> Iterator[Document]:
     )
     if not text.special_tokens:
         return documents
-    return (document._replace(special_tokens=True) for document in documents)
+    return (Document(name, content, special_tokens=True) for name, content, _ in documents)
 
 
 def refuse_missing(text: TextSource) -> None:
