@@ -213,6 +213,7 @@ def test_texts_that_do_not_suffice(refused: Refused, copying: Path, tmp_path: Pa
 
 
 def test_what_exists_is_not_replaced(copying: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "kept").touch()
     assert main(["evaluate", str(copying), "--out", str(tmp_path)]) == 2
     assert "--force" in capfd.readouterr().err
 
