@@ -14,7 +14,7 @@ import sinkscope
 PACKAGE = Path(sinkscope.__file__).parent
 ROOMS = (
     "version", "errors", "names", "durations", "fields", "inputs", "keywords", "files", "unfinished", "sites", "compat",
-    "launch", "progress", "metrics", "models", "text", "vscale", "loading", "passes", "methods",
+    "launch", "progress", "metrics", "models", "text", "vscale", "loading", "passes", "interventions", "methods",
     "quantities", "provenance", "tables", "intervals", "capture", "planning", "report", "runs", "results",
     "analysis", "monitoring", "evaluation", "quantization", "comparison",
     "training", "pretraining", "finetuning", "tracking",
