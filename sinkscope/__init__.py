@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 from sinkscope.version import __version__
 
 if TYPE_CHECKING:
+    from sinkscope.ablation.run import Ablation
+    from sinkscope.ablation.settings import AblationSettings
+    from sinkscope.ablation.verb import ablate
     from sinkscope.analysis.run import Analysis, analyze
     from sinkscope.capture.scope import Scope
     from sinkscope.capture.settings import Settings
@@ -32,6 +35,8 @@ for _name in ("torchao", "torch.utils._pytree"):
     logging.getLogger(_name).setLevel(logging.ERROR)
 
 _HOMES = {
+    "Ablation": "ablation.run",
+    "AblationSettings": "ablation.settings",
     "Analysis": "analysis.run",
     "Comparison": "comparison.run",
     "ComparisonSettings": "comparison.settings",
@@ -49,6 +54,7 @@ _HOMES = {
     "SinkscopeError": "errors",
     "TextSource": "inputs",
     "Track": "tracking.run",
+    "ablate": "ablation.verb",
     "analyze": "analysis.run",
     "compare": "comparison.run",
     "evaluate": "evaluation.run",
@@ -60,6 +66,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "Ablation",
+    "AblationSettings",
     "Analysis",
     "Comparison",
     "ComparisonSettings",
@@ -78,6 +86,7 @@ __all__ = [
     "TextSource",
     "Track",
     "__version__",
+    "ablate",
     "analyze",
     "compare",
     "evaluate",
