@@ -21,7 +21,7 @@ def sink_attention(subject: Subject, what: str, where: str, layers: list[int]) -
         )
 
     sinks = subject.targets.sinks
-    kind = "" if subject.renormalize else ", not renormalized"
+    kind = ", renormalized" if subject.renormalize else ", not renormalized"
     return Step(what, where + kind, "positions", float(len(sinks)), variation(sinks),
                 lambda seed: variation(_others(sinks, subject.tokens, seed)))  # fmt: skip
 

@@ -8,7 +8,7 @@ from sinkscope.report.text import number
 from sinkscope.tables.run_folder import Run
 
 _GAP = 0.010
-_SHARES = (1.5, 2.7, 0.6, 1.1, 0.9, 1.9, 0.9, 1.9, 1.6, 1.6)
+_SHARES = (1.5, 2.4, 0.5, 1.1, 0.9, 1.9, 0.9, 1.9, 1.8, 1.8)
 _LOWEST = 0.135
 _SPACING = 1.4
 _ROOM = 0.36  # of the page that goes to sentences at most, so that the table has a place
