@@ -18,6 +18,9 @@ from typing import TYPE_CHECKING, Any  # noqa: E402
 from sinkscope.version import __version__  # noqa: E402
 
 if TYPE_CHECKING:
+    from sinkscope.ablation.run import Ablation
+    from sinkscope.ablation.settings import AblationSettings
+    from sinkscope.ablation.verb import ablate
     from sinkscope.analysis.run import Analysis, analyze
     from sinkscope.capture.scope import Scope
     from sinkscope.capture.settings import Settings
@@ -40,6 +43,8 @@ for _name in ("torchao", "torch.utils._pytree"):
     logging.getLogger(_name).setLevel(logging.ERROR)
 
 _HOMES = {
+    "Ablation": "ablation.run",
+    "AblationSettings": "ablation.settings",
     "Analysis": "analysis.run",
     "Comparison": "comparison.run",
     "ComparisonSettings": "comparison.settings",
@@ -57,6 +62,7 @@ _HOMES = {
     "SinkscopeError": "errors",
     "TextSource": "inputs",
     "Track": "tracking.run",
+    "ablate": "ablation.verb",
     "analyze": "analysis.run",
     "compare": "comparison.run",
     "evaluate": "evaluation.run",
@@ -68,6 +74,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "Ablation",
+    "AblationSettings",
     "Analysis",
     "Comparison",
     "ComparisonSettings",
@@ -86,6 +94,7 @@ __all__ = [
     "TextSource",
     "Track",
     "__version__",
+    "ablate",
     "analyze",
     "compare",
     "evaluate",

@@ -28,6 +28,7 @@ class Section(StrEnum):
     PERPLEXITY = "Perplexity"
     NEEDLES = "Needles"
     TASKS = "Tasks"
+    ABLATION = "Ablation"
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,10 @@ import sinkscope
 PACKAGE = Path(sinkscope.__file__).parent
 ROOMS = (
     "version", "terminal", "errors", "inside", "names", "durations", "fields", "inputs", "keywords", "files",
-    "unfinished",
-    "sites", "compat",
-    "launch", "progress", "metrics", "models", "text", "vscale", "loading", "passes", "methods",
+    "unfinished", "sites", "compat",
+    "launch", "progress", "metrics", "models", "text", "vscale", "loading", "passes", "interventions", "methods",
     "quantities", "provenance", "tables", "intervals", "capture", "planning", "report", "runs", "results",
-    "analysis", "monitoring", "evaluation", "quantization", "comparison",
+    "analysis", "monitoring", "evaluation", "quantization", "comparison", "ablation",
     "training", "pretraining", "finetuning", "tracking",
     "cli", "__main__",
 )  # fmt: skip

@@ -1,6 +1,10 @@
 """What to type, by verb: the end of each `--help`. Every line is parsed in a test."""
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
+    "ablate": (
+        "sinkscope ablate demo --from runs/demo",
+        "sinkscope ablate ./model --what massive-zero,massive-mean,cache:0+256,cache:4+252 --budget 10m",
+    ),
     "analyze": (
         "sinkscope analyze",
         "sinkscope analyze Qwen/Qwen3-0.6B --budget 5m --out runs/qwen",

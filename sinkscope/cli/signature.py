@@ -13,6 +13,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from keyword import iskeyword
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -131,7 +132,7 @@ def _typed(hint: Any) -> tuple[Any, type | None]:
 def _parameter_name(name: str, description: Description) -> str:
     name = description.option or name
     name = f"no_{name}" if description.only_off else name
-    return f"{name}_" if name in ("compile", "format", "set") else name
+    return f"{name}_" if name in ("compile", "format", "set") or iskeyword(name) else name
 
 
 def _info(name: str, description: Description) -> Any:

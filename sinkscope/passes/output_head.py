@@ -11,7 +11,7 @@ states. Whatever the model does to its logits (scaling, soft capping) is therefo
 Shapes: B sequences of T tokens, D channels.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -67,6 +67,32 @@ def head_losses(model: PreTrainedModel, hidden: Tensor, batch: Batch, *, backwar
             if gradient is not None:
                 gradient[:, start:stop] = torch.autograd.grad(of_tokens.sum(), chunk)[0]
     return HeadResult(losses, gradient)
+
+
+@torch.no_grad()
+def chunks_of_logits(
+    model: PreTrainedModel, hidden: Sequence[Tensor], input_ids: Tensor
+) -> Iterator[tuple[slice, list[Tensor]]]:
+    """Logits of hidden states that belong together, a chunk of tokens at a time.
+
+    Args:
+        model: the causal LM; only what stands behind its decoder is used.
+        hidden: each [B, T, D], behind the final norm.
+        input_ids: [B, T]; only where they lie is looked at.
+
+    Yields:
+        Places of the chunk, and the logits [B, t, V] of each of the hidden states there.
+    """
+    B, T, _ = hidden[0].shape
+    tokens = max(1, CHUNK // (B * int(model.config.get_text_config().vocab_size)))
+    with _without_decoder(model) as decoder:
+        for start in range(0, T, tokens):
+            places = slice(start, min(start + tokens, T))
+            logits = []
+            for one in hidden:
+                decoder.hidden = one[:, places]
+                logits.append(model(input_ids=input_ids[:, places].to(one.device), use_cache=False).logits)
+            yield places, logits
 
 
 @dataclass

@@ -111,6 +111,40 @@ _QUANTIZATION = (
     Key("headline.*.*.perplexity", "number or null", "exp of the mean loss per token."),
     Key("headline.*.*.delta", "number or null", "Loss minus that of the unquantized model, nats per token."),
 )
+_ABLATION = (
+    Key("model", "object", "What things were taken away from."),
+    *under("model", *MODEL),
+    Key("data", "object", "What it read."),
+    *under("data", *DATA),
+    Key("from", "object", "The analysis that says what there is to take away."),
+    Key("from.name", "text or null", "Its folder's name; null: measured first, on the same windows."),
+    Key("from.data_sha256", "text or null", "Hash of the token ids of its windows."),
+    Key("from.sinks", "list of integer", "Positions that are sinks in at least half of its sequences."),
+    Key("from.massive_layers", "list of integer", "Layers whose output has massive activations."),
+    Key("notes", "list of text", "What was not done, and why."),
+    Key("settings.what", "list of text", "What was asked for."),
+    Key("settings.where", "list of text", "Where massive activations were taken away."),
+    Key("settings.layers", "list of integer or null", "Layers that were acted in; null: all that the analysis names."),
+    Key("settings.by_layer", "boolean", "Whether every layer was acted in alone, too."),
+    Key("settings.renormalize", "boolean", "Whether rows sum to 1 again where the attention to a sink is taken away."),
+    Key("settings.cache_positions", "list of text", "How positions count under a sliding cache."),
+    Key("settings.draws", "integer", "Controls per intervention."),
+    Key("settings.measured", "integer", "Sequences that the headline quantities were measured on."),
+    Key("settings.backward", "boolean", "Whether gradients were among them."),
+    Key("settings.margin", "number", "Perplexities whose ratio lies within 1/margin .. margin count as the same."),
+    Key("settings.needles", "boolean", "Whether needles were asked for."),
+    Key("settings.lengths", "list of integer or null", "Their context lengths, in tokens."),
+    Key("settings.seeds", "integer", "Needles per length and depth."),
+    Key("settings.seed", "integer", "Of controls, needles and bootstrap."),
+    Key("settings.batch_size", "integer", "Windows per forward pass."),
+    Key("headline.*", "object", "By intervention and place."),
+    Key("headline.*.change", "number or null", "Loss minus that of the untouched model, nats per token."),
+    Key("headline.*.change_low", "number or null", "Lower end of its interval."),
+    Key("headline.*.change_high", "number or null", "Upper end of its interval."),
+    Key("headline.*.control_change", "number or null", "The same of the control; null: there is none."),
+    Key("headline.*.verdict", "text", "Against the untouched model."),
+    Key("headline.*.control_verdict", "text", "Against the control."),
+)
 _COMPARED = (
     Key("model", "object", "As in its run.json."),
     *under("model", *MODEL),
@@ -165,6 +199,7 @@ def _kind(name: str, meaning: str, own: tuple[Key, ...], shared: tuple[Key, ...]
 KINDS = {
     kind.name: kind
     for kind in (
+        _kind("ablation", "Of `ablate`.", _ABLATION, (*MEASURING, *CLOSING)),
         _kind("analysis", "Of `analyze`, and of a `Scope`.", _ANALYSIS, (*MEASURING, *CLOSING)),
         _kind("comparison", "Of `compare`, and the report of `finetune`.", _COMPARISON, CLOSING),
         _kind("evaluation", "Of `evaluate`.", _EVALUATION, (*MEASURING, *CLOSING)),

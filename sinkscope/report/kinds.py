@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from rich.console import RenderableType
 
 from sinkscope.errors import SinkscopeError
+from sinkscope.report.ablation import pages as ablation
+from sinkscope.report.ablation import sentences as ablated
+from sinkscope.report.ablation import terminal as ablation_terminal
 from sinkscope.report.analysis import pages as analysis
 from sinkscope.report.analysis import terminal as analysis_terminal
 from sinkscope.report.comparison import pages as comparison
@@ -50,6 +53,7 @@ def _model_on_text(run: Run) -> str:
 
 
 KINDS: dict[str, ReportKind] = {
+    "ablation": ReportKind(ablation.REGISTRY, ablated.subtitle, ablation_terminal.summary),
     "analysis": ReportKind(analysis.REGISTRY, _model_on_text, analysis_terminal.summary),
     "comparison": ReportKind(comparison.REGISTRY, compared.subtitle, comparison_terminal.summary),
     "evaluation": ReportKind(evaluation.REGISTRY, _model_on_text, evaluation_terminal.summary),

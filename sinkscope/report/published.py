@@ -106,8 +106,13 @@ def published_for(name: str) -> tuple[Published, ...]:
     Args:
         name: hub id or folder of the model.
     """
+    return tuple(value for value in PUBLIC if begins_with(name, value.model))
+
+
+def begins_with(name: str, model: str) -> bool:
+    """Whether the last part of a hub id or path begins with a published name, word by word."""
     words = _words(PurePosixPath(name).name)
-    return tuple(value for value in PUBLIC if words[: len(_words(value.model))] == _words(value.model))
+    return words[: len(_words(model))] == _words(model)
 
 
 def _words(name: str) -> list[str]:

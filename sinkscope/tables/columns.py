@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from sinkscope.tables.column import Table
-from sinkscope.tables.declared import analysis, comparison, evaluation, monitor, quantization, track
+from sinkscope.tables.declared import ablation, analysis, comparison, evaluation, monitor, quantization, track
 
 BY_KIND: dict[str, tuple[Table, ...]] = {
     "analysis": analysis.TABLES,
@@ -21,6 +21,7 @@ BY_KIND: dict[str, tuple[Table, ...]] = {
     "monitor": monitor.TABLES,
     "track": track.TABLES,
     "quantization": quantization.TABLES,
+    "ablation": ablation.TABLES,
 }
 TABLES: dict[str, Table] = {table.name: table for tables in BY_KIND.values() for table in tables}
 

@@ -17,6 +17,7 @@ from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.models.families import family_of
 from sinkscope.models.shape import shape_of
 from sinkscope.models.taps.attention_tap import TAP
+from sinkscope.models.taps.edits import EDITED
 from sinkscope.models.taps.redirect import Redirect, check_fused
 from sinkscope.vscale.module import VARIANTS, VScale
 from sinkscope.vscale.valved_attention import WITH_VALVE, WITHOUT_VALVE, valved_fused
@@ -135,7 +136,8 @@ def _device(module: nn.Module) -> torch.device:
 
 def _refuse_if_switched(module: nn.Module, _: tuple[Any, ...]) -> None:
     implementation = implementation_of(module.config)
-    if implementation not in WITHOUT_VALVE and implementation != TAP:
+    edited = implementation.startswith(EDITED) and implementation.removeprefix(EDITED).startswith("vscale")
+    if implementation not in WITHOUT_VALVE and implementation != TAP and not edited:
         raise SinkscopeError(
             f"attention was switched to {implementation} with V-scale attached, which would bypass it: "
             "detach_ V-scale, switch, and attach_ it again"

@@ -33,6 +33,7 @@ WRITTEN = {
     "analysis-gguf": ["analyze", "GGUF", *WINDOW, *SMALL],
     "analysis-deviating": ["analyze", "DEVIATING", "--allow-deviations", *WINDOW, *SMALL],
     "analysis-method": ["analyze", "demo", "--quantize", "w8a8-static", *WINDOW, *SMALL],
+    "ablation": ["ablate", "demo", "--what", "sink-value", "--from", "OUT/analysis", "--draws", "1", "--measured", "1"],
     "quantization": ["quantize", "demo", "demo-vscale", "--methods", "none,w8a8-static", "--rank-limit", "1", *SMALL],
     "evaluation": ["evaluate", "demo", "--documents", "2", "--lengths", "240", "--depths", "1", "--seeds", "1"],
     "evaluation-needles": ["evaluate", "demo", "--no-perplexity", "--lengths", "240", "--depths", "1", "--seeds", "1"],

@@ -8,6 +8,8 @@ from html.parser import HTMLParser
 import pandas as pd
 from synthetic import Shape, synthetic
 from synthetic_track import synthetic_track
+from test_ablation import EVERY
+from test_ablation import run as ablation
 from test_evaluation import perplexity_tables
 from test_evaluation import run as evaluation
 from test_quantization import run as quantization
@@ -37,6 +39,7 @@ def _made() -> dict[str, Run]:
     analysis = _poisoned(synthetic(SHAPE, name=EVIL))
     other = synthetic(replace(SHAPE, seed=1))
     return {
+        "ablation": ablation(EVERY, name=EVIL),
         "analysis": analysis,
         "comparison": compare_runs([synthetic(SHAPE), other], ["a", EVIL], draws=100),
         "evaluation": evaluation(perplexity_tables(), name=EVIL),

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from sinkscope.cli.verbs.ablate import ablate
 from sinkscope.cli.verbs.analyze import analyze
 from sinkscope.cli.verbs.compare import compare
 from sinkscope.cli.verbs.evaluate import evaluate
@@ -15,6 +16,7 @@ from sinkscope.cli.verbs.report import report
 from sinkscope.cli.verbs.track import track
 
 VERBS: tuple[Callable[..., Any], ...] = (
+    ablate,
     analyze,
     compare,
     evaluate,

@@ -36,6 +36,7 @@ from sinkscope.compat.attention_implementation import implementations_of, switch
 from sinkscope.errors import SinkscopeError
 from sinkscope.models.families import FAMILIES, family_of
 from sinkscope.models.shape import shape_of
+from sinkscope.models.taps.edits import AttentionEdit, edit_of
 from sinkscope.models.taps.masks import Mask, as_mask, lazy_mask
 from sinkscope.models.taps.query_blocks import blockwise_attention, explicit_scores
 from sinkscope.models.taps.redirect import check_fused, redirected
@@ -168,13 +169,40 @@ def tapped_attention(
     mask = as_mask(attention_mask)
     valve = getattr(module, "vscale", None)
     scaled = value if valve is None else valve(value)
+    edit, whole = edit_of(module), scaled  # what an intervention takes away is not there to be measured either
+    if edit is not None:
+        mask, scaled = edit.keeps_to(mask, query.shape[2], query.device), edit.values(scaled)
     output, lse = attention_with_lse(query, key, scaled, mask, scale, softcap=softcap, sink_logits=s_aux)
+    if edit is not None and edit.unweighted:
+        output = _with_own_values(output, lse, query, key, whole, mask, scale, softcap, edit)
     y = output.transpose(1, 2)
     if module in _observers:
         sinks = None if s_aux is None else s_aux.detach()
         call = AttentionCall(query, key, scaled, value, lse.float(), y, scale, mask, softcap, sinks)
         _observers[module](call)
-    return y.contiguous(), None
+    return (y if edit is None else edit.outputs(y)).contiguous(), None
+
+
+def _with_own_values(
+    output: Tensor,
+    lse: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Mask | None,
+    scale: float,
+    softcap: float | None,
+    edit: AttentionEdit,
+) -> Tensor:
+    """The output with what each unweighted token gets of itself put back; later tokens get nothing of it."""
+    for position in edit.unweighted:
+        if position >= q.shape[2] or position in edit.valueless:
+            continue
+        at = slice(position, position + 1)
+        weight = (explicit_scores(q, k, mask, scale, softcap, at, at) - lse[:, :, at, None]).exp()
+        own = weight * v[:, :, at].repeat_interleave(q.shape[1] // k.shape[1], dim=1)
+        output = output.index_add(2, torch.tensor([position], device=q.device), own.to(output.dtype))
+    return output
 
 
 def _under_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
