@@ -134,6 +134,9 @@ def _acquired(place: Path) -> FileLock:
         with suppress(OSError):  # it is for a message alone
             file.write_text(json.dumps({"process": os.getpid(), "host": socket.gethostname()}), encoding="utf-8")
         return lock
+    if not file.exists():
+        file.touch()  # what keeps the lock from being made says the system here
+        file.unlink()
     raise SinkscopeError(f"{place} is being written by {_holder(file)}: wait for it, or choose another `out`")
 
 
