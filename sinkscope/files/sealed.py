@@ -3,7 +3,7 @@
 A disk can lose bits, a copy can be cut short, a file can be edited or belong to something else. What goes on from such
 a file ends in other numbers, and nothing says so. There are three forms, and each is its own witness:
 
-- a JSON object, with the hash of its content under the key `sha256`;
+- a JSON object, with the hash of its content under the key `content_sha256`;
 - one file, with the hash of what comes before at its end (`seal`), where readers look from its end or at its head;
 - a folder, whose files and their hashes stand in a sealed JSON object (`hashes`).
 
@@ -19,7 +19,7 @@ from typing import Any
 from sinkscope.errors import SinkscopeError
 from sinkscope.files.whole import write_json
 
-_KEY = "sha256"
+_KEY = "content_sha256"  # no key of what is kept
 _MARK = b"\nsinkscope sha256 "
 _SIZE = len(_MARK) + 64
 

@@ -16,7 +16,7 @@ from sinkscope.files.sealed import (
     write_sealed,
 )
 
-CONTENT = {"a": [1, 2.5, None], "b": {"x": "y"}}
+CONTENT = {"a": [1, 2.5, None], "b": {"x": "y"}, "sha256": "of something else"}
 
 
 def test_an_object_comes_back_and_every_damage_is_seen(tmp_path: Path) -> None:
