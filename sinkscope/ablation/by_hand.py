@@ -145,5 +145,5 @@ def _sinks(model: PreTrainedModel, run: AnyRun | None, positions: Iterable[int] 
     if positions is not None:
         return tuple(positions)
     if run is None:
-        raise RequestError("name a run of `analyze`, whose sinks are meant, or their `positions`")
+        raise RequestError("name a run of analyze, whose sinks are meant, or their `positions`")
     return _targets(model, run).sinks

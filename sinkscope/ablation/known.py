@@ -19,7 +19,7 @@ def analysis_at(place: str | Path | Run | Result) -> Run:
     run = read_run(place) if isinstance(place, str | Path) else place.run if isinstance(place, Result) else place
     kind = run.info.get("kind")
     if kind != "analysis":
-        raise RequestError(f"what to take away is read from a run of `analyze`, and this is one of kind '{kind}'")
+        raise RequestError(f"what to take away is read from a run of analyze, and this is one of kind '{kind}'")
     return run
 
 

@@ -3,7 +3,7 @@
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "ablate": (
         "sinkscope ablate demo --from runs/demo",
-        "sinkscope ablate ./model --what massive-zero,massive-mean,cache:0+256,cache:4+252 --budget 10m",
+        "sinkscope ablate ./model --what massive-zero,cache:0+256,cache:4+252",
     ),
     "analyze": (
         "sinkscope analyze",

@@ -18,6 +18,7 @@ from sinkscope.cli.app import main
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.runs import read_run
 from sinkscope.tables.columns import BY_KIND
+from sinkscope.tables.run_folder import write_run
 
 SMALL: dict[str, Any] = {"sequences": 4, "tokens": 24, "device": "cpu"}
 WHAT = ("massive-zero", "massive-mean", "channel-zero", "super-weights", "sink-attention", "sink-value", "sink-heads",
@@ -101,10 +102,16 @@ def test_a_batch_changes_no_number(folder: Path, analysis: Analysis, ablation: s
             assert row.control_change == pytest.approx(one.loc[(row.what, row.where), "control_change"], abs=1e-5)
 
 
+def _written(analysis: Analysis, place: Path) -> Path:
+    """The run in a folder, without its pages, which take far longer than measuring a tiny model."""
+    write_run(analysis.run, place)
+    return place
+
+
 def test_work_that_was_killed_goes_on(
     folder: Path, analysis: Analysis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    saved_run = analysis.save(tmp_path / "analysis")
+    saved_run = _written(analysis, tmp_path / "analysis")
     options: dict[str, Any] = {
         "run": saved_run,
         "what": ("sink-value", "cache:1+7"),
@@ -197,7 +204,7 @@ def test_the_command_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_blocks_by_hand_stack_and_leave_nothing(analysis: Analysis, tmp_path: Path) -> None:
     model = planted()
-    place = analysis.save(tmp_path / "run") if not (tmp_path / "run").exists() else tmp_path / "run"
+    place = _written(analysis, tmp_path / "run")
     ids = torch.randint(3, 258, (1, 12), generator=torch.Generator().manual_seed(0))
     ids[0, 0] = 0
 

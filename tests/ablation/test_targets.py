@@ -71,7 +71,7 @@ def test_a_run_of_another_model_is_refused() -> None:
     check_same_weights(unhashed, model | {"weights_sha256": None})
     with pytest.raises(RequestError, match="another model"):
         check_same_weights(unhashed, model | {"weights_sha256": None, "revision": "abc"})
-    with pytest.raises(RequestError, match=r"run of `analyze`.*'track'"):
+    with pytest.raises(RequestError, match=r"run of analyze.*'track'"):
         analysis_at(Run({"kind": "track"}, {}))
 
 

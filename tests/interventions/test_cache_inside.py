@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
-from sinkscope.interventions.attention import cached
+from sinkscope.interventions.attention import cached, values_zeroed
 from sinkscope.models.taps.edits import SlidingCache
 
 T = 17
@@ -106,3 +106,16 @@ def test_one_pass_equals_decoding_with_a_cache_that_is_cut(name: str, first: int
         with cached(model, SlidingCache(first, recent)), torch.no_grad():
             original = model(input_ids=ids, use_cache=False).logits
         assert (original - fast).abs().max() > 1e-4  # the two kinds differ
+
+
+def test_it_stacks_in_either_order() -> None:
+    model = tiny("llama_gqa", sharpness=4.0)
+    ids = torch.randint(3, 258, (2, T), generator=torch.Generator().manual_seed(2))
+    made = []
+    with torch.no_grad():
+        with cached(model, SlidingCache(2, 4, "cache")), values_zeroed(model, (1,)):
+            made.append(model(input_ids=ids, use_cache=False).logits)
+        with values_zeroed(model, (1,)), cached(model, SlidingCache(2, 4, "cache")):
+            made += [model(input_ids=ids, use_cache=False).logits, decoded(model, ids, 5)]
+    assert torch.equal(made[0], made[1])
+    torch.testing.assert_close(made[2], made[1], atol=5e-5, rtol=1e-4)

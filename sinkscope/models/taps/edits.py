@@ -128,7 +128,9 @@ class AttentionEdit:
             raise RequestError("two sliding caches on one model: leave out one of them")
         names = ("hidden", "unweighted", "valueless", "heads")
         both = {name: tuple(sorted({*getattr(self, name), *getattr(other, name)})) for name in names}
-        whole = replace(self, **both, cache=self.cache or other.cache, passing=self.passing or other.passing)
+        following = other if other.cache is not None else self  # a cache's own hooks note what it needs
+        passing = following.passing or self.passing or other.passing
+        whole = replace(self, **both, cache=self.cache or other.cache, passing=passing)
         if whole.unweighted and (whole.hidden or whole.cache is not None):
             raise RequestError("attention that is taken away without renormalizing does not stack with hidden keys")
         return whole
