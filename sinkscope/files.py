@@ -125,11 +125,6 @@ def write_json(place: Path, content: Any, *, indent: int | None = None) -> None:
     write_text(place, json.dumps(content, indent=indent))
 
 
-def read_json(place: Path) -> Any:
-    """A JSON file's content; None where there is no file."""
-    return json.loads(place.read_text(encoding="utf-8")) if place.is_file() else None
-
-
 def remove_leftovers(folder: Path, name: str = "*") -> None:
     """Removes what processes that were killed while they wrote left in a folder.
 

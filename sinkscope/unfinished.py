@@ -12,8 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sinkscope.documents.read import read_if_there
+from sinkscope.documents.state import Request
 from sinkscope.errors import RequestError, SinkscopeError
-from sinkscope.files import make_folders, read_json, remove_empty, write_json
+from sinkscope.files import make_folders, remove_empty, write_json
 
 _REQUEST = "request.json"
 
@@ -40,7 +42,7 @@ class Unfinished:
             self.discard()
             return
         refuse_unfinished(out, kind, resume=resume)
-        before = read_json(self.folder / _REQUEST)
+        before = read_if_there(self.folder / _REQUEST, Request)
         if before is not None and before != self._request:
             changed = ", ".join(differences(before, self._request))
             raise RequestError(
@@ -72,8 +74,7 @@ def folder_of(out: Path, kind: str) -> Path:
 
 def request_before(out: Path, kind: str) -> dict[str, Any]:
     """The request of unfinished work whose finished run belongs at `out`; empty where there is none."""
-    request: dict[str, Any] | None = read_json(folder_of(out, kind) / _REQUEST)
-    return request or {}
+    return read_if_there(folder_of(out, kind) / _REQUEST, Request) or {}
 
 
 def refuse_unfinished(out: Path, kind: str, *, resume: bool) -> None:

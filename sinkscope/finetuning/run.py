@@ -23,12 +23,14 @@ from accelerate.utils import set_seed
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from sinkscope.documents.read import read_if_there
+from sinkscope.documents.state import Losses
 from sinkscope.errors import RequestError, SinkscopeError
-from sinkscope.files import building_folder, read_json, write_json
+from sinkscope.files import building_folder, write_json
 from sinkscope.finetuning.lora import merged, with_lora
 from sinkscope.finetuning.settings import CONTEXT, CONTROL, Finetuning, LoraSettings
 from sinkscope.finetuning.start import calibration_windows, ramp, start_vscale_
-from sinkscope.loading.load import Loaded, load_model
+from sinkscope.loading.load import Loaded, load_model, usable_device
 from sinkscope.models.shape import context_of, default_tokens
 from sinkscope.progress.display import stage
 from sinkscope.training.checkpoint import check_checkpoint_room, load_state, take_up_
@@ -97,6 +99,7 @@ def finetune(
     """
     if control and settings.train == "theta":
         raise RequestError("without V-scale nothing is left of `train=theta`: leave out `control`")
+    usable_device(device)
     accelerator = make_accelerator(precision=settings.precision, device=device, log_to=log_to, folder=str(out))
     shares(settings.optimizer, accelerator.num_processes)
     loaded = _load(settings, accelerator)
@@ -137,7 +140,7 @@ class _Losses:
 
     def __init__(self, path: Path, accelerator: Accelerator) -> None:
         self._path, self._accelerator = path, accelerator
-        self.known: dict[str, float] = read_json(path) or {}
+        self.known = read_if_there(path, Losses) or {}
 
     def measure(self, moment: str, model: nn.Module, valid: Tensor, batch: int) -> None:
         """Measures the loss at a moment, unless it is known. Every process must call this."""

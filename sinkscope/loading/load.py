@@ -117,7 +117,7 @@ def load_model(
         raise RequestError("`device` and `device_map` exclude each other")
     if device_map is not None and stream:
         raise RequestError("`stream` works on one device: leave out `device_map`")
-    placement: Any = device_map or {"": _device(device)}
+    placement: Any = device_map or {"": usable_device(device)}
     resolved = resolved or resolve(name, revision, gguf_file)
     if resolved.unsupported is not None:
         raise resolved.unsupported
@@ -293,7 +293,12 @@ def _read_tokenizer(located: Located, *, trust_remote_code: bool) -> PreTrainedT
     return tokenizer
 
 
-def _device(name: str) -> torch.device:
+def usable_device(name: str) -> torch.device:
+    """The device of a name; `auto` is the first GPU, else the CPU.
+
+    Raises:
+        RequestError: if torch knows none of that name, or this machine has none.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

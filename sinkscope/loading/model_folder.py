@@ -5,18 +5,20 @@ after minutes of reading. So everything that names and headers show is checked h
 """
 
 import hashlib
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from sinkscope.documents.model_folder import Config, GenerationConfig, Index
+from sinkscope.documents.read import check, read, read_if_there, read_json
 from sinkscope.errors import RequestError, SinkscopeError
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+GENERATION = "generation_config.json"
 GGUF = ".gguf"
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 
@@ -29,12 +31,26 @@ def read_config(path: Path, name: str) -> dict[str, Any]:
         name: the model as the user named it, for the message.
 
     Raises:
-        SinkscopeError: if it is missing, unreadable, not a JSON object or names no `model_type`.
+        SinkscopeError: if it is missing, unreadable, or not as `documents.model_folder` declares it.
     """
-    config = _read_json(path, name)
-    if not isinstance(config.get("model_type"), str):
-        raise SinkscopeError(f"{name}: {CONFIG} names no 'model_type', so the architecture is unknown")
+    if not path.exists():
+        raise SinkscopeError(f"{name} is not a model folder: it has no {path.name}")
+    config: dict[str, Any] = read_json(path, f"{name}: {path.name}")
+    check(config, Config, f"{name}: {path.name}")
     return config
+
+
+def check_generation_config(folder: Path, name: str) -> None:
+    """Refuses a generation_config.json that is none: nothing here depends on it, but transformers reads it.
+
+    Args:
+        folder: of the model.
+        name: the model as the user named it.
+
+    Raises:
+        SinkscopeError: if it is there and not as `documents.model_folder` declares it.
+    """
+    read_if_there(folder / GENERATION, GenerationConfig, f"{name}: {GENERATION}")
 
 
 def weight_files(folder: Path, name: str) -> list[Path]:
@@ -46,9 +62,7 @@ def weight_files(folder: Path, name: str) -> list[Path]:
     if (folder / WEIGHTS).is_file():
         files = [folder / WEIGHTS]
     elif (folder / INDEX).is_file():
-        shards = _read_json(folder / INDEX, name).get("weight_map")
-        if not isinstance(shards, dict) or not shards:
-            raise SinkscopeError(f"{name}: {INDEX} lists no weights")
+        shards = read(folder / INDEX, Index, f"{name}: {INDEX}").weight_map
         files = sorted({folder / shard for shard in shards.values()})
     else:
         refuse_without_safetensors((path.name for path in folder.iterdir()), name)
@@ -120,17 +134,3 @@ def _check_header(file: Path, name: str) -> None:
         raise SinkscopeError(
             f"{name}: {file.name} is not a whole safetensors file ({error}): copy or download it again"
         ) from error
-
-
-def _read_json(path: Path, name: str) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise SinkscopeError(f"{name} is not a model folder: it has no {path.name}") from error
-    except OSError as error:
-        raise SinkscopeError(f"{name}: cannot read {path.name}: {error.strerror}") from error
-    except ValueError as error:
-        raise SinkscopeError(f"{name}: {path.name} is not valid JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise SinkscopeError(f"{name}: {path.name} is not a JSON object")
-    return content

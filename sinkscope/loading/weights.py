@@ -6,20 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
 
 from sinkscope.compat.gguf_reading import quickly
 from sinkscope.errors import SinkscopeError, first_line
 from sinkscope.loading.gguf_file import Gguf
-from sinkscope.loading.model_folder import CONFIG
+from sinkscope.loading.model_folder import CONFIG, check_generation_config
 from sinkscope.loading.resolve import Resolved
 from sinkscope.models.families import FAMILIES
 from sinkscope.vscale.attach import CHILD
 from sinkscope.vscale.saved import INFO_FILE
 
-_FAILURES = (OSError, ValueError, LookupError, RuntimeError, ImportError, SafetensorError, StrictDataclassError)
 _log = logging.getLogger(__name__)
 
 
@@ -34,6 +31,8 @@ def load_weights(resolved: Resolved, arguments: dict[str, Any]) -> PreTrainedMod
         SinkscopeError: if it cannot be loaded, or its files and its configuration do not agree.
     """
     name = resolved.name
+    if resolved.gguf is None:
+        check_generation_config(resolved.folder, name)
     reads_images = FAMILIES[resolved.config["model_type"]].images
     try:
         if resolved.gguf is not None:
@@ -46,7 +45,7 @@ def load_weights(resolved: Resolved, arguments: dict[str, Any]) -> PreTrainedMod
                 ignore_mismatched_sizes=True,  # so that mismatches are reported by name, and refused below
                 **arguments,
             )
-    except _FAILURES as error:
+    except Exception as error:  # what a value of config.json leads to there can be of any kind
         raise SinkscopeError(f"cannot load {name}: {first_line(error)}") from error
     model, report = loaded
     if report["mismatched_keys"]:

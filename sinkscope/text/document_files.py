@@ -5,15 +5,18 @@ stored, in strict UTF-8: a document that had to be repaired would no longer be t
 documents hold nothing to measure and are skipped; a source in which nothing else remains is an error.
 """
 
-import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow
 import pyarrow.parquet
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.documents.read import json_of
+from sinkscope.errors import SinkscopeError, first_line
 from sinkscope.text.documents import Document
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def find_files(folder: Path) -> list[Path]:
@@ -64,27 +67,28 @@ def _read_json_lines(path: Path, name: str, column: str) -> Iterator[Document]:
             text = _decode(line, place)
             if not text.strip():
                 continue
-            try:
-                row = json.loads(text)
-            except ValueError as error:
-                raise SinkscopeError(f"{place} is not valid JSON: {error}") from error
+            row = json_of(text, place)
             if not isinstance(row, dict):
                 raise SinkscopeError(f"{place} is not a JSON object")
             yield Document(f"{name}:{number}", text_of(row, column, place))
 
 
 def _read_parquet(path: Path, name: str, column: str) -> Iterator[Document]:
+    number = 0
     try:
         table = pyarrow.parquet.ParquetFile(path)
         if column not in table.schema_arrow.names:
             raise missing_column(column, table.schema_arrow.names, str(path))
-        number = 0
         for batch in table.iter_batches(batch_size=1024, columns=[column]):
             for row in batch.to_pylist():
                 number += 1
                 yield Document(f"{name}:{number}", text_of(row, column, f"{path}, row {number}"))
+    except UnicodeDecodeError as error:
+        raise SinkscopeError(f"{path}, row {number + 1} or after it: '{column}' is not UTF-8 text") from error
     except pyarrow.ArrowInvalid as error:
-        raise SinkscopeError(f"{path} is not a whole parquet file: {error}") from error
+        raise SinkscopeError(f"{path} is not a whole parquet file: {first_line(error)}") from error
+    except (pyarrow.ArrowException, ValueError, OverflowError) as error:  # a date beyond what Python holds, and others
+        raise SinkscopeError(f"{path} cannot be read as parquet: {first_line(error)}") from error
 
 
 def text_of(row: dict[str, object], column: str, place: str) -> str:
@@ -100,6 +104,8 @@ def text_of(row: dict[str, object], column: str, place: str) -> str:
         return ""
     if not isinstance(value, str):
         raise SinkscopeError(f"{place}: '{column}' holds {type(value).__name__}, not text: choose another `column`")
+    if not value.isascii() and _SURROGATE.search(value):
+        raise SinkscopeError(f"{place}: '{column}' holds half of a pair of surrogates, which is no text in UTF-8")
     return value
 
 

@@ -4,7 +4,6 @@ A run is a folder of checkpoint folders, or a model of the Hugging Face Hub whos
 The step is in the name, and nothing else says it for certain; so a name without a number is an error, not a guess.
 """
 
-import json
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -15,6 +14,8 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, RepositoryNotFoundError
 
 from sinkscope.compat.hub import TransportError
+from sinkscope.documents.read import read
+from sinkscope.documents.state import Trained
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.loading.model_folder import CONFIG, GGUF, read_config
 from sinkscope.names import VSCALE_INFO
@@ -151,10 +152,7 @@ def _finished(training: Path) -> list[Checkpoint]:
     settings, model = training / SETTINGS, training / _INSIDE
     if not settings.is_file() or not _holds_a_model(model):
         return []
-    try:
-        step = int(json.loads(settings.read_text(encoding="utf-8"))["schedule"]["steps"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise SinkscopeError(f"{settings} are no settings of sinkscope with schedule.steps") from error
+    step = read(settings, Trained).schedule.steps
     taken = training / "checkpoints" / f"step-{step:06d}"
     return [] if taken.is_dir() else [Checkpoint(step, _INSIDE, str(model))]
 

@@ -13,9 +13,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from sinkscope.files import building_file, building_folder, read_json, write_json
+from sinkscope.documents.read import check, read_if_there
+from sinkscope.documents.state import TrackResult, TrackShared
+from sinkscope.files import building_file, building_folder, write_json
 from sinkscope.loading.load import load_tokenizer
 from sinkscope.methods.calibration_text import CalibrationText
+from sinkscope.provenance.document import document_of
+from sinkscope.tables.stored import from_columns, limits
 from sinkscope.tracking.checkpoints import Checkpoint
 from sinkscope.unfinished import Unfinished
 
@@ -64,18 +68,19 @@ class Partial(Unfinished):
 
     def windows(self, *, trust_remote_code: bool = False) -> KeptWindows | None:
         """The windows of the track; None until they are kept."""
-        shared = read_json(self.folder / _SHARED)
+        shared = read_if_there(self.folder / _SHARED, TrackShared)
         if shared is None:
             return None
         tensors = load_file(self.folder / _WINDOWS)
         tokenizer = load_tokenizer(str(self.folder / _TOKENIZER), trust_remote_code=trust_remote_code)
-        calibration = shared.pop("calibration")
-        if calibration is not None:
+        calibration = None
+        if shared.calibration is not None:
             ids, documents = tensors["calibration_ids"], tensors.get("calibration_documents")
-            calibration = CalibrationText(ids, documents, **calibration)
+            calibration = CalibrationText(ids, documents, **shared.calibration.model_dump())
         return KeptWindows(
-            tensors["input_ids"], tensors.get("document_ids"), **shared, tokenizer=tokenizer, calibration=calibration
-        )
+            tensors["input_ids"], tensors.get("document_ids"), shared.sha256, shared.bos, tokenizer, calibration,
+            shared.plan,
+        )  # fmt: skip
 
     def keep_windows(self, windows: KeptWindows) -> None:
         """Keeps the windows, for this track and for one that resumes it."""
@@ -92,12 +97,19 @@ class Partial(Unfinished):
         write_json(self.folder / _SHARED, shared)
 
     def result(self, checkpoint: Checkpoint) -> dict[str, Any] | None:
-        """What was kept of a checkpoint; None where it is missing, or its files have changed since."""
-        stored = read_json(self._place(checkpoint))
-        if stored is None or stored["fingerprint"] != json.loads(json.dumps(checkpoint.fingerprint())):
+        """What was kept of a checkpoint; None where it is missing, or its files have changed since.
+
+        Raises:
+            SinkscopeError: if it is not what a track keeps.
+        """
+        stored = read_if_there(self._place(checkpoint), TrackResult)
+        if stored is None or stored.fingerprint != json.loads(json.dumps(checkpoint.fingerprint())):
             return None
-        result: dict[str, Any] = stored["result"]
-        return result
+        place, result = str(self._place(checkpoint)), stored.result
+        check(result.info, document_of("analysis", but=("sink_tokens", "tables")), f"{place}: 'info'")
+        for name, columns in result.rows.items():
+            from_columns(columns, name, place, limits(result.info))
+        return result.model_dump()
 
     def keep(self, checkpoint: Checkpoint, result: dict[str, Any]) -> None:
         """Keeps the result of a checkpoint, whole or not at all."""

@@ -20,8 +20,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from sinkscope.documents.read import read
+from sinkscope.documents.state import TokensNote
 from sinkscope.errors import RequestError, SinkscopeError
-from sinkscope.files import read_json, write_json
+from sinkscope.files import write_json
 from sinkscope.text.documents import Document
 
 _DOCUMENTS = 256  # per write
@@ -118,8 +120,7 @@ def _state(file: Path) -> dict[str, Any]:
     note = file.with_suffix(".json")
     if not (note.is_file() and file.is_file()):
         return {"tokens": 0, "documents": 0, "complete": False}
-    state: dict[str, Any] = read_json(note)
-    return state
+    return read(note, TokensNote).model_dump()
 
 
 def _dtype(vocabulary: int) -> "np.dtype[Any]":

@@ -16,8 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sinkscope.documents.read import read
+from sinkscope.documents.state import Request
 from sinkscope.errors import RequestError, SinkscopeError
-from sinkscope.files import read_json, write_json
+from sinkscope.files import write_json
 from sinkscope.unfinished import differences
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ def claimed(out: Path, settings: dict[str, Any], accelerator: "Accelerator", *, 
     if note.exists():
         if not resume:
             raise RequestError(f"{out} already holds a training run: choose another `out`, or `resume`")
-        _refuse_other(read_json(note), json.loads(json.dumps(settings)), out)
+        _refuse_other(read(note, Request), json.loads(json.dumps(settings)), out)
     elif out.exists() and any(not path.name.startswith(".") for path in out.iterdir()):
         raise RequestError(f"{out} is not empty and holds no training run: choose another `out`")
     accelerator.wait_for_everyone()  # all have looked before one of them writes
