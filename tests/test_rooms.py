@@ -13,7 +13,8 @@ import sinkscope
 
 PACKAGE = Path(sinkscope.__file__).parent
 ROOMS = (
-    "version", "errors", "names", "durations", "fields", "inputs", "keywords", "files", "unfinished", "sites", "compat",
+    "version", "errors", "names", "durations", "fields", "inputs", "keywords", "documents", "files",
+    "unfinished", "sites", "compat",
     "launch", "progress", "metrics", "models", "text", "vscale", "loading", "passes", "methods",
     "quantities", "provenance", "tables", "intervals", "capture", "planning", "report", "runs", "results",
     "analysis", "monitoring", "evaluation", "quantization", "comparison",

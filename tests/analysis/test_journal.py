@@ -26,8 +26,8 @@ from sinkscope.capture.recorder import Recorder
 from sinkscope.capture.settings import Settings
 from sinkscope.capture.statistics.statistic import Statistic, every_statistic
 from sinkscope.cli import main
+from sinkscope.documents.read import read_json
 from sinkscope.errors import SinkscopeError
-from sinkscope.files import read_json
 from sinkscope.tables.run_folder import Run, read_run
 from sinkscope.vscale.attach import attach_
 
