@@ -169,6 +169,8 @@ class TextSource(_Json):
 
     def __post_init__(self) -> None:
         name_as_text(self, "data")
+        if not self.data:
+            raise RequestError("`data` is empty: name a text, or leave it out for stdlib")
 
     def provenance(self) -> dict[str, Any]:
         """What run.json says of the text: its `source`, and how it was read where that is no default."""

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from sinkscope.files import read_json, write_json
-from sinkscope.unfinished import Unfinished
+from sinkscope.files.sealed import read_sealed, write_sealed
+from sinkscope.unfinished import ANEW, Unfinished
 
 KIND = "ablation"
 
@@ -26,10 +26,10 @@ class Kept:
         if self._unfinished is None:
             return measure()
         place = self._unfinished.folder / f"{name}.json"
-        stored: dict[str, Any] | None = read_json(place)
+        stored = read_sealed(place, ANEW)
         if stored is None:
             stored = measure()
-            write_json(place, stored)
+            write_sealed(place, stored)
         return stored
 
     def discard(self) -> None:

@@ -126,11 +126,6 @@ def write_json(place: Path, content: Any, *, indent: int | None = None) -> None:
     write_text(place, json.dumps(content, indent=indent))
 
 
-def read_json(place: Path) -> Any:
-    """A JSON file's content; None where there is no file."""
-    return json.loads(place.read_text(encoding="utf-8")) if place.is_file() else None
-
-
 def _sync(path: Path) -> None:
     """Puts a file, or a folder with all that is in it, on the disk."""
     if path.is_dir():

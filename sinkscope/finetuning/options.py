@@ -100,7 +100,7 @@ class FinetuneOptions:
                 lr=self.lr if self.lr is not None else RATES.get(self.trained, 0.0),
                 batch_sequences=self.batch_sequences,
                 micro_sequences=self.micro_sequences,
-                name=self.optimizer,
+                name=self.optimizer,  # type: ignore[arg-type]  # `Finetuning` looks at it
                 weight_decay=self.weight_decay,
                 clip=self.clip,
             ),

@@ -23,6 +23,8 @@ from accelerate.utils import set_seed
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from sinkscope.documents.read import check
+from sinkscope.documents.state import Losses
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.files.owner import owned
 from sinkscope.files.sealed import read_sealed, write_sealed
@@ -31,6 +33,7 @@ from sinkscope.finetuning.lora import merged, with_lora
 from sinkscope.finetuning.settings import CONTEXT, CONTROL, Finetuning, LoraSettings
 from sinkscope.finetuning.start import calibration_windows, ramp, start_vscale_
 from sinkscope.loading.describe import config_sha256, valves_sha256
+from sinkscope.loading.device import usable_device
 from sinkscope.loading.load import Loaded, load_model
 from sinkscope.models.shape import context_of, default_tokens
 from sinkscope.progress.display import stage
@@ -101,6 +104,7 @@ def finetune(
     """
     if control and settings.train == "theta":
         raise RequestError("without V-scale nothing is left of `train=theta`: leave out `control`")
+    usable_device(device)
     accelerator = make_accelerator(precision=settings.precision, device=device, log_to=log_to, folder=str(out))
     with owned(out, here=accelerator.is_main_process):
         return _finetuned(settings, out, accelerator, control=control, resume=resume, analyzed=analyzed)
@@ -160,7 +164,7 @@ class _Losses:
 
     def __init__(self, path: Path, accelerator: Accelerator) -> None:
         self._path, self._accelerator = path, accelerator
-        self.known: dict[str, float] = read_sealed(path, "choose another `out`") or {}
+        self.known = check(read_sealed(path, "choose another `out`") or {}, Losses, str(path))
 
     def measure(self, moment: str, model: nn.Module, valid: Tensor, batch: int) -> None:
         """Measures the loss at a moment, unless it is known. Every process must call this."""

@@ -3,8 +3,11 @@
 They are written down when a run begins, and a resumed run must agree with them.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
+from sinkscope.documents.read import problem
+from sinkscope.documents.types import OURS, Count, Positive, Seed, Share, Size
 from sinkscope.errors import RequestError
 from sinkscope.names import QUANTIZATION_ALIASES, QUANTIZATIONS
 from sinkscope.training.recipe import CheckpointConfig, DataConfig, OptimizerConfig, ScheduleConfig
@@ -18,6 +21,9 @@ RATES = {"all": 2e-4, "lora": 2e-4, "theta": 1e-2}
 BEFORE, AFTER, CONTROL = "before", "after", "control"  # the models that are compared, by name
 CONTEXT = 0
 """In the place of a window's length: the model's context, at most `sinkscope.models.shape.LONGEST_DEFAULT`."""
+
+_OPTIONS = {"source": "data", "every": "checkpoint_every", "evaluate": "evaluate_every", "rank": "lora_rank"}
+"""Fields of the parts of a finetuning whose options have other names."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +58,11 @@ class VScaleStart:
 class LoraSettings:
     """Low-rank adaptation (peft) of every linear layer but the output head."""
 
-    rank: int = 16
-    alpha: int = 32
-    dropout: float = 0.0
+    __pydantic_config__ = OURS
+
+    rank: Size = 16
+    alpha: Positive = 32
+    dropout: Share = 0.0
 
 
 @dataclass(frozen=True)
@@ -103,23 +111,24 @@ class Finetuning:
             if value not in choices:
                 named = ", ".join(choice for choice in choices if choice is not None)
                 raise RequestError(f"{option} is one of {named}, not {value}")
-        for option, number in (
-            ("`steps`", self.schedule.steps),
-            ("`batch_sequences`", self.optimizer.batch_sequences),
-            ("`valid_sequences`", self.data.valid_sequences),
-            ("`lr`", self.optimizer.lr),
-            ("`clip`", self.optimizer.clip),
-            ("`checkpoint_every`", self.checkpoint.every),
-            ("`evaluate_every`", self.checkpoint.evaluate),
-        ):
-            if number <= 0:
-                raise RequestError(f"{option} must be more than 0")
+        self._refuse_out_of_range()
         if self.load_in is not None and self.train == "all":
             raise RequestError("quantized weights cannot be trained: use `lora` or `train=theta`")
         if self.train == "theta" and self.vscale is None:
             raise RequestError("`train=theta` trains V-scale: it needs `vscale`")
         if self.train == "theta" and self.vscale is not None and self.vscale.variant != "learned":
             raise RequestError(f"the {self.vscale.variant} variant has no theta to train: use `train=all`")
+
+    def _refuse_out_of_range(self) -> None:
+        """What a recipe may say, a finetuning may ask for; the options that say it have some other names."""
+        data = self.data if self.data.tokens != CONTEXT else replace(self.data, tokens=2)
+        parts: list[Any] = [data, self.optimizer, self.schedule, self.checkpoint, *([self.lora] if self.lora else [])]
+        wrong = [problem(asdict(part), type(part)) for part in parts]
+        wrong += [found and found._replace(where=name) for name, found in
+                  (("seed", problem(self.seed, Seed)), ("monitor", problem(self.monitor, Count)))]  # fmt: skip
+        for found in wrong:
+            if found is not None:
+                raise RequestError(f"`{_OPTIONS.get(found.where, found.where)}` {found.what}")
 
     @property
     def quantize(self) -> str | None:

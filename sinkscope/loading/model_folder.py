@@ -6,7 +6,6 @@ after minutes of reading. So everything that names and headers show is checked h
 
 import glob
 import hashlib
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,12 +13,15 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from sinkscope.documents.model_folder import Adapter, Config, GenerationConfig, Index
+from sinkscope.documents.read import check, read, read_if_there, read_json
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.inside import inside
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+GENERATION = "generation_config.json"
 GGUF = ".gguf"
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
@@ -36,12 +38,26 @@ def read_config(path: Path, name: str) -> dict[str, Any]:
         name: the model as the user named it, for the message.
 
     Raises:
-        SinkscopeError: if it is missing, unreadable, not a JSON object or names no `model_type`.
+        SinkscopeError: if it is missing, unreadable, or not as `documents.model_folder` declares it.
     """
-    config = _read_json(path, name)
-    if not isinstance(config.get("model_type"), str):
-        raise SinkscopeError(f"{name}: {CONFIG} names no 'model_type', so the architecture is unknown")
+    if not path.exists():
+        raise SinkscopeError(_no_config(path.parent, name))
+    config: dict[str, Any] = read_json(path, f"{name}: {path.name}")
+    check(config, Config, f"{name}: {path.name}")
     return config
+
+
+def check_generation_config(folder: Path, name: str) -> None:
+    """Refuses a generation_config.json that is none: nothing here depends on it, but transformers reads it.
+
+    Args:
+        folder: of the model.
+        name: the model as the user named it.
+
+    Raises:
+        SinkscopeError: if it is there and not as `documents.model_folder` declares it.
+    """
+    read_if_there(folder / GENERATION, GenerationConfig, f"{name}: {GENERATION}")
 
 
 def weight_files(folder: Path, name: str) -> list[Path]:
@@ -53,9 +69,7 @@ def weight_files(folder: Path, name: str) -> list[Path]:
     if (folder / WEIGHTS).is_file():
         files = [inside(folder, WEIGHTS, name)]
     elif (folder / INDEX).is_file():
-        shards = _read_json(folder / INDEX, name).get("weight_map")
-        if not isinstance(shards, dict) or not shards:
-            raise SinkscopeError(f"{name}: {INDEX} lists no weights")
+        shards = read(folder / INDEX, Index, f"{name}: {INDEX}").weight_map
         files = sorted({inside(folder, shard, f"{name}: {INDEX}") for shard in shards.values()})
     else:
         names = sorted(path.name for path in folder.iterdir())
@@ -128,8 +142,8 @@ def _adapter(model: str, base: object) -> str:
 def _no_config(folder: Path, name: str) -> str:
     """That a folder has no config.json, and what it seems to be instead."""
     if (folder / ADAPTER_CONFIG).is_file():
-        base = _read_json(folder / ADAPTER_CONFIG, name).get("base_model_name_or_path")
-        return _adapter(name, f"'{base}'" if isinstance(base, str) and base else "another model")
+        base = read(folder / ADAPTER_CONFIG, Adapter, f"{name}: {ADAPTER_CONFIG}").base_model_name_or_path
+        return _adapter(name, f"'{base}'" if base else "another model")
     if (folder / "params.json").is_file() and any(folder.glob("consolidated*")):
         return f"{name} is in the layout of a model's own code (params.json): take the files that transformers reads"
     return f"{name} is not a model folder: it has no {CONFIG}"
@@ -178,18 +192,3 @@ def _check_header(file: Path, name: str) -> None:
         raise SinkscopeError(
             f"{name}: {file.name} is not a whole safetensors file ({error}): copy or download it again"
         ) from error
-
-
-def _read_json(path: Path, name: str) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        missing = f"{name} is not a model folder: it has no {path.name}"
-        raise SinkscopeError(_no_config(path.parent, name) if path.name == CONFIG else missing) from error
-    except OSError as error:
-        raise SinkscopeError(f"{name}: cannot read {path.name}: {error.strerror}") from error
-    except ValueError as error:
-        raise SinkscopeError(f"{name}: {path.name} is not valid JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise SinkscopeError(f"{name}: {path.name} is not a JSON object")
-    return content

@@ -7,8 +7,6 @@ from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
 
 from sinkscope.compat.attention_implementation import ATTRIBUTE, choose_attention_
@@ -18,7 +16,7 @@ from sinkscope.compat.stored_quantization import whole_blocks
 from sinkscope.errors import SinkscopeError, first_line
 from sinkscope.loading.deviations import FRESH, RESHAPED, UNUSED, Deviation, refuse, unused
 from sinkscope.loading.gguf_file import Gguf
-from sinkscope.loading.model_folder import CONFIG
+from sinkscope.loading.model_folder import CONFIG, check_generation_config
 from sinkscope.loading.quantizer import EXPANDED, block_of
 from sinkscope.loading.resolve import Resolved
 from sinkscope.models.families import FAMILIES
@@ -26,11 +24,6 @@ from sinkscope.models.taps.redirect import FUSED
 from sinkscope.vscale.attach import CHILD
 from sinkscope.vscale.saved import INFO_FILE
 
-_FAILURES = (
-    ArithmeticError, AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError,
-    SafetensorError, StrictDataclassError,
-)  # fmt: skip
-"""What transformers raises over files and configurations that make no sense."""
 _log = logging.getLogger(__name__)
 
 
@@ -52,6 +45,8 @@ def load_weights(
     """
     name = resolved.name
     unconverted: dict[str, str] = {}
+    if resolved.gguf is None:
+        check_generation_config(resolved.folder, name)
     reads_images = FAMILIES[resolved.config["model_type"]].images
     try:
         if resolved.gguf is not None:
@@ -71,7 +66,7 @@ def load_weights(
                 ignore_mismatched_sizes=True,  # so that mismatches are reported by name, and refused below
                 **arguments,
             )
-    except _FAILURES as error:
+    except Exception as error:  # what a value of config.json leads to there can be of any kind
         for key, why in sorted(unconverted.items()):
             raise SinkscopeError(f"{name}: '{key}' cannot be read: {_reason(why)}") from error
         raise SinkscopeError(f"cannot load {name}: {first_line(error)}") from error

@@ -6,18 +6,19 @@ from pathlib import Path
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
+from sinkscope.errors import RequestError
 from sinkscope.files.owner import owned
 from sinkscope.progress.display import stage
 from sinkscope.training.checkpoint import check_checkpoint_room, load_state, take_up_
 from sinkscope.training.corpus import Corpus, hash_of_text, prepare_corpus
 from sinkscope.training.engine import make_accelerator, prepare, shares
 from sinkscope.training.loop import train
-from sinkscope.training.new_model import build_model, build_optimizer, recompute_activations_
+from sinkscope.training.new_model import build_model, build_optimizer, recompute_activations_, refuse_too_large
 from sinkscope.training.recipe import Recipe
 from sinkscope.training.repeatable import repeatable
 from sinkscope.training.save import finish, whole_saver
 from sinkscope.training.trackers import start_tracker
-from sinkscope.training.training_folder import MODEL, TOKENS, claimed, hold_to
+from sinkscope.training.training_folder import MODEL, SETTINGS, TOKENS, claimed, hold_to
 
 
 def pretrain(
@@ -48,6 +49,7 @@ def pretrain(
     """
     accelerator = make_accelerator(precision=recipe.precision, log_to=log_to, folder=str(out))
     shares(recipe.optimizer, accelerator.num_processes)
+    refuse_too_large(recipe)
     with owned(out, here=accelerator.is_main_process):
         return _pretrained(recipe, out, accelerator, tokens or out / TOKENS, trainings, resume=resume)
 
@@ -96,7 +98,12 @@ def pretrain_seeds(
 
     Returns:
         The folders of the finished models.
+
+    Raises:
+        SinkscopeError: as `pretrain`, and if `out` itself holds a training.
     """
+    if (out / SETTINGS).exists():
+        raise RequestError(f"{out} holds a training of one seed: choose another `out`, or leave out `seeds`")
     tokens = tokens or out / TOKENS
     seeds = range(recipe.seed, recipe.seed + count)
     return [

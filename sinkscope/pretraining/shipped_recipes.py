@@ -46,6 +46,6 @@ def parse_overrides(pairs: list[str]) -> dict[str, Any]:
             raise RequestError(f"`set` takes key=value, not {pair}")
         try:
             overrides[key.strip()] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):  # no TOML, a number of thousands of digits, or brackets without end
             overrides[key.strip()] = value
     return overrides

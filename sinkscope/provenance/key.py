@@ -1,6 +1,6 @@
 """What the declaration of run.json is made of."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 SCALARS = {"text": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "null": (type(None),)}
 """Types of values by the word that declares them. A boolean is no number."""
@@ -18,12 +18,16 @@ class Key:
         type: one of `SCALARS`, `list of` one of them, one of `CONTAINERS`, or several with `or` between them.
         meaning: what it says.
         always: whether it is there whenever the key that it stands under is.
+        least: the smallest that an integer may be.
+        most: the largest.
     """
 
     name: str
     type: str
     meaning: str
     always: bool = True
+    least: int = 0
+    most: int = 2**63 - 1
 
     @property
     def alternatives(self) -> tuple[str, ...]:
@@ -50,7 +54,7 @@ class RunKind:
 
 def under(name: str, *keys: Key) -> tuple[Key, ...]:
     """The keys with `name` before theirs."""
-    return tuple(Key(f"{name}.{key.name}", key.type, key.meaning, key.always) for key in keys)
+    return tuple(replace(key, name=f"{name}.{key.name}") for key in keys)
 
 
 def without(keys: tuple[Key, ...], *names: str) -> tuple[Key, ...]:

@@ -2,6 +2,8 @@
 
 from sinkscope.provenance.key import Key, under
 
+_MOST = 10**6  # of anything in a model
+
 OPENING = (
     Key("kind", "text", "What kind of run this is, as listed below."),
     Key("schema", "integer", "Version of this declaration; another one is not read."),
@@ -70,11 +72,11 @@ MODEL = (
     Key("deviations[].tensors", "list of text", "Their names; of more than a hundred, numbers are `*`."),
     Key("deviations[].allowed", "boolean", "Whether `allow_deviations` or `adapter` had to allow it."),
     Key("family", "text", "Architecture, by transformers' `model_type`."),
-    Key("layers", "integer", "Decoder layers."),
-    Key("heads", "integer", "Query heads."),
-    Key("kv_heads", "integer", "Key/value heads."),
-    Key("hidden_size", "integer", "Channels of the residual stream."),
-    Key("head_dim", "integer", "Channels of a value head."),
+    Key("layers", "integer", "Decoder layers.", least=1, most=_MOST),
+    Key("heads", "integer", "Query heads.", least=1, most=_MOST),
+    Key("kv_heads", "integer", "Key/value heads.", least=1, most=_MOST),
+    Key("hidden_size", "integer", "Channels of the residual stream.", least=1, most=_MOST),
+    Key("head_dim", "integer", "Channels of a value head.", least=1, most=_MOST),
     Key("parameters", "integer", "All parameters, as the model is in memory."),
     Key("dtype", "text", "What it ran in."),
     Key(
@@ -115,7 +117,7 @@ DATA = (
     Key("source", "text", "As it was named; `user` for windows that a program gave."),
     *HOW_READ,
     Key("sha256", "text or null", "Hash of the token ids of all windows."),
-    Key("sequences", "integer", "Windows."),
+    Key("sequences", "integer", "Windows.", least=1),
     Key("tokens", "integer", "Tokens of the longest window."),
     Key("bos", "boolean or null", "Whether every window starts with a forced `<bos>`; null where that is not known."),
     Key("isolated_documents", "boolean", "Whether packed documents were kept from attending to each other."),

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its name, pandas dtype, unit (empty for pure numbers and names) and meaning."""
+    """One column: its name, pandas dtype, unit (empty for pure numbers and names), meaning and least whole number."""
 
     name: str
     dtype: str
     unit: str
     meaning: str
+    least: int = 0
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,9 @@ class Table:
     columns: tuple[Column, ...]
 
 
-def ints(name: str, meaning: str, unit: str = "") -> Column:
+def ints(name: str, meaning: str, unit: str = "", *, least: int = 0) -> Column:
     """Whole numbers, never null."""
-    return Column(name, "int64", unit, meaning)
+    return Column(name, "int64", unit, meaning, least)
 
 
 def floats(name: str, meaning: str, unit: str = "") -> Column:

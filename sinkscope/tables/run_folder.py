@@ -18,6 +18,8 @@ from typing import Any
 
 import pandas as pd
 
+from sinkscope.documents.complaint import shown
+from sinkscope.documents.read import check, read_json
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.files.beside import free_name
 from sinkscope.files.failures import explained_failures
@@ -26,7 +28,9 @@ from sinkscope.files.owner import owned
 from sinkscope.files.whole import building_folder, make_folders, remove_empty
 from sinkscope.inside import inside, refuse_unreadable_name
 from sinkscope.provenance.begin import SCHEMA, ordered
-from sinkscope.tables.columns import TABLES
+from sinkscope.provenance.declared import KINDS
+from sinkscope.provenance.document import Kind, document_of
+from sinkscope.tables.stored import limits, read_table
 
 INFO_FILE = "run.json"
 _log = logging.getLogger(__name__)
@@ -96,27 +100,20 @@ def read_run(folder: str | Path) -> Run:
     """Reads a run folder.
 
     Raises:
-        SinkscopeError: if the folder holds no run, a run of another schema, or lacks a table.
+        SinkscopeError: if the folder holds no run, a run of another schema, or what is not as it is declared.
     """
     folder = Path(folder).expanduser()
-    try:
-        info = json.loads((folder / INFO_FILE).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RequestError(f"{folder} is not a run folder: it has no {INFO_FILE}") from error
-    except ValueError as error:
-        raise SinkscopeError(f"{folder / INFO_FILE} is not valid JSON: {error}") from error
-    if not isinstance(info, dict):
-        raise SinkscopeError(f"{folder / INFO_FILE} holds no run: it is not a JSON object")
-    if info.get("schema") != SCHEMA:
-        raise SinkscopeError(f"{folder} has schema {info.get('schema')}, this version reads {SCHEMA}: analyze again")
-    tables = {}
-    for name in info["tables"]:
-        try:
-            tables[name] = pd.read_parquet(inside(folder, f"{name}.parquet", str(folder / INFO_FILE)))
-        except (OSError, ValueError) as error:
-            raise SinkscopeError(f"{folder} lacks a readable table {name}.parquet: analyze again") from error
-        if name in TABLES:
-            tables[name] = tables[name].astype({c.name: c.dtype for c in TABLES[name].columns})
+    if not (folder / INFO_FILE).exists():
+        raise RequestError(f"{folder} is not a run folder: it has no {INFO_FILE}")
+    place = str(folder / INFO_FILE)
+    info: dict[str, Any] = read_json(folder / INFO_FILE)
+    kind = check(info, Kind, place)
+    if kind.schema_ != SCHEMA:
+        raise SinkscopeError(f"{place} has schema {kind.schema_}, this version reads {SCHEMA}: analyze again")
+    if kind.kind not in KINDS:
+        raise SinkscopeError(f"{place}: 'kind' must be one of {', '.join(KINDS)}, not {shown(kind.kind)}")
+    check(info, document_of(kind.kind), place)
+    tables = {name: read_table(inside(folder, f"{name}.parquet", place), name, limits(info)) for name in info["tables"]}
     return Run(info, tables)
 
 

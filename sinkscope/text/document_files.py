@@ -6,7 +6,6 @@ documents hold nothing to measure and are skipped; a source in which nothing els
 """
 
 import codecs
-import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 
+from sinkscope.documents.read import json_of
 from sinkscope.errors import SinkscopeError, first_line
 from sinkscope.inside import refuse_unreadable_name
 from sinkscope.text.documents import Document
@@ -89,12 +89,7 @@ def _read_json_lines(path: Path, name: str, column: str) -> Iterator[Document]:
             text = _decode(line, place)
             if not text.strip():
                 continue
-            try:
-                row = json.loads(text)
-            except ValueError as error:
-                raise SinkscopeError(f"{place} is not valid JSON: {error}") from error
-            except RecursionError as error:
-                raise SinkscopeError(f"{place} is not valid JSON: it is nested too deeply") from error
+            row = json_of(text, place)
             if not isinstance(row, dict):
                 raise SinkscopeError(f"{place} is not a JSON object")
             yield Document(f"{name}:{number}", text_of(row, column, place))

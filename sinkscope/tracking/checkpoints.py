@@ -5,7 +5,6 @@ The step is in the name, and nothing else says it for certain; so a name without
 """
 
 import hashlib
-import json
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -16,6 +15,8 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, RepositoryNotFoundError
 
 from sinkscope.compat.hub import TransportError
+from sinkscope.documents.read import read
+from sinkscope.documents.state import Trained
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.loading.model_folder import CONFIG, GGUF, read_config
 from sinkscope.names import VSCALE_INFO
@@ -158,10 +159,7 @@ def _finished(training: Path) -> list[Checkpoint]:
     settings, model = training / SETTINGS, training / _INSIDE
     if not settings.is_file() or not _holds_a_model(model):
         return []
-    try:
-        step = int(json.loads(settings.read_text(encoding="utf-8"))["schedule"]["steps"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise SinkscopeError(f"{settings} are no settings of sinkscope with schedule.steps") from error
+    step = read(settings, Trained).schedule.steps
     taken = training / "checkpoints" / f"step-{step:06d}"
     return [] if taken.is_dir() else [Checkpoint(step, _INSIDE, str(model))]
 

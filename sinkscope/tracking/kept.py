@@ -13,11 +13,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from sinkscope.documents.read import check
+from sinkscope.documents.state import TrackResult, TrackShared
 from sinkscope.files.failures import explained_failures
 from sinkscope.files.sealed import check_hashes, hashes, read_sealed, write_sealed
 from sinkscope.files.whole import building_file, building_folder
 from sinkscope.loading.load import load_tokenizer
 from sinkscope.methods.calibration_text import CalibrationText
+from sinkscope.provenance.document import document_of
+from sinkscope.tables.stored import from_columns, limits
 from sinkscope.tracking.checkpoints import Checkpoint
 from sinkscope.unfinished import ANEW, Unfinished
 
@@ -66,19 +70,21 @@ class Partial(Unfinished):
 
     def windows(self, *, trust_remote_code: bool = False) -> KeptWindows | None:
         """The windows of the track; None until they are kept."""
-        shared = read_sealed(self.folder / _SHARED, ANEW)
-        if shared is None:
+        sealed = read_sealed(self.folder / _SHARED, ANEW)
+        if sealed is None:
             return None
-        check_hashes(self.folder, shared.pop("files"), ANEW)
+        shared = check(sealed, TrackShared, str(self.folder / _SHARED))
+        check_hashes(self.folder, shared.files, ANEW)
         tensors = load_file(self.folder / _WINDOWS)
         tokenizer = load_tokenizer(str(self.folder / _TOKENIZER), trust_remote_code=trust_remote_code)
-        calibration = shared.pop("calibration")
-        if calibration is not None:
+        calibration = None
+        if shared.calibration is not None:
             ids, documents = tensors["calibration_ids"], tensors.get("calibration_documents")
-            calibration = CalibrationText(ids, documents, **calibration)
+            calibration = CalibrationText(ids, documents, **shared.calibration.model_dump())
         return KeptWindows(
-            tensors["input_ids"], tensors.get("document_ids"), **shared, tokenizer=tokenizer, calibration=calibration
-        )
+            tensors["input_ids"], tensors.get("document_ids"), shared.sha256, shared.bos, tokenizer, calibration,
+            shared.plan,
+        )  # fmt: skip
 
     def keep_windows(self, windows: KeptWindows) -> None:
         """Keeps the windows, for this track and for one that resumes it."""
@@ -98,13 +104,21 @@ class Partial(Unfinished):
         write_sealed(self.folder / _SHARED, {**shared, "files": kept})
 
     def result(self, checkpoint: Checkpoint) -> dict[str, Any] | None:
-        """What was kept of a checkpoint; None where it is missing, or its files have changed since."""
+        """What was kept of a checkpoint; None where it is missing, or its files have changed since.
+
+        Raises:
+            SinkscopeError: if it is not what a track keeps.
+        """
         place = self._place(checkpoint)
-        stored = read_sealed(place, f"remove it, and {checkpoint.name} is measured again")
-        if stored is None or stored["fingerprint"] != json.loads(json.dumps(checkpoint.fingerprint())):
+        sealed = read_sealed(place, f"remove it, and {checkpoint.name} is measured again")
+        stored = None if sealed is None else check(sealed, TrackResult, str(place))
+        if stored is None or stored.fingerprint != json.loads(json.dumps(checkpoint.fingerprint())):
             return None
-        result: dict[str, Any] = stored["result"]
-        return result
+        result = stored.result
+        check(result.info, document_of("analysis", but=("sink_tokens", "tables")), f"{place}: 'info'")
+        for name, columns in result.rows.items():
+            from_columns(columns, name, str(place), limits(result.info))
+        return result.model_dump()
 
     def keep(self, checkpoint: Checkpoint, result: dict[str, Any]) -> None:
         """Keeps the result of a checkpoint, whole or not at all."""

@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
+from sinkscope.errors import RequestError
+from sinkscope.planning.machine import this_machine
 from sinkscope.training.recipe import OptimizerConfig, Recipe
 from sinkscope.vscale import attach_
 
@@ -28,6 +30,25 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> LlamaForC
     if recipe.vscale.variant != "none":
         attach_(model, variant=recipe.vscale.variant)
     return model
+
+
+def refuse_too_large(recipe: Recipe) -> None:
+    """Refuses a recipe whose weights alone do not fit this machine's memory, before anything is made for it.
+
+    Raises:
+        RequestError: if they do not.
+    """
+    shape = recipe.model
+    attention = 2 * shape.hidden_size * shape.head_dim * (shape.num_attention_heads + shape.num_key_value_heads)
+    layer = attention + 3 * shape.hidden_size * shape.intermediate_size
+    embeddings = (1 if shape.tie_word_embeddings else 2) * (recipe.tokenizer.vocab_size or 0) * shape.hidden_size
+    needed = 4 * (shape.num_hidden_layers * layer + embeddings)  # float32
+    free = this_machine().memory
+    if needed > free:
+        raise RequestError(
+            f"recipe {recipe.name}: the weights of [model] need {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB "
+            "of memory are free: choose a smaller one"
+        )
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:

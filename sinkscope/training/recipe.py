@@ -1,39 +1,44 @@
 """Recipes: a TOML file in, frozen dataclasses out, and nothing guessed in between.
 
 A recipe is data. Each table of the file is one dataclass below; a key that the dataclass does not have, a missing key
-without a default, or a value of another type is an error that names the key, so that a typo cannot become a silent
-default. A recipe may extend another one beside it (`extends = "demo"`) and then holds the differences alone. Nothing in
-a recipe is executed.
+without a default, a value of another type or outside of its range is an error that names the key, so that a typo cannot
+become a silent default, and no folder is taken for a training that cannot be. A recipe may extend another one beside it
+(`extends = "demo"`) and then holds the differences alone. Nothing in a recipe is executed.
 """
 
-import dataclasses
-import tomllib
-import types
-import typing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
+
+from sinkscope.documents.read import check, read_toml
+from sinkscope.documents.types import OURS, Count, Flag, Name, NotNegative, Positive, Seed, Share, Size, Text
 from sinkscope.errors import RequestError
 from sinkscope.inputs import TextSource
 
-T = TypeVar("T")
+_Decay = Annotated[float, Field(strict=True, ge=0, lt=1)]
+_AtLeastTwo = Annotated[int, Field(strict=True, ge=2, le=2**31 - 1)]
+_Windows = Annotated[int, Field(strict=True, ge=1, le=2**24)]
+_Vocabulary = Annotated[int, Field(strict=True, ge=258, le=2**31 - 1)]
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """Shape of the `LlamaForCausalLM` to train; the names are transformers' own."""
 
-    hidden_size: int
-    intermediate_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    num_key_value_heads: int
-    head_dim: int
-    initializer_range: float = 0.02
-    rope_theta: float = 10000.0
-    rms_norm_eps: float = 1e-5
-    tie_word_embeddings: bool = False
+    __pydantic_config__ = OURS
+
+    hidden_size: Size
+    intermediate_size: Size
+    num_hidden_layers: Size
+    num_attention_heads: Size
+    num_key_value_heads: Size
+    head_dim: Size
+    initializer_range: NotNegative = 0.02
+    rope_theta: Positive = 10000.0
+    rms_norm_eps: Positive = 1e-5
+    tie_word_embeddings: Flag = False
 
 
 @dataclass(frozen=True)
@@ -42,13 +47,15 @@ class TokenizerConfig:
 
     Attributes:
         name: a folder, or an id on the Hugging Face Hub.
-        vocab_size: entries of a byte-level BPE that is trained instead.
+        vocab_size: entries of a byte-level BPE that is trained instead: two special tokens, 256 bytes, and more.
         documents: how many training documents it is trained on, the first ones; by default all.
     """
 
-    name: str | None = None
-    vocab_size: int | None = None
-    documents: int | None = None
+    __pydantic_config__ = OURS
+
+    name: Name | None = None
+    vocab_size: _Vocabulary | None = None
+    documents: Size | None = None
 
 
 @dataclass(frozen=True)
@@ -70,17 +77,19 @@ class DataConfig:
         special_tokens: take what spells a special token for that token.
     """
 
-    source: str
-    tokens: int
-    bos: str = "never"
-    holdout: int = 20
-    valid_sequences: int = 128
-    config: str | None = None
-    split: str = "train"
-    valid_split: str | None = None
-    streaming: bool = False
-    column: str = "text"
-    special_tokens: bool = False
+    __pydantic_config__ = OURS
+
+    source: Name
+    tokens: _AtLeastTwo
+    bos: Literal["always", "never", "auto"] = "never"
+    holdout: _AtLeastTwo = 20
+    valid_sequences: _Windows = 128
+    config: Text | None = None
+    split: Text = "train"
+    valid_split: Text | None = None
+    streaming: Flag = False
+    column: Text = "text"
+    special_tokens: Flag = False
 
     @classmethod
     def of(cls, text: TextSource, **more: Any) -> "DataConfig":
@@ -116,15 +125,17 @@ class OptimizerConfig:
         clip: largest gradient norm; larger gradients are scaled down to it.
     """
 
-    lr: float
-    batch_sequences: int
-    micro_sequences: int | None = None
-    name: str = "adamw"
-    beta1: float = 0.9
-    beta2: float = 0.95
-    eps: float = 1e-8
-    weight_decay: float = 0.1
-    clip: float = 1.0
+    __pydantic_config__ = OURS
+
+    lr: Positive
+    batch_sequences: _Windows
+    micro_sequences: _Windows | None = None
+    name: Literal["adamw", "adamw8bit"] = "adamw"
+    beta1: _Decay = 0.9
+    beta2: _Decay = 0.95
+    eps: Positive = 1e-8
+    weight_decay: NotNegative = 0.1
+    clip: Positive = 1.0
 
 
 @dataclass(frozen=True)
@@ -139,18 +150,22 @@ class ScheduleConfig:
         final: last rate as a share of the peak.
     """
 
-    steps: int
-    kind: str = "cosine"
-    warmup: int = 1000
-    decay: float = 0.2
-    final: float = 0.1
+    __pydantic_config__ = OURS
+
+    steps: Size
+    kind: Literal["cosine", "linear"] = "cosine"
+    warmup: Count = 1000
+    decay: Share = 0.2
+    final: NotNegative = 0.1
 
 
 @dataclass(frozen=True)
 class VScaleConfig:
     """V-scale from the first step, with the paper's C: `none`, or a variant of `sinkscope.vscale`."""
 
-    variant: str = "none"
+    __pydantic_config__ = OURS
+
+    variant: Literal["none", "learned", "fixed", "backward-only"] = "none"
 
 
 @dataclass(frozen=True)
@@ -163,9 +178,11 @@ class CheckpointConfig:
         keep: how many checkpoints stay, the newest ones; 0 keeps all.
     """
 
-    every: int = 500
-    evaluate: int = 500
-    keep: int = 0
+    __pydantic_config__ = OURS
+
+    every: Size = 500
+    evaluate: Size = 500
+    keep: Count = 0
 
 
 @dataclass(frozen=True)
@@ -180,7 +197,9 @@ class Recipe:
         monitor: steps between measurements of the headline metrics on held-out windows; 0 makes none.
     """
 
-    name: str
+    __pydantic_config__ = OURS
+
+    name: Name
     model: ModelConfig
     tokenizer: TokenizerConfig
     data: DataConfig
@@ -188,22 +207,12 @@ class Recipe:
     schedule: ScheduleConfig
     vscale: VScaleConfig = field(default_factory=VScaleConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
-    seed: int = 0
-    precision: str = "float32"
-    attention: str = "sdpa"
-    compile: bool = False
-    gradient_checkpointing: bool = False
-    monitor: int = 0
-
-
-_CHOICES: dict[tuple[type, str], tuple[str, ...]] = {
-    (Recipe, "precision"): ("float32", "bfloat16"),
-    (Recipe, "attention"): ("sdpa", "eager"),
-    (DataConfig, "bos"): ("always", "never", "auto"),
-    (OptimizerConfig, "name"): ("adamw", "adamw8bit"),
-    (VScaleConfig, "variant"): ("none", "learned", "fixed", "backward-only"),
-    (ScheduleConfig, "kind"): ("cosine", "linear"),
-}
+    seed: Seed = 0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    attention: Literal["sdpa", "eager"] = "sdpa"
+    compile: Flag = False
+    gradient_checkpointing: Flag = False
+    monitor: Count = 0
 
 
 def load_recipe(path: Path, overrides: dict[str, Any] | None = None) -> Recipe:
@@ -227,7 +236,7 @@ def load_recipe(path: Path, overrides: dict[str, Any] | None = None) -> Recipe:
             if not isinstance(inner, dict):
                 raise RequestError(f"recipe {path.name}: '{key}' goes below a plain value")
         inner[leaf] = value
-    recipe = _build(Recipe, table, path.name, "")
+    recipe = check(table, Recipe, f"recipe {path.name}", wrong=RequestError)
     _check(recipe, path.name)
     return recipe
 
@@ -238,33 +247,19 @@ def _check(recipe: Recipe, source: str) -> None:
     if (chosen.name is None) == (chosen.vocab_size is None):
         complaint = "names a tokenizer by 'name', or gives the 'vocab_size' of one to train, and not both"
         raise RequestError(f"recipe {source}: [tokenizer] {complaint}")
-    smallest = {
-        "data.tokens": (recipe.data.tokens, 2),
-        "data.holdout": (recipe.data.holdout, 2),
-        "data.valid_sequences": (recipe.data.valid_sequences, 1),
-        "optimizer.batch_sequences": (recipe.optimizer.batch_sequences, 1),
-        "optimizer.micro_sequences": (recipe.optimizer.micro_sequences or 1, 1),
-        "schedule.steps": (recipe.schedule.steps, 1),
-        "checkpoint.every": (recipe.checkpoint.every, 1),
-        "checkpoint.evaluate": (recipe.checkpoint.evaluate, 1),
-        "checkpoint.keep": (recipe.checkpoint.keep, 0),
-        "monitor": (recipe.monitor, 0),
-    }
-    for key, (value, least) in smallest.items():
-        if value < least:
-            raise RequestError(f"recipe {source}: '{key}' must be at least {least}, not {value}")
-    for key, rate in (("optimizer.lr", recipe.optimizer.lr), ("optimizer.clip", recipe.optimizer.clip)):
-        if not rate > 0:
-            raise RequestError(f"recipe {source}: '{key}' must be above 0, not {rate}")
+    shape = recipe.model
+    for key, many, divisor in (
+        ("num_key_value_heads", shape.num_attention_heads, shape.num_key_value_heads),
+        ("num_attention_heads", shape.hidden_size, shape.num_attention_heads),
+    ):
+        if many % divisor:
+            raise RequestError(f"recipe {source}: 'model.{key}' must divide {many}, and {divisor} does not")
+    if shape.head_dim % 2:
+        raise RequestError(f"recipe {source}: 'model.head_dim' must be even, since rotations act on pairs of channels")
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RequestError(f"cannot read recipe {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RequestError(f"recipe {path} is not valid TOML: {error}") from error
+    return read_toml(path, f"recipe {path}", wrong=RequestError)
 
 
 def _parent(path: Path, name: Any) -> dict[str, Any]:
@@ -284,39 +279,3 @@ def _overlaid(base: dict[str, Any], table: dict[str, Any]) -> dict[str, Any]:
         below = base.get(key)
         result[key] = _overlaid(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
     return result
-
-
-def _build(cls: type[T], table: dict[str, Any], source: str, prefix: str) -> T:
-    hints = get_type_hints(cls)
-    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    for key in table:
-        if key not in fields:
-            known = ", ".join(prefix + name for name in fields)
-            raise RequestError(f"recipe {source}: unknown key '{prefix}{key}'; known here: {known}")
-    values: dict[str, Any] = {}
-    for name, spec in fields.items():
-        if name in table:
-            values[name] = _convert(hints[name], table[name], source, prefix + name)
-            choices = _CHOICES.get((cls, name))
-            if choices and values[name] not in choices:
-                raise RequestError(f"recipe {source}: '{prefix}{name}' is one of {', '.join(choices)}")
-        elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
-            raise RequestError(f"recipe {source}: key '{prefix}{name}' is missing")
-    return cls(**values)
-
-
-def _convert(hint: Any, value: Any, source: str, key: str) -> Any:
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        if not isinstance(value, dict):
-            raise RequestError(f"recipe {source}: '{key}' must be a table [{key}]")
-        return _build(hint, value, source, key + ".")
-    if get_origin(hint) in (typing.Union, types.UnionType):
-        for option in get_args(hint):
-            if option is not type(None) and isinstance(value, option) and not isinstance(value, bool):
-                return value
-    elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    elif isinstance(value, hint) and not (isinstance(value, bool) and hint is not bool):
-        return value
-    expected = getattr(hint, "__name__", str(hint).removesuffix(" | None"))
-    raise RequestError(f"recipe {source}: '{key}' must be {expected}, not {value!r}")

@@ -24,6 +24,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from sinkscope.documents.read import check
+from sinkscope.documents.state import TokensNote
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.files.failures import explained_failures
 from sinkscope.files.sealed import DamagedError, read_sealed, write_sealed
@@ -163,7 +165,7 @@ def _state(file: Path) -> dict[str, Any]:
     note = file.with_suffix(".json")
     if not (note.is_file() and file.is_file()):
         return dict(_NOTHING)
-    return read_sealed(note) or dict(_NOTHING)
+    return check(read_sealed(note) or dict(_NOTHING), TokensNote, str(note)).model_dump()
 
 
 def _dtype(vocabulary: int) -> "np.dtype[Any]":

@@ -14,14 +14,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from sinkscope.documents.read import check, read_json
+from sinkscope.documents.vscale import FORMAT, VScaleInfo
 from sinkscope.errors import SinkscopeError
-from sinkscope.files import building_file, building_folder, read_json, write_json
+from sinkscope.files import building_file, building_folder, write_json
 from sinkscope.names import VSCALE_INFO
 from sinkscope.vscale.attach import CHILD, attach_, attached, set_ramp_
-from sinkscope.vscale.module import VARIANTS, VScale
+from sinkscope.vscale.module import VScale
 
 WEIGHTS_FILE, INFO_FILE = "vscale.safetensors", VSCALE_INFO
-FORMAT = 1
 
 
 def save(
@@ -82,17 +83,15 @@ def read_info(folder: Path) -> dict[str, Any] | None:
     """The contents of a folder's vscale.json; None where the folder has none.
 
     Raises:
-        SinkscopeError: if it is not one of this version's.
+        SinkscopeError: if it is not as `documents.vscale` declares it, or names its own folder as the base.
     """
     path = folder / INFO_FILE
-    if not path.is_file():
+    if not path.exists():
         return None
-    try:
-        info = read_json(path)
-    except ValueError as error:
-        raise SinkscopeError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(info, dict) or info.get("format") != FORMAT or info.get("variant") not in VARIANTS:
-        raise SinkscopeError(f"{path} is not a description of V-scale in format {FORMAT}")
+    info: dict[str, Any] = read_json(path)
+    base = check(info, VScaleInfo, str(path)).base
+    if base is not None and Path(base.name).expanduser().resolve() == folder.resolve():
+        raise SinkscopeError(f"{path}: 'base.name' must be another model, not the folder that it lies in")
     return info
 
 

@@ -37,8 +37,8 @@ def test_trains_by_a_recipe_with_overrides(recipe: Path, tmp_path: Path, capfd: 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--set", "optimizer.rate=1"], "unknown key 'optimizer.rate'"),
-        (["--set", "optimizer.lr=fast"], "'optimizer.lr' must be float"),
+        (["--set", "optimizer.rate=1"], "'optimizer.rate' is no key here"),
+        (["--set", "optimizer.lr=fast"], "'optimizer.lr' must be a number, not 'fast'"),
         (["--set", "optimizer.lr"], "--set takes key=value"),
         (["--steps", "few"], "--steps"),
     ],
@@ -51,6 +51,29 @@ def test_bad_overrides(
     assert said in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "change", ["model.hidden_size=-32", "seed=-1", "optimizer.eps=nan", "model.hidden_size=2097152"]
+)
+def test_the_corrected_command_finds_its_folder_free(
+    change: str, recipe: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A value that no training could have is found before `--out` is taken; so is a model that no memory holds."""
+    command = ["pretrain", str(recipe), "--out", str(tmp_path / "out"), "--steps", "1"]
+    large = ["--set", "model.num_hidden_layers=100", "--set", "model.intermediate_size=2097152"]
+    assert main([*command, *large, "--set", change]) == 2
+    assert capfd.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_several_seeds_do_not_go_on_with_one(recipe: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    command = ["pretrain", str(recipe), "--out", str(tmp_path / "out"), "--steps", "1"]
+    assert main(command) == 0
+    capfd.readouterr()
+    assert main([*command, "--resume", "--seeds", "2"]) == 2
+    assert "holds a training of one seed: choose another --out, or leave out --seeds" in capfd.readouterr().err
+    assert not list((tmp_path / "out").glob("seed-*"))
 
 
 def test_training_never_overwrites(recipe: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

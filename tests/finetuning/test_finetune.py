@@ -213,7 +213,12 @@ def test_without_a_control_the_report_says_so(settings: Any, tmp_path: Path) -> 
         ({"load_in": "2bit"}, "`load_in` is one of"),
         ({"load_in": "w8a8-static"}, "training runs through .* other methods are for measuring what came out"),
         ({"precision": "half"}, "`precision` is one of"),
-        ({"optimizer": OptimizerConfig(lr=0.0, batch_sequences=1)}, "`lr` must be more than 0"),
+        ({"optimizer": OptimizerConfig(lr=0.0, batch_sequences=1)}, "`lr` must be above 0, not 0.0"),
+        ({"optimizer": OptimizerConfig(lr=float("nan"), batch_sequences=1)}, "`lr` must be a finite number, not nan"),
+        ({"data": DataConfig("stdlib", tokens=1)}, "`tokens` must be at least 2, not 1"),
+        ({"checkpoint": CheckpointConfig(every=0)}, "`checkpoint_every` must be at least 1, not 0"),
+        ({"train": "lora", "lora": LoraSettings(rank=0)}, "`lora_rank` must be at least 1, not 0"),
+        ({"seed": -1}, "`seed` must be at least 0, not -1"),
         ({"train": "theta", "vscale": VScaleStart("fixed")}, "no theta to train"),
     ],
 )
@@ -238,6 +243,12 @@ def test_impossible_starts_are_refused() -> None:
     ):
         with pytest.raises(SinkscopeError, match=complaint):
             VScaleStart(**start)
+
+
+def test_a_device_that_is_none_is_refused(settings: Any, tmp_path: Path) -> None:
+    with pytest.raises(SinkscopeError, match="`device=nonsense` cannot be used"):
+        finetune(settings(), tmp_path / "out", control=False, device="nonsense")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_second_vscale_is_refused(settings: Any, tmp_path: Path) -> None:

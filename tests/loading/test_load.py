@@ -124,7 +124,7 @@ def test_folder_without_config(broken: Callable[..., Path]) -> None:
 
 @pytest.mark.parametrize(
     ("content", "complaint"),
-    [("{", "not valid JSON"), ("[]", "not a JSON object"), ("{}", "names no 'model_type'")],
+    [("{", "not valid JSON"), ("[]", "must be an object, not a list"), ("{}", "'model_type' is missing")],
 )
 def test_config_that_is_none(content: str, complaint: str, broken: Callable[..., Path]) -> None:
     folder = broken()
@@ -164,7 +164,7 @@ def test_index_without_weights(broken: Callable[..., Path]) -> None:
     folder = broken()
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors.index.json").write_text("{}")
-    assert "lists no weights" in refusal(folder)
+    assert "'metadata' is missing" in refusal(folder)
 
 
 def test_missing_weight_is_an_error(broken: Callable[..., Path]) -> None:

@@ -280,7 +280,7 @@ def test_the_packaged_models_can_be_planned(capsys: pytest.CaptureFixture[str]) 
     ("config", "arguments", "complaint", "code"),
     [
         ({"model_type": "no_such_type"}, [], "cannot read its config.json", 1),
-        ({"hidden_size": 8}, [], "names no 'model_type'", 1),
+        ({"hidden_size": 8}, [], "'model_type' is missing", 1),
         ({"model_type": "llama", "hidden_size": 30, "num_attention_heads": 4}, [], "", 1),
         ({"model_type": "vit"}, [], "makes no causal LM", 1),
         (PUBLISHED["llama-2-7b"][1], ["--dtype", "int3"], "--dtype is one of", 2),

@@ -378,5 +378,6 @@ def _info(shape: Shape, tables: dict[str, pd.DataFrame], name: str) -> dict[str,
         "versions": dict.fromkeys(("python", "torch", "transformers", "numpy", "pandas", "pyarrow"), "1.2.3"),
         "seconds": 12.5,
         "peak_memory_bytes": 1_500_000_000,
+        "not_applicable": {},
         "headline": headline_with_intervals(tables, 0.3),
     }  # fmt: skip

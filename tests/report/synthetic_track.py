@@ -27,6 +27,11 @@ def synthetic_track(shape: Shape, steps: Sequence[int] = STEPS, **info: Any) -> 
             rows.setdefault(name, []).append(table.assign(step=step))
     tables = {name: pd.concat(frames, ignore_index=True) for name, frames in rows.items()}
     tables["appearances"] = appearances(tables["track"], 0.3)
-    listed = [{"step": step, "name": f"checkpoint-{step}"} for step in steps]
-    described = {**stages[-1].info, "kind": "track", "checkpoints": listed, "failed": []}
+    listed = [
+        {"step": step, "name": f"checkpoint-{step}", "revision": None, "weights_sha256": "0" * 64, "seconds": 1.0}
+        for step in steps
+    ]
+    last = stages[-1].info
+    described = {**last, "kind": "track", "checkpoints": listed, "failed": []}
+    described["model"] = {**last["model"], "weights_sha256": None}
     return Run({**described, **info}, tables)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,6 +17,7 @@ from huggingface_hub import HfApi
 
 from sinkscope.compat.hub import TransportError
 from sinkscope.errors import SinkscopeError
+from sinkscope.inputs import TextSource
 from sinkscope.terminal import readable
 from sinkscope.text.documents import Document
 from sinkscope.text.sources import open_documents
@@ -132,6 +134,32 @@ def test_undecodable_bytes(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b'{"text": "a"}\n{"text": "\xff"}\n')
     assert "not UTF-8 text: invalid start byte at byte 3" in refusal(tmp_path / "a.txt")
     assert "line 2 is not UTF-8" in refusal(tmp_path / "a.jsonl")
+
+
+def test_json_that_is_no_text(tmp_path: Path) -> None:
+    """Half a pair of surrogates, which JSON can spell and UTF-8 cannot hold; brackets in brackets without end."""
+    (tmp_path / "a.jsonl").write_text('{"text": "fine"}\n{"text": "\\ud800 half"}\n')
+    assert "line 2: 'text' holds half of a pair of surrogates" in refusal(tmp_path / "a.jsonl")
+    (tmp_path / "a.jsonl").write_text('{"text": "\\ud83d\\ude00 whole"}\n')
+    assert [document.text for document in open_documents(str(tmp_path / "a.jsonl"))] == ["\U0001f600 whole"]
+    (tmp_path / "a.jsonl").write_text('{"text": ' + "[" * 100_000 + "]" * 100_000 + "}\n")
+    assert "line 1 nests deeper than 64 levels" in refusal(tmp_path / "a.jsonl")
+
+
+def test_parquet_that_is_no_text(tmp_path: Path) -> None:
+    """Bytes that the file calls text and are none; a date beyond those that Python knows."""
+    offsets, content = pyarrow.py_buffer(b"\0\0\0\0\4\0\0\0"), pyarrow.py_buffer(b"\xff\xfe\xfd\xfc")
+    bytes_as_text = pyarrow.Array.from_buffers(pyarrow.string(), 1, [None, offsets, content])
+    for name, column in (("text", bytes_as_text), ("date", pyarrow.array([2**62], pyarrow.timestamp("us")))):
+        pyarrow.parquet.write_table(pyarrow.table({"text": column}), tmp_path / f"{name}.parquet")
+    assert "text.parquet, row 1 or after it: 'text' is not UTF-8 text" in refusal(tmp_path / "text.parquet")
+    assert "date.parquet cannot be read as parquet" in refusal(tmp_path / "date.parquet")
+
+
+def test_a_text_without_a_name_is_refused() -> None:
+    """As an unset variable of a shell leaves it; the empty path would stand for the working folder."""
+    with pytest.raises(SinkscopeError, match="`data` is empty"):
+        TextSource("")
 
 
 def test_truncated_parquet(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_a_model_saved_without_its_description_is_refused(model: PreTrainedModel
         (lambda f: (f / "vscale.safetensors").write_bytes(b"cut"), "not a whole safetensors file"),
         (lambda f: (f / "vscale.safetensors").unlink(), "missing or not a whole"),
         (lambda f: (f / "vscale.json").write_text("{"), "not valid JSON"),
-        (lambda f: (f / "vscale.json").write_text(json.dumps({"format": 99})), "in format 1"),
+        (lambda f: (f / "vscale.json").write_text(json.dumps({"format": 99})), "'format' must be one of 1, not 99"),
         (
             lambda f: save_file({"0.theta": torch.zeros(2), "0.scale": torch.ones(2)}, f / "vscale.safetensors"),
             "2 layers",

@@ -246,9 +246,9 @@ TABLES = (
             floats("kurtosis", "Pearson's kurtosis there (normal distribution: 3), population moments"),
             ints("massive", "entries there with |x| > 100 and 1000 times the median of the sequence's tokens there"),
             floats("output_abs_max", "largest |x| of its output, before the router weight"),
-            ints("output_position", "position of that entry; -1 without tokens"),
+            ints("output_position", "position of that entry; -1 without tokens", least=-1),
             texts("output_token", "the token that stands there"),
-            ints("output_channel", "its channel; -1 without tokens"),
+            ints("output_channel", "its channel; -1 without tokens", least=-1),
             Column(
                 "is_super",
                 "bool",
