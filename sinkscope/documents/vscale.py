@@ -25,6 +25,7 @@ class Base(BaseModel):
     name: Name
     revision: Text | None = None
     weights_sha256: Text | None = None
+    sha256: Text | None = None
     quantization: Text | None = None
     method: dict[Text, Any] | None = None
     gguf: BaseFile | None = None

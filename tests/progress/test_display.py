@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from sinkscope import terminal
 from sinkscope.progress import display, surfaces
 from sinkscope.progress.display import counted, ended, is_shown, say, say_plan, shown, stage, wants_plan
 from sinkscope.progress.stages import Stages
@@ -42,7 +43,8 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def stderr(monkeypatch: pytest.MonkeyPatch) -> Iterator[Waited]:
     stream = Waited()
-    monkeypatch.setattr(display, "sys", SimpleNamespace(stderr=stream))  # pytest sets sys.stderr before every test
+    for module in (display, terminal):  # pytest sets sys.stderr before every test
+        monkeypatch.setattr(module, "sys", SimpleNamespace(stderr=stream, __stdout__=None, __stderr__=None))
     yield stream
     assert not is_shown()
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from report.inspection import words
 from report.synthetic import Shape, changed, synthetic
 
 from sinkscope.comparison.compare_runs import compare_runs
@@ -57,8 +58,7 @@ def test_it_is_compared_with_an_interval_and_on_the_pages() -> None:
     row = table.loc[(NAME, "a")]
     assert row["low"] <= row["value"] <= row["high"]
     assert table.index.get_level_values("metric")[-1] == NAME
-    texts = [text.get_text() for text in front_page.ENTRY.draw(compared).texts]
-    assert "smallest layer" in " ".join(texts)
+    assert "smallest layer" in words(front_page.ENTRY.draw(compared))
     labels = [label.get_text() for axes in ratios.ENTRY.draw(compared).axes for label in axes.get_yticklabels()]
     assert any("smallest" in label for label in labels)
     printed = summary(compared)
