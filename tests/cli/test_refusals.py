@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from transformers import BertConfig
 
 from sinkscope.cli import main
+from sinkscope.files.listed import write_list
 from sinkscope.launch.interrupts import insistent_interrupts
 from sinkscope.models.families import FAMILIES
 
@@ -203,6 +204,7 @@ def test_full_disk_while_replacing_keeps_the_old_run(
 ) -> None:
     out.mkdir()
     (out / "run.json").write_text('{"old": true}')
+    write_list(out)
     request.getfixturevalue("full_disk")
     refused(llama, "--force")
     assert (out / "run.json").read_text() == '{"old": true}'

@@ -23,6 +23,7 @@ from sinkscope.report.html.packed import compact
 from sinkscope.report.kinds import KINDS, kind_of
 from sinkscope.report.render import PAGE, entries, render
 from sinkscope.tables.run_folder import Run
+from sinkscope.terminal import readable
 
 each_kind = pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
 
@@ -124,7 +125,7 @@ def _assert_same(kind: str, cell: Any, value: Any) -> None:
     elif kind == "truth":
         assert cell == int(value)
     else:
-        assert cell == (visible(value) if kind == "token" else value)
+        assert cell == (visible(value) if kind == "token" else readable(value))
 
 
 def test_columns_are_named_and_explained() -> None:
