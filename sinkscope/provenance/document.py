@@ -44,7 +44,9 @@ def _model(name: str, prefix: str, keys: Sequence[Key]) -> type[BaseModel]:
         if own == "*":
             other = _type(key, keys)
         else:
-            fields[_field(own)] = (_type(key, keys), ...) if key.always else (_type(key, keys) | None, None)
+            fields[_field(own)] = (
+                (_type(key, keys), ...) if key.always and not key.added else (_type(key, keys) | None, None)
+            )
     config = ConfigDict(
         extra="ignore" if other is None else "allow", alias_generator=_alias, protected_namespaces=(), strict=True
     )

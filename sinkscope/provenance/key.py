@@ -18,6 +18,7 @@ class Key:
         type: one of `SCALARS`, `list of` one of them, one of `CONTAINERS`, or several with `or` between them.
         meaning: what it says.
         always: whether it is there whenever the key that it stands under is.
+        added: whether it came after the first runs of this schema, which lack it: read as null there, always written.
         least: the smallest that an integer may be.
         most: the largest.
     """
@@ -26,6 +27,7 @@ class Key:
     type: str
     meaning: str
     always: bool = True
+    added: bool = False
     least: int = 0
     most: int = 2**63 - 1
 

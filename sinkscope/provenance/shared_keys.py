@@ -63,6 +63,7 @@ MODEL = (
         "text or null",
         "Hash of all that the model is made of: weights or commit, config.json but for what changes no number, the "
         "code that comes with it, V-scale, an adapter that was put on. Null: a program loaded it.",
+        added=True,
     ),
     Key("adapter_sha256", "text", "Hash of the peft adapter that was merged into the weights.", always=False),
     Key("deviations", "list of objects", "Where the model is not what its files hold.", always=False),

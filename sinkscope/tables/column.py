@@ -5,13 +5,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its name, pandas dtype, unit (empty for pure numbers and names), meaning and least whole number."""
+    """One column: its name, pandas dtype, unit (empty for pure numbers and names), meaning and least whole number.
+
+    `added` is true of columns that came after the first runs of this schema, which lack it: null there, always written.
+    """
 
     name: str
     dtype: str
     unit: str
     meaning: str
     least: int = 0
+    added: bool = False
 
 
 @dataclass(frozen=True)
@@ -28,9 +32,9 @@ def ints(name: str, meaning: str, unit: str = "", *, least: int = 0) -> Column:
     return Column(name, "int64", unit, meaning, least)
 
 
-def floats(name: str, meaning: str, unit: str = "") -> Column:
+def floats(name: str, meaning: str, unit: str = "", *, added: bool = False) -> Column:
     """Floating-point numbers; NaN is null."""
-    return Column(name, "float64", unit, meaning)
+    return Column(name, "float64", unit, meaning, added=added)
 
 
 def texts(name: str, meaning: str) -> Column:

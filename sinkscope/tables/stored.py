@@ -6,6 +6,7 @@ its windows stay within what the run says that there is. What is measured on a m
 has no value; perplexities and the ends of a comparison's intervals may be infinite.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,8 @@ def checked(table: pd.DataFrame, name: str, called: str, largest: Mapping[str, i
         raise SinkscopeError(f"{called} has two columns of one name")
     columns = {}
     for column in TABLES[name].columns:
+        if column.name not in table and column.added:
+            table = table.assign(**{column.name: math.nan})
         if column.name not in table:
             raise SinkscopeError(f"{called} lacks the column '{column.name}': analyze again")
         columns[column.name] = _converted(table[column.name], column, called, largest.get(column.name, _LARGEST))

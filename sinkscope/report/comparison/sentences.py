@@ -66,8 +66,6 @@ def outcomes(run: Run) -> list[str]:
 def _seeds_needed(run: Run) -> str:
     """How many seeds would tell from 1 what the seeds at hand leave unclear; empty where nothing is."""
     table = run["comparison"]
-    if "seeds_needed" not in table:  # a run of a version without it
-        return ""
     short = {metric.name: metric.short for metric in compared() if metric.front_page}
     open_ = table[(table["verdict"] == UNCLEAR) & table["metric"].isin(list(short)) & table["seeds_needed"].notna()]
     said: dict[str, list[str]] = {}

@@ -33,6 +33,7 @@ TABLES = (
                 "seeds_needed",
                 "smallest number of seeds per name whose interval would leave out 1, were all else as measured; "
                 "null from one run each, and where 1000 would not do",
+                added=True,
             ),
             texts(
                 "verdict",
