@@ -11,7 +11,8 @@ import yaml
 from test_rooms import ROOMS
 
 import sinkscope
-from sinkscope.cli.app import app
+from sinkscope.cli.app import app, verb_command
+from sinkscope.cli.verbs import VERBS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -86,8 +87,8 @@ def test_files_that_are_named_exist(page: Path) -> None:
 @pytest.fixture(scope="module")
 def flags() -> set[str]:
     """The options of every verb, and those of the scripts among the tests."""
-    verbs: Any = typer.main.get_command(app)
-    parameters = [parameter for verb in (verbs, *verbs.commands.values()) for parameter in verb.params]
+    verbs = [typer.main.get_command(app), *(verb_command(verb.__name__) for verb in VERBS)]
+    parameters: list[Any] = [parameter for verb in verbs for parameter in verb.params]
     own = {flag for parameter in parameters for flag in (*parameter.opts, *parameter.secondary_opts)}
     paths = [*(ROOT / "tests" / "benchmarks").glob("*.py"), ROOT / "tests" / "same_numbers.py"]
     scripts = [path.read_text(encoding="utf-8") for path in paths]

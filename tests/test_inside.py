@@ -198,7 +198,12 @@ def test_a_cache_that_holds_a_part(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     weights = load_file(whole / "model.safetensors")
     save_file(weights, commit / "model-00001-of-00002.safetensors")
     (commit / INDEX).write_text(
-        json.dumps({"weight_map": dict.fromkeys(weights, "model-00001-of-00002.safetensors") | {"b": "c.safetensors"}})
+        json.dumps(
+            {
+                "metadata": {},
+                "weight_map": dict.fromkeys(weights, "model-00001-of-00002.safetensors") | {"b": "c.safetensors"},
+            }
+        )
     )
     with pytest.raises(SinkscopeError, match=r"the shard c\.safetensors that .* lists is missing: download it again"):
         load_model("me/tiny", device="cpu")

@@ -6,6 +6,7 @@ They are written down when a run begins, and a resumed run must agree with them.
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from sinkscope.documents.complaint import Complaint
 from sinkscope.documents.read import problem
 from sinkscope.documents.types import OURS, Count, Positive, Seed, Share, Size
 from sinkscope.errors import RequestError
@@ -124,8 +125,8 @@ class Finetuning:
         data = self.data if self.data.tokens != CONTEXT else replace(self.data, tokens=2)
         parts: list[Any] = [data, self.optimizer, self.schedule, self.checkpoint, *([self.lora] if self.lora else [])]
         wrong = [problem(asdict(part), type(part)) for part in parts]
-        wrong += [found and found._replace(where=name) for name, found in
-                  (("seed", problem(self.seed, Seed)), ("monitor", problem(self.monitor, Count)))]  # fmt: skip
+        for name, found in (("seed", problem(self.seed, Seed)), ("monitor", problem(self.monitor, Count))):
+            wrong.append(None if found is None else Complaint(name, *found[1:]))
         for found in wrong:
             if found is not None:
                 raise RequestError(f"`{_OPTIONS.get(found.where, found.where)}` {found.what}")

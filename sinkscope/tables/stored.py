@@ -25,6 +25,7 @@ _STORED = {
     "float64": ("fiu", "numbers"),
     "string": ("OUT", "text"),
     "bool": ("b", "true or false"),
+    "boolean": ("b", "true, false or null"),
 }
 _MEASURED = frozenset(table.name for kind in ("analysis", "track") for table in BY_KIND[kind])
 _LARGEST_MEASURED = 1e100  # what is made of float32 stays far below

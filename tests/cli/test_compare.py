@@ -177,9 +177,9 @@ def test_a_missing_table(refused: Callable[..., str], runs: list[str]) -> None:
 
 def test_a_comparison_is_no_analysis(refused: Callable[..., str], runs: list[str]) -> None:
     edited(Path(runs[1]), kind="training")
-    assert "second is a run of kind training" in refused(*runs)
+    assert "run.json: 'kind' must be one of ablation, analysis, " in refused(*runs, code=1)
     edited(Path(runs[1]), kind="quantization")
-    assert "second lacks the table quantization" in refused(*runs, code=1)
+    assert "'models' is missing" in refused(*runs, code=1)
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -135,7 +135,7 @@ def test_refusals(refused: Callable[..., str], folder: Path, tmp_path: Path) -> 
     assert "is not a run folder" in refused(str(tmp_path / "nothing"))
     info = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps({**info, "kind": "baking"}))
-    assert "'kind' must be one of analysis, " in refused(str(folder), code=1)
+    assert "'kind' must be one of ablation, analysis, " in refused(str(folder), code=1)
     (folder / "run.json").write_text(json.dumps({**info, "schema": 99}))
     assert "schema 99" in refused(str(folder), code=1)
     (folder / "run.json").write_text(json.dumps(info))

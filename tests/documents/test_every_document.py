@@ -12,8 +12,9 @@ from documents.enumerated import BROKEN, BROKEN_TOML, command, example_of, listi
 from report.synthetic import Shape, synthetic
 
 from sinkscope.documents.model_folder import Config, GenerationConfig, Index
-from sinkscope.documents.state import TokensNote, TrackResult, TrackShared, Trained
+from sinkscope.documents.state import TrackResult, TrackShared, Trained
 from sinkscope.documents.vscale import VScaleInfo
+from sinkscope.files.sealed import read_sealed, write_sealed
 from sinkscope.provenance.declared import KINDS
 from sinkscope.provenance.document import document_of
 from sinkscope.tables.columns import BY_KIND, TABLES
@@ -33,6 +34,7 @@ class Kind(NamedTuple):
         document: its declaration; None where any object is right.
         arguments: a command that reads it.
         needed: whether the command refuses its absence by its name.
+        sealed: whether it carries its hash, which is made anew for what is tried.
     """
 
     file: Path
@@ -40,6 +42,7 @@ class Kind(NamedTuple):
     document: Any
     arguments: tuple[object, ...]
     needed: bool = True
+    sealed: bool = False
 
 
 @pytest.fixture(scope="module")
@@ -111,12 +114,6 @@ def _training(place: Path) -> tuple[object, ...]:
     return (*arguments, "--resume")
 
 
-def _tokens(place: Path) -> Kind:
-    arguments = _training(place)
-    file = next((place / "out" / "tokens").glob("*/train.json"))
-    return Kind(file, json.loads(file.read_text()), TokensNote, arguments, needed=False)
-
-
 def _settings(place: Path) -> Kind:
     arguments = _training(place)
     file = place / "out" / "settings.json"
@@ -140,7 +137,7 @@ def _losses(place: Path) -> Kind:
     assert command(*arguments).code == 0
     shutil.rmtree(place / "out" / "model")
     file = place / "out" / "losses.json"
-    return Kind(file, json.loads(file.read_text()), None, (*arguments, "--resume"), needed=False)
+    return Kind(file, read_sealed(file), None, (*arguments, "--resume"), needed=False, sealed=True)
 
 
 def _request(place: Path) -> Kind:
@@ -165,12 +162,12 @@ def _track(place: Path) -> Path:
 
 def _shared(place: Path) -> Kind:
     file = _track(place) / "shared.json"
-    return Kind(file, json.loads(file.read_text()), TrackShared, _resumed(place), needed=False)
+    return Kind(file, read_sealed(file), TrackShared, _resumed(place), needed=False, sealed=True)
 
 
 def _result(place: Path) -> Kind:
     file = _track(place) / "step-1.json"
-    return Kind(file, json.loads(file.read_text()), TrackResult, _resumed(place), needed=False)
+    return Kind(file, read_sealed(file), TrackResult, _resumed(place), needed=False, sealed=True)
 
 
 def _resumed(place: Path) -> tuple[object, ...]:
@@ -187,7 +184,7 @@ def _run(kind: str) -> Callable[[Path], Kind]:
 
 MAKERS: dict[str, Callable[[Path], Kind]] = {
     "config": _config, "generation": _generation, "index": _index, "vscale": _vscale, "recipe": _recipe,
-    "tokens": _tokens, "settings": _settings, "finished": _finished, "losses": _losses, "request": _request,
+    "settings": _settings, "finished": _finished, "losses": _losses, "request": _request,
     "shared": _shared, "result": _result,
     **{f"run-{kind}": _run(kind) for kind in KINDS},
 }  # fmt: skip
@@ -213,6 +210,9 @@ def _refused(kind: Kind, content: bytes | None, root: Path) -> str:
 
 
 def _encoded(kind: Kind, content: Any) -> bytes:
+    if kind.sealed:
+        write_sealed(kind.file, content)
+        return kind.file.read_bytes()
     return (toml_of(content) if kind.file.suffix == ".toml" else json.dumps(content)).encode()
 
 
@@ -242,7 +242,7 @@ def test_every_field_of_another_type(name: str, made: Callable[[str], Kind], roo
 def test_fields_without_a_declaration_of_their_own(made: Callable[[str], Kind], root: Path) -> None:
     for value in ("text", [1], {}, True, 10**400):
         assert "losses.json: 'before' must be a number" in _refused(
-            made("losses"), json.dumps({"before": value}).encode(), root
+            made("losses"), _encoded(made("losses"), {"before": value}), root
         )
 
 
@@ -287,7 +287,7 @@ def test_every_column_of_a_table(tmp_path: Path) -> None:
 
 def test_right_documents_are_read(made: Callable[[str], Kind]) -> None:
     """What the tests above change is right before."""
-    for name in ("config", "generation", "index", "tokens"):
+    for name in ("config", "generation", "index"):
         kind = made(name)
         kind.file.write_bytes(_encoded(kind, kind.content))
         answer = command(*kind.arguments)

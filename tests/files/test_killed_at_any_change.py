@@ -15,7 +15,7 @@ from forks import Server
 
 from sinkscope.analysis.journal import Journal
 from sinkscope.files.listed import foreign, walked
-from sinkscope.tables.run_folder import read_run, write_run
+from sinkscope.tables.run_folder import write_run
 
 SAMPLE = 6  # kills of each kind
 
@@ -26,7 +26,7 @@ def written(place: Path, version: str) -> None:
 
 def version_of(place: Path) -> str:
     """The version that everything in a run says it is."""
-    run = read_run(place)
+    run = killed.stored(place)
     texts = [path.read_text() for path in (*place.glob("figures/*"), *place.glob("report.*"))]
     assert len(texts) == 4
     found = {run.info["kind"], *run["one"]["version"], *run["two"]["of"], *texts}
@@ -36,7 +36,7 @@ def version_of(place: Path) -> str:
 
 def reports_of(place: Path) -> str:
     """The version of a report, the tables being the old ones."""
-    assert list(read_run(place)["one"]["version"]) == ["old"]
+    assert list(killed.stored(place)["one"]["version"]) == ["old"]
     found = {path.read_text() for path in (*place.glob("figures/*.png"), *place.glob("report.*"))}
     assert len(found) == 1, found
     assert (place / "figures" / "mine.svg").read_text() == (place / "notes.txt").read_text() == "mine"

@@ -9,7 +9,7 @@ import pytest
 from sinkscope.errors import RequestError
 from sinkscope.files.listed import LIST, foreign, listed, remove_listed, write_list
 from sinkscope.files.renewed import renew
-from sinkscope.tables.run_folder import read_run, write_run
+from sinkscope.tables.run_folder import write_run
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def replace(place: Path) -> None:
 
 def test_a_run_of_ours_is_replaced(place: Path) -> None:
     replace(place)
-    assert read_run(place).info["kind"] == "new"
+    assert killed.stored(place).info["kind"] == "new"
     assert not (place / "figures").exists()
 
 
@@ -35,7 +35,7 @@ def test_a_file_of_the_users_is_named_and_everything_stays(place: Path, name: st
     with pytest.raises(RequestError, match=rf"holds '{name}', which sinkscope did not write there"):
         replace(place)
     assert (place / name).read_text() == "mine"
-    assert read_run(place).info["kind"] == "old"
+    assert killed.stored(place).info["kind"] == "old"
 
 
 def test_a_folder_that_merely_has_a_file_of_that_name_is_left_alone(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_links_are_refused(place: Path, tmp_path: Path) -> None:
 def test_an_empty_folder_is_a_place(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     write_run(killed.run_of("new"), tmp_path / "run")
-    assert read_run(tmp_path / "run").info["kind"] == "new"
+    assert killed.stored(tmp_path / "run").info["kind"] == "new"
 
 
 def test_names_that_only_the_list_knows_lead_nowhere(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_what_came_while_a_run_was_replaced_is_kept_and_named(
     place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_run(killed.run_of("new"), place, force=True, finish=lambda _: (place / "late.txt").write_text("mine"))  # type: ignore[arg-type,return-value]
-    assert read_run(place).info["kind"] == "new"
+    assert killed.stored(place).info["kind"] == "new"
     [kept] = [path for path in tmp_path.iterdir() if path != place]
     assert (kept / "late.txt").read_text() == "mine"
     assert str(kept) in caplog.text

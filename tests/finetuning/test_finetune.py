@@ -246,7 +246,7 @@ def test_impossible_starts_are_refused() -> None:
 
 
 def test_a_device_that_is_none_is_refused(settings: Any, tmp_path: Path) -> None:
-    with pytest.raises(SinkscopeError, match="`device=nonsense` cannot be used"):
+    with pytest.raises(SinkscopeError, match="`device=nonsense` is none"):
         finetune(settings(), tmp_path / "out", control=False, device="nonsense")
     assert not (tmp_path / "out").exists()
 
