@@ -35,7 +35,7 @@ class ModelConfig:
     num_attention_heads: Size
     num_key_value_heads: Size
     head_dim: Size
-    initializer_range: NotNegative = 0.02
+    initializer_range: Share = 0.02
     rope_theta: Positive = 10000.0
     rms_norm_eps: Positive = 1e-5
     tie_word_embeddings: Flag = False

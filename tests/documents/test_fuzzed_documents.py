@@ -128,7 +128,7 @@ def test_recipes(tmp_path: Path, counts: Counter[str]) -> None:
             code = answered(counts, "recipe", "pretrain", file, "--out", out)
         assert (code == 0) == (out / "model").is_dir()
         if code:
-            assert not out.exists()
+            assert not out.exists(), chosen
         shutil.rmtree(out, ignore_errors=True)
 
     one()

@@ -23,7 +23,7 @@ from sinkscope.provenance.declared import KINDS
 from sinkscope.provenance.key import CONTAINERS, SCALARS, Key
 from sinkscope.provenance.shared_keys import HOW_READ
 from sinkscope.report.kinds import KINDS as DRAWN
-from sinkscope.tables.run_folder import write_run
+from sinkscope.tables.run_folder import read_run, write_run
 
 SMALL, WINDOW = ["--sequences", "2", "--tokens", "48"], ["--sink-window", "16"]
 WRITTEN = {
@@ -98,6 +98,12 @@ def _is(value: Any, declared: str) -> bool:
     if declared == "object":
         return isinstance(value, dict)
     return isinstance(value, SCALARS[declared]) and (declared == "boolean" or not isinstance(value, bool))
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_what_was_written_is_read(name: str, out: Path) -> None:
+    """Every table holds to its declaration, and run.json to that of its keys."""
+    assert read_run(out / name).info["kind"] == name.split("-")[0]
 
 
 @pytest.mark.parametrize("name", WRITTEN)

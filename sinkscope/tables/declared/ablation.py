@@ -51,7 +51,11 @@ TABLES = (
             ints("row", "output channel"),
             ints("column", "input channel"),
             floats("value", "the weight; null where it is stored packed, or published and not found"),
-            ints("position", "position of the token with the spikes, in the first sequence; -1 where none was found"),
+            ints(
+                "position",
+                "position of the token with the spikes, in the first sequence; -1 where none was found",
+                least=-1,
+            ),
             floats("entering", "the spike that the down projection reads"),
             floats("leaving", "the spike that it writes"),
             floats("share", "value * entering / leaving: how much of the written spike this weight makes by itself"),
@@ -64,7 +68,7 @@ TABLES = (
         (
             _WHAT,
             _WHERE,
-            ints("draw", "draw of the control; -1 is the intervention itself"),
+            ints("draw", "draw of the control; -1 is the intervention itself", least=-1),
             ints("sequence", "sequence of the run"),
             floats("loss_sum", "cross-entropy summed over the compared tokens", "nats"),
             floats("exact_sum", "the same of the untouched model", "nats"),
