@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,12 @@ import tiny
 
 from sinkscope.report.kinds import KINDS
 from sinkscope.training.recipe import Recipe, load_recipe
+
+# What a shell starts in the background ignores Ctrl-C, and what `nohup` starts a hang-up; processes inherit that, and
+# those that tests start are to be ended by both.
+for ignored, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(ignored) is signal.SIG_IGN:
+        signal.signal(ignored, handler)
 
 # A training of a second.
 SHORT = {

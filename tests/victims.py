@@ -30,6 +30,20 @@ def pretrains(arguments: list[str]) -> int:
     return forks.sinkscope(["pretrain", *arguments])
 
 
+def tells_that_it_reads(arguments: list[str], note: str) -> int:
+    """`sinkscope analyze`, which makes a file `note` when it reads its text, and waits there."""
+    from sinkscope.text import document_files
+
+    def reads(_: Path) -> Iterator[str]:
+        Path(note).touch()
+        while True:
+            signal.pause()
+            yield ""
+
+    document_files._text_of_file = reads
+    return forks.sinkscope(["analyze", *arguments])
+
+
 def tells_what_it_measured(arguments: list[str], note: str) -> int:
     """`sinkscope analyze`, which makes a file `note` once a micro-batch is measured and the next one begins."""
     from sinkscope.analysis.drivers.resident import Resident

@@ -4,10 +4,12 @@ Everything is drawn into a folder beside the target, which takes the target's pl
 that fails or is killed on the way leaves the older one as it was. Files that sinkscope did not write there stay.
 """
 
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from sinkscope.errors import RequestError
+from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.files.failures import explained_failures
 from sinkscope.files.listed import walked, write_list
 from sinkscope.files.owner import owned
@@ -59,10 +61,11 @@ def redraw(
     with owned(target), explained_failures(target), folder_beside(target) as building:
         drawn = building / "drawn"
         drawn.mkdir()
-        if style == "paper":
-            files.write_figures(run, drawn, formats, width)
-        else:
-            render(run, drawn, formats)
+        with _as_stored(folder):
+            if style == "paper":
+                files.write_figures(run, drawn, formats, width)
+            else:
+                render(run, drawn, formats)
         written = [target / path.name for path in sorted(drawn.iterdir())]
         if target.exists():
             tables = [f"{name}.parquet" for name in run.tables]
@@ -72,6 +75,23 @@ def redraw(
             write_list(drawn)
             move_into_place(drawn, target)
     return written
+
+
+@contextmanager
+def _as_stored(folder: Path) -> Iterator[None]:
+    """Turns what drawing stumbles over into one line: each table of a run can be sound, and they not fit together.
+
+    Raises:
+        SinkscopeError: naming the folder, and where it was.
+    """
+    try:
+        yield
+    except (LookupError, ValueError, TypeError, ArithmeticError, AttributeError) as error:
+        if isinstance(error, SinkscopeError):
+            raise
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        said = f"{type(error).__name__} in {Path(where.filename).name}, line {where.lineno}"
+        raise SinkscopeError(f"the tables of {folder} do not fit together: analyze again ({said})") from error
 
 
 def _target(folder: Path, out: Path | None, *, force: bool) -> Path:

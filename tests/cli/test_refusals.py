@@ -1,20 +1,18 @@
 """Every bad input ends as one line on stderr and exit code 1 or 2, and leaves no run folder behind."""
 
 import json
-import os
 import re
 import resource
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pandas as pd
 import pytest
 import tiny
 import torch
-from forks import Forked, Server, wait_until
+from forks import Server, wait_until
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig
 
@@ -218,35 +216,18 @@ def test_interrupted_while_writing(refused: Callable[..., str], llama: Path, mon
     assert "interrupted" in refused(llama)
 
 
-def opened(pipe: Path, reader: Forked) -> BinaryIO:
-    """A named pipe, opened for writing once another process has opened it for reading."""
-    found: list[int] = []
-
-    def read() -> bool:
-        with suppress(OSError):  # as long as nobody reads
-            found.append(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
-        return bool(found)
-
-    reader.wait_until(read, "its reading")
-    os.set_blocking(found[0], True)
-    return os.fdopen(found[0], "wb")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("when", ["reading", "measuring"])
 def test_interrupted_by_ctrl_c(when: str, forks: Server, llama: Path, out: Path, tmp_path: Path) -> None:
-    """The text comes through a pipe, so that the test knows how far the other process is when it interrupts."""
-    pipe, note = tmp_path / "text.txt", tmp_path / "note"
-    os.mkfifo(pipe)
-    arguments = [str(llama), "--out", str(out), "--data", str(pipe), *SMALL, "--sequences", "30000"]
-    process = forks.start("victims:tells_what_it_measured", arguments, str(note))
-    with opened(pipe, process) as stream:
-        if when == "measuring":
-            stream.write(b"A sentence. " * 100_000)
-            stream.close()
-            process.wait_until(note.exists, "a measured micro-batch")
-        process.signal(signal.SIGINT)
-        assert process.wait() == 1
+    """The other process tells how far it is, so that the test knows when to interrupt it."""
+    text, note = tmp_path / "text.txt", tmp_path / "note"
+    text.write_bytes(b"A sentence. " * 100_000)
+    arguments = [str(llama), "--out", str(out), "--data", str(text), *SMALL, "--sequences", "30000"]
+    target = "tells_that_it_reads" if when == "reading" else "tells_what_it_measured"
+    process = forks.start(f"victims:{target}", arguments, str(note))
+    process.wait_until(note.exists, when)
+    process.signal(signal.SIGINT)
+    assert process.wait() == 1
     assert process.out == ""
     stderr = process.err
     left = {path.name for path in out.parent.iterdir()}
