@@ -159,6 +159,22 @@ def paragraph(
     return top
 
 
+def numbered(
+    page: Figure, sentences: Sequence[str], *, top: float, size: float, gap: float, lowest: float = 0
+) -> float:
+    """Sentences below each other, each behind its number; those that would begin below `lowest` are left out.
+
+    Returns:
+        The top for whatever comes below, as a fraction of the page's height.
+    """
+    for index, sentence in enumerate(sentences, start=1):
+        if top < lowest:
+            break
+        write(page, LEFT, top - 0.0175, f"{index}", size=style.HEADING, weight="bold", color=style.BLUE)
+        top = paragraph(page, sentence, top=top, size=size, left=LEFT + 0.02) - gap
+    return top
+
+
 def table(
     page: Figure,
     header: Sequence[str],

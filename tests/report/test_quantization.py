@@ -125,6 +125,7 @@ def test_no_scale_is_cut(models: list[str]) -> None:
         made["quantization"].loc[rows["method"] == name, "granularity"] = method.granularity
     said = words(front_page.ENTRY.draw(made))
     assert [name for name, method in LIBRARY.items() if method.granularity not in said] == []
+    assert [title for title in header(made) if title not in said] == []
 
 
 def test_the_worst_method_is_one_or_none() -> None:

@@ -3,7 +3,7 @@
 from sinkscope.report import style
 from sinkscope.report.ablation.sentences import HEADER, cells, findings, text_line
 from sinkscope.report.entry import Entry
-from sinkscope.report.page import LEFT, Page, paragraph, table, write
+from sinkscope.report.page import Page, numbered, paragraph, table
 from sinkscope.report.text import number
 from sinkscope.tables.run_folder import Run
 
@@ -18,11 +18,7 @@ def draw(run: Run) -> Page:
     """Sentences, then a row per intervention."""
     page = Page()
     top = paragraph(page, text_line(run), top=0.908, size=style.BODY) - _GAP
-    for index, sentence in enumerate(findings(run), start=1):
-        if top < 1 - _ROOM:
-            break
-        write(page, LEFT, top - 0.0175, f"{index}", size=style.HEADING, weight="bold", color=style.BLUE)
-        top = paragraph(page, sentence, top=top, size=style.SMALL, left=LEFT + 0.025) - 0.5 * _GAP
+    top = numbered(page, findings(run), top=top, size=style.SMALL, gap=0.5 * _GAP, lowest=1 - _ROOM)
     rows = cells(run)
     step = style.SMALL * _SPACING / style.POINTS[1]
     fit = int((top - _GAP - _LOWEST) / step) - 2

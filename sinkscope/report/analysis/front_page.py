@@ -15,7 +15,7 @@ from sinkscope.report.analysis.headline_rows import (
 )
 from sinkscope.report.analysis.numbers import SHARES, number_table
 from sinkscope.report.entry import Entry
-from sinkscope.report.page import LEFT, RIGHT, Page, paragraph, table, write
+from sinkscope.report.page import LEFT, RIGHT, Page, numbered, paragraph, table, write
 from sinkscope.tables.applicability import sentences
 from sinkscope.tables.run_folder import Run
 
@@ -29,9 +29,7 @@ def draw(run: Run) -> Page:
     page = Page()
     top = paragraph(page, model_line(run), top=0.908, size=style.BODY)
     top = paragraph(page, data_line(run), top=top, size=style.BODY) - _GAP
-    for index, sentence in enumerate(findings(run), start=1):
-        write(page, LEFT, top - 0.0175, f"{index}", size=style.HEADING, weight="bold", color=style.BLUE)
-        top = paragraph(page, sentence, top=top, size=style.BODY, left=LEFT + 0.02) - 0.5 * _GAP
+    top = numbered(page, findings(run), top=top, size=style.BODY, gap=0.5 * _GAP)
     top = _consequences(page, run, top - 0.5 * _GAP)
     top = _headline(page, run, top - 0.5 * _GAP)
     top = _published(page, run, top - _GAP)

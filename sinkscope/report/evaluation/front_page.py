@@ -3,7 +3,7 @@
 from sinkscope.report import style
 from sinkscope.report.entry import Entry
 from sinkscope.report.evaluation.sentences import HEADER, data_line, findings, model_line, rows
-from sinkscope.report.page import LEFT, Page, paragraph, table, write
+from sinkscope.report.page import Page, numbered, paragraph, table
 from sinkscope.tables.run_folder import Run
 
 _GAP = 0.014
@@ -16,9 +16,7 @@ def draw(run: Run) -> Page:
     page = Page()
     top = paragraph(page, model_line(run), top=0.908, size=style.BODY)
     top = paragraph(page, data_line(run), top=top, size=style.BODY) - _GAP
-    for index, sentence in enumerate(findings(run), start=1):
-        write(page, LEFT, top - 0.0175, f"{index}", size=style.HEADING, weight="bold", color=style.BLUE)
-        top = paragraph(page, sentence, top=top, size=style.BODY, left=LEFT + 0.02) - 0.5 * _GAP
+    top = numbered(page, findings(run), top=top, size=style.BODY, gap=0.5 * _GAP)
     cells = rows(run)
     top = table(page, HEADER, cells[:_LISTED], top=top - 0.5 * _GAP, shares=_SHARES, size=style.SMALL, bold=1,
                 spacing=1.6)  # fmt: skip

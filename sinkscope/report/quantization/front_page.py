@@ -2,13 +2,13 @@
 
 from sinkscope.report import style
 from sinkscope.report.entry import Entry
-from sinkscope.report.page import LEFT, Page, paragraph, table, write
+from sinkscope.report.page import Page, numbered, paragraph, table
 from sinkscope.report.quantization.sentences import cells, findings, header, text_line
 from sinkscope.report.text import number
 from sinkscope.tables.run_folder import Run
 
 _GAP = 0.012
-_SHARES = (2.2, 1.9, 0.6, 0.6, 1.0, 0.9, 2.0, 4.9)
+_SHARES = (2.1, 1.9, 0.75, 0.75, 1.15, 0.9, 1.95, 4.9)
 _LOWEST = 0.135
 _SPACING = 1.45
 
@@ -17,12 +17,8 @@ def draw(run: Run) -> Page:
     """A sentence per model, then a row per model and method."""
     page = Page()
     top = paragraph(page, text_line(run), top=0.908, size=style.BODY) - _GAP
-    room = 0.5  # of the page goes to sentences at most, so that the table has a place
-    for index, sentence in enumerate(findings(run), start=1):
-        if top < 1 - room:
-            break
-        write(page, LEFT, top - 0.0175, f"{index}", size=style.HEADING, weight="bold", color=style.BLUE)
-        top = paragraph(page, sentence, top=top, size=style.BODY, left=LEFT + 0.025) - 0.5 * _GAP
+    half = 0.5  # of the page goes to sentences at most, so that the table has a place
+    top = numbered(page, findings(run), top=top, size=style.BODY, gap=0.5 * _GAP, lowest=half)
     rows = cells(run)
     step = style.SMALL * _SPACING / style.POINTS[1]
     fit = int((top - _GAP - _LOWEST) / step) - 2

@@ -3,7 +3,7 @@
 from sinkscope.report import style
 from sinkscope.report.analysis.headline_rows import data_line, model_line
 from sinkscope.report.entry import Entry
-from sinkscope.report.page import LEFT, Page, paragraph, table, write
+from sinkscope.report.page import Page, numbered, paragraph, table
 from sinkscope.report.tracking.sentences import appearance_cells, progress_cells, sentences
 from sinkscope.tables.run_folder import Run
 
@@ -15,9 +15,7 @@ def draw(run: Run) -> Page:
     page = Page()
     top = paragraph(page, model_line(run), top=0.908, size=style.BODY)
     top = paragraph(page, data_line(run), top=top, size=style.BODY) - _GAP
-    for index, sentence in enumerate(sentences(run), start=1):
-        write(page, LEFT, top - 0.0175, f"{index}", size=style.HEADING, weight="bold", color=style.BLUE)
-        top = paragraph(page, sentence, top=top, size=style.BODY, left=LEFT + 0.02) - 0.5 * _GAP
+    top = numbered(page, sentences(run), top=top, size=style.BODY, gap=0.5 * _GAP)
     header = ("Phenomenon", "Seen where", "Appeared", "Lasting from", "Order")
     shares = (2.2, 2.9, 3.2, 1.5, 1.4)
     top = table(page, header, appearance_cells(run), top=top - 0.5 * _GAP, shares=shares, size=style.SMALL, bold=2,
