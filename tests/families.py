@@ -103,6 +103,11 @@ TINY |= {
     "deepseek_v2": Tiny("deepseek_v2", {**_LATENT, "q_lora_rank": None}),
     "deepseek_v2_groups": Tiny("deepseek_v2", {**_LATENT, "q_lora_rank": 12, "topk_method": "group_limited_greedy"}),
     "deepseek_v3": Tiny("deepseek_v3", {**_LATENT, "q_lora_rank": 12}),
+    "glm4_moe": Tiny(
+        "glm4_moe",
+        {"head_dim": 16, "n_routed_experts": 8, "n_shared_experts": 2, "num_experts_per_tok": 3, "use_qk_norm": True,
+         "moe_intermediate_size": 12, "n_group": 4, "topk_group": 2, "first_k_dense_replace": 1},
+    ),
     "gpt_oss": Tiny(
         "gpt_oss",
         {"head_dim": 16, "intermediate_size": 24, "num_local_experts": 6, "num_experts_per_tok": 2,

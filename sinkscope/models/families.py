@@ -210,6 +210,12 @@ _MOE_ROWS = (
         **_LATENT,
     ),
     Family(
+        "glm4_moe",
+        experts=Experts(shared="mlp.shared_experts.down_proj", scoring="sigmoid"),
+        features=(Feature.EXPERTS, Feature.QK_NORM),
+        notes="GLM-4.5 to 4.7; the first layers may be dense, q/k norms where the configuration says so",
+    ),
+    Family(
         "gpt_oss",
         experts=Experts(router="mlp.router"),
         isolates=False,

@@ -101,9 +101,12 @@ def test_a_layered_driver_does_not_draw_weights(broken: Callable[..., Path]) -> 
 
 @pytest.mark.parametrize("layer", [3, 61])
 @pytest.mark.parametrize("driver", DRIVERS, ids=["resident", "checkpointing", "stream"])
-def test_layers_that_predict_further_tokens_are_left_out(layer: int, driver: dict[str, Any], tmp_path: Path) -> None:
-    """DeepSeek-V3 stores such a layer behind its last one."""
-    folder = families.saved("deepseek_v3", tmp_path / "model")
+@pytest.mark.parametrize("family", ["deepseek_v3", "glm4_moe"])
+def test_layers_that_predict_further_tokens_are_left_out(
+    family: str, layer: int, driver: dict[str, Any], tmp_path: Path
+) -> None:
+    """DeepSeek-V3 and GLM-4.5 store such a layer behind their last one."""
+    folder = families.saved(family, tmp_path / "model")
     plain = measured(folder, **driver)
 
     def add(weights: dict[str, Tensor]) -> None:

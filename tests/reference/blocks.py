@@ -188,6 +188,7 @@ _BY_CLASS = {
     "Olmo3DecoderLayer": _POST,
     "GlmDecoderLayer": Block(pre_norm),
     "Glm4DecoderLayer": Block(glm_sandwich),
+    "Glm4MoeDecoderLayer": Block(pre_norm),
     "GraniteDecoderLayer": Block(granite),
     "SmolLM3DecoderLayer": Block(pre_norm),
     "StableLmDecoderLayer": Block(stablelm),

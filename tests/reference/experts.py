@@ -74,7 +74,7 @@ def _token(mlp: Any, x: Tensor, sequence: int, position: int) -> Token:
         weights = {int(e): float(scores[0, e]) for e in chosen}
     else:
         logits, values, chosen = router(x[None])
-        sigmoid = kind == "DeepseekV3MoE"
+        sigmoid = kind in ("DeepseekV3MoE", "Glm4MoeMoE")
         probabilities = logits[0].double().sigmoid() if sigmoid else logits[0].double().exp()
         weights = {int(e): float(w) for e, w in zip(chosen[0], values[0], strict=True)}
     probabilities = probabilities / probabilities.sum()
