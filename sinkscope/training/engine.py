@@ -21,6 +21,7 @@ from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
 from sinkscope.errors import RequestError, SinkscopeError
+from sinkscope.launch.environment import told_by_others, without_a_stray_rank
 from sinkscope.loading.device import usable_device
 from sinkscope.models.families import family_of
 from sinkscope.training.recipe import OptimizerConfig
@@ -93,20 +94,27 @@ def make_accelerator(
 
     Raises:
         SinkscopeError: if the tracker is not installed, DeepSpeed was asked for without a GPU, or there is no such
-            device, or a training would take another one.
+            device, or a training would take another one, or accelerate cannot make sense of the environment.
     """
     check_tracker(log_to)
     usable_device(device)
     on_cpu = device == "cpu" or not torch.cuda.is_available()
     if on_cpu and _configured_for("DEEPSPEED"):
         raise SinkscopeError("DeepSpeed needs a GPU: on CPUs train replicated (ddp.yaml) or sharded (fsdp2.yaml)")
-    accelerator = Accelerator(
-        mixed_precision="bf16" if precision == "bfloat16" or (precision == "auto" and not on_cpu) else "no",
-        cpu=on_cpu,
-        log_with=log_to,
-        project_dir=folder,
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=_WAIT_TIMEOUT)],
-    )
+    said = told_by_others()
+    try:
+        with without_a_stray_rank():
+            accelerator = Accelerator(
+                mixed_precision="bf16" if precision == "bfloat16" or (precision == "auto" and not on_cpu) else "no",
+                cpu=on_cpu,
+                log_with=log_to,
+                project_dir=folder,
+                kwargs_handlers=[InitProcessGroupKwargs(timeout=_WAIT_TIMEOUT)],
+            )
+    except (ValueError, TypeError, RuntimeError) as error:
+        if not said:
+            raise
+        raise SinkscopeError(f"accelerate cannot start with what the environment says: {said}: {error}") from error
     named, taken = torch.device(device if device != "auto" else accelerator.device), accelerator.device
     if named.type != taken.type or named.index not in (None, taken.index or 0):
         raise RequestError(f"a training takes {taken}, not `device={device}`: choose a GPU with CUDA_VISIBLE_DEVICES")
