@@ -32,7 +32,7 @@ from sinkscope.text.packing import adds_bos
 from sinkscope.text.sources import open_text
 from sinkscope.training.recipe import DataConfig, TokenizerConfig
 from sinkscope.training.tokenizer import train_tokenizer
-from sinkscope.training.tokens import TokenFileWindows, read_windows, write_tokens
+from sinkscope.training.tokens import TokenFileWindows, document_count, read_windows, write_tokens
 
 _log = logging.getLogger(__name__)
 
@@ -83,6 +83,11 @@ def prepare_corpus(
         size = data.tokens - bos
         write_tokens(_documents(data, valid=True), tokenizer, valid_file, limit=data.valid_sequences * size)
         write_tokens(_documents(data, valid=False), tokenizer, train_file, limit=windows * size)
+    if data.valid_split is None and not document_count(train_file):
+        raise SinkscopeError(
+            f"{data.source} is a single document, and one of {data.holdout} is held out, so that none is left to train "
+            "on: use a folder of files, rows of a .jsonl or .parquet file, or a data set with a `valid_split`"
+        )
     train = read_windows(train_file, tokenizer, tokens=data.tokens, bos=bos, most=windows)
     valid = read_windows(valid_file, tokenizer, tokens=data.tokens, bos=bos, most=data.valid_sequences)
     if len(valid) < data.valid_sequences:

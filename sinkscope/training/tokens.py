@@ -161,6 +161,11 @@ def read_windows(
     return TokenFileWindows(flat.reshape(count, size), tokenizer.bos_token_id if bos else None)
 
 
+def document_count(file: Path) -> int:
+    """How many documents a finished token file is made of."""
+    return int(_state(file)["documents"])
+
+
 def _state(file: Path) -> dict[str, Any]:
     note = file.with_suffix(".json")
     if not (note.is_file() and file.is_file()):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import tiny
 import torch
 
 from sinkscope.errors import SinkscopeError
@@ -265,3 +266,14 @@ def test_a_disk_that_is_full_while_a_checkpoint_is_written_is_one_line(
     assert not list((tmp_path / "run" / "checkpoints").iterdir())
     monkeypatch.undo()
     assert pretrain(recipe, tmp_path / "run", resume=True).is_dir()
+
+
+def test_a_single_document_cannot_be_held_out_and_trained_on(tmp_path: Path) -> None:
+    """One long .txt file is one document, which used to be called too short."""
+    text = tmp_path / "book.txt"
+    text.write_text("words of a book " * 500)
+    file = tmp_path / "tiny.toml"
+    file.write_text(tiny.RECIPE.replace("SOURCE", str(text)))
+    with pytest.raises(SinkscopeError, match=r"book\.txt is a single document, and one of 4 is held out"):
+        pretrain(load_recipe(file), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
