@@ -122,3 +122,13 @@ def holds(place: str, note: str) -> int:
         print(error, file=sys.stderr)
         return 3
     return 0
+
+
+def trains(place: str, recipe: str, at: int) -> None:
+    """Trains for four steps with a checkpoint after two, from what is there."""
+    from sinkscope.pretraining.run import pretrain
+    from sinkscope.training.recipe import load_recipe
+
+    chosen = load_recipe(Path(recipe), {"schedule": {"steps": 4}, "checkpoint": {"every": 2}})
+    strike(Path(place).parent, at)
+    pretrain(chosen, Path(place), resume=True)

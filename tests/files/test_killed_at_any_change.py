@@ -5,6 +5,7 @@ The changes are counted in an undisturbed process first. `KILLS=all` strikes eve
 
 import os
 import random
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -94,6 +95,33 @@ def test_a_saved_state_is_whole(forks: Server, tmp_path: Path) -> None:
         assert again.wait() == 0, again.err
         assert not place.parent.exists() or not list(place.parent.iterdir())
     print(f"keeps: {count} changes, {len(moments(count))} kills")
+
+
+def test_a_training_ends_in_the_same_bits(forks: Server, recipe_file: Path, tmp_path: Path) -> None:
+    """Killed once from nothing, and once more as it resumes."""
+
+    def ends(name: str, at: int) -> list[str]:
+        """Trains below a name, killed before that change; the changes that were begun."""
+        (tmp_path / name).mkdir(exist_ok=True)
+        run = forks.start("killed:trains", str(tmp_path / name / "out"), str(recipe_file), at)
+        assert run.wait() == (-signal.SIGKILL if at else 0), run.err
+        return run.out.splitlines()
+
+    def made(name: str) -> dict[str, bytes]:
+        out = tmp_path / name / "out"
+        kept = [out / "metrics.parquet", *(out / "model").iterdir()]
+        return {path.name: path.read_bytes() for path in kept}
+
+    count, chance = len(ends("whole", 0)), random.Random(1)
+    for at in moments(count):
+        ends(str(at), at)
+        shutil.copytree(tmp_path / str(at), tmp_path / f"{at}-twice")
+        left = len(ends(str(at), 0))
+        assert made(str(at)) == made("whole")
+        ends(f"{at}-twice", chance.randint(1, left) if left else 0)
+        ends(f"{at}-twice", 0)
+        assert made(f"{at}-twice") == made("whole")
+    print(f"trains: {count} changes, {2 * len(moments(count))} kills")
 
 
 def test_of_two_processes_on_one_place_the_second_is_refused(forks: Server, tmp_path: Path) -> None:
