@@ -4,9 +4,12 @@ Names of models, tensors, columns and tokens come from files that others wrote, 
 escape sequence in a name can retitle the window, write over earlier lines, or turn the order of letters around. So
 whatever no eye could see is printed as its escape, `\x1b` or `\u202e`, and a line stays one line.
 
+What the library logs is escaped in the same way.
+
 Where nobody reads (a closed descriptor, a pipe whose other end is gone) the work goes on without printing.
 """
 
+import logging
 import os
 import sys
 import unicodedata
@@ -39,6 +42,23 @@ def readable_letter(letter: str) -> str:
 def readable_lines(text: str) -> str:
     """The text with its line breaks, and everything else escaped that no eye could see."""
     return "\n".join(map(readable, text.split("\n")))
+
+
+class _Escaping(logging.Filter):
+    """Makes what the library logs readable, whoever prints it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Puts the escaped message in place of the message and its arguments."""
+        record.msg, record.args = readable(record.getMessage()), ()
+        return True
+
+
+def logger(name: str) -> logging.Logger:
+    """A module's logger, whose messages hold names from files only as an eye can see them."""
+    log = logging.getLogger(name)
+    if not any(isinstance(one, _Escaping) for one in log.filters):
+        log.addFilter(_Escaping())
+    return log
 
 
 def complain(text: str) -> None:

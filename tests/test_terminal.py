@@ -90,6 +90,20 @@ def test_no_other_module_prints() -> None:
     assert found == []
 
 
+def test_what_the_library_logs_is_escaped_for_every_handler(caplog: pytest.LogCaptureFixture) -> None:
+    log = terminal.logger("sinkscope.made_up")
+    assert terminal.logger("sinkscope.made_up").filters == log.filters
+    log.warning("%s and %s", "a\x1b[31mb\n", "\u202ec")
+    assert caplog.messages == [r"a\x1b[31mb\n and \u202ec"]
+
+
+def test_modules_log_through_it() -> None:
+    root = Path(sinkscope.__file__).parent
+    named = {path for path in root.rglob("*.py") if "logging.getLogger(__name__)" in path.read_text()}
+    assert not named
+    assert sum("= logger(__name__)" in path.read_text() for path in root.rglob("*.py")) >= 9
+
+
 def test_names_in_a_model_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A tensor that nobody asked for, and an architecture that nobody knows."""
     model = tmp_path / "model"

@@ -5,7 +5,6 @@ rebuilds some of these ways and takes every other for GPT-2's. The one that sets
 is that of SmolLM2, and where numbers follow several blanks its tokens are others than GPT-2's.
 """
 
-import logging
 import tempfile
 from pathlib import Path
 
@@ -15,8 +14,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from sinkscope.compat.gguf_reading import quickly, rebuilds_split
 from sinkscope.errors import SinkscopeError, first_line
 from sinkscope.loading.gguf_header import read_header
+from sinkscope.terminal import logger
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 _KIND, _SPLIT, _TOKENS = "tokenizer.ggml.model", "tokenizer.ggml.pre", "tokenizer.ggml.tokens"
 _BYTE_LEVEL = "gpt2"
 _DIGITS_APART = frozenset({"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b"})

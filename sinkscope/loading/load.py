@@ -5,7 +5,6 @@ weights come from safetensors alone, every weight of the architecture must be in
 are not mapped is refused before a single weight is read.
 """
 
-import logging
 import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -35,10 +34,11 @@ from sinkscope.loading.streamed import Postponed, StreamedWeights, own_head, pos
 from sinkscope.loading.unpacked_folder import unpacked_folder
 from sinkscope.loading.weights import load_weights
 from sinkscope.names import ADAPTERS, DEVICE_MAPS, DTYPES, QUANTIZATIONS
+from sinkscope.terminal import logger
 from sinkscope.vscale.attach import attached
 from sinkscope.vscale.saved import load_into_
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 @dataclass(frozen=True)

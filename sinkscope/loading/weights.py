@@ -1,7 +1,6 @@
 """Weights from safetensors files into a model, strictly: all of the architecture's weights, and each in its shape."""
 
 import io
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from typing import Any
@@ -21,10 +20,11 @@ from sinkscope.loading.quantizer import EXPANDED, block_of
 from sinkscope.loading.resolve import Resolved
 from sinkscope.models.families import FAMILIES
 from sinkscope.models.taps.redirect import FUSED
+from sinkscope.terminal import logger
 from sinkscope.vscale.attach import CHILD
 from sinkscope.vscale.saved import INFO_FILE
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 def load_weights(

@@ -12,7 +12,6 @@ modes, random numbers and compiled code are what they would be without a monitor
 the model, and a step costs one comparison of numbers.
 """
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -37,6 +36,7 @@ from sinkscope.monitoring.logged import logged
 from sinkscope.monitoring.unwrap import undisturbed
 from sinkscope.passes.batches import as_windows, check_windows
 from sinkscope.tables.builder import Rows
+from sinkscope.terminal import logger
 from sinkscope.text.documents import Document
 from sinkscope.text.sources import open_text
 from sinkscope.text.windows import pack_for
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 EVERY = 500  # steps; what this costs is measured in docs/tracking.md
 PROBE_SEQUENCES, PROBE_TOKENS = 4, 256
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 class Monitor:

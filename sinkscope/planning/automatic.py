@@ -1,6 +1,5 @@
 """The driver of an analysis where the user leaves it open: the resident one while it fits; another is announced."""
 
-import logging
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +12,9 @@ from sinkscope.names import LAYER_BY_LAYER, RESIDENT, STREAMED
 from sinkscope.planning.choose import choose_driver
 from sinkscope.planning.configured import read_configuration
 from sinkscope.planning.machine import this_machine
+from sinkscope.terminal import logger
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 def automatic_driver(

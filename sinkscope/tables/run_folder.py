@@ -7,7 +7,6 @@ what is on it is ever replaced.
 """
 
 import json
-import logging
 import math
 import tempfile
 from collections.abc import Callable
@@ -31,9 +30,10 @@ from sinkscope.provenance.begin import SCHEMA, ordered
 from sinkscope.provenance.declared import KINDS
 from sinkscope.provenance.document import Kind, document_of
 from sinkscope.tables.stored import limits, read_table
+from sinkscope.terminal import logger
 
 INFO_FILE = "run.json"
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 _LONGEST = 100  # letters of a name that a line of description shows
 
 

@@ -7,7 +7,6 @@ order of the data does not depend on how many processes there are, nor on whethe
 
 import hashlib
 import json
-import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -26,6 +25,7 @@ from sinkscope.files.failures import explained_failures
 from sinkscope.files.sealed import DamagedError, check_hashes, content_hash, hashes, read_sealed, write_sealed
 from sinkscope.files.whole import building_folder
 from sinkscope.loading.load import load_tokenizer
+from sinkscope.terminal import logger
 from sinkscope.text.content import text_sha256
 from sinkscope.text.documents import Document
 from sinkscope.text.packing import adds_bos
@@ -34,7 +34,7 @@ from sinkscope.training.recipe import DataConfig, TokenizerConfig
 from sinkscope.training.tokenizer import train_tokenizer
 from sinkscope.training.tokens import TokenFileWindows, document_count, read_windows, write_tokens
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ Documents are joined with <eos> after each and cut into windows as in `sinkscope
 """
 
 import hashlib
-import logging
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
@@ -29,11 +28,12 @@ from sinkscope.documents.state import TokensNote
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.files.failures import explained_failures
 from sinkscope.files.sealed import DamagedError, read_sealed, write_sealed
+from sinkscope.terminal import logger
 from sinkscope.text.documents import Document
 from sinkscope.text.stretches import id_stretches
 from sinkscope.text.tokenizing import batch_token_ids
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 _DOCUMENTS = 256  # per write
 _SHORT = 1 << 16  # characters of a document that is tokenized at once
 _NOTHING = {"tokens": 0, "documents": 0, "complete": False, "tokens_sha256": hashlib.sha256().hexdigest()}

@@ -7,7 +7,6 @@ which no journal names any more, is removed by the next analysis that spills to 
 """
 
 import hashlib
-import logging
 import os
 import re
 import tempfile
@@ -25,8 +24,9 @@ from sinkscope.files.failures import explained_failures
 from sinkscope.files.owner import is_owned, owned
 from sinkscope.files.sealed import DamagedError, read_sealed, write_sealed
 from sinkscope.files.whole import building_file
+from sinkscope.terminal import logger
 
-_log = logging.getLogger(__name__)
+_log = logger(__name__)
 _PREFIX = "sinkscope-"
 _STATE = re.compile(r"[a-z]+-\d+-\d+\.safetensors")
 _KEEPER = "kept-for.json"  # in the folder: which note names it
