@@ -90,6 +90,7 @@ def measure(
     driver = driver or Resident(model)
     first = None if processes is None else share.start
     scope = Scope(model, settings, tokenizer, driver.device, first_sequence=first)
+    scope.recorder.sequences = sum(len(batch.input_ids) for batch in batches)
     if settings.backward and any(parameter.is_inference() for parameter in model.parameters()):
         raise SinkscopeError(
             "the model was made in torch's inference mode, and no gradient passes it: load it outside, or use "

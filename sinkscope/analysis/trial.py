@@ -3,9 +3,10 @@
 A pass through all layers would be a good part of a short analysis. But layers of one kind cost the same, and the output
 head costs the same per token. So the first layers alone are run, forward and backward under the hooks of the real
 thing, on a micro-batch of the length that was asked for; the head is run on one chunk of tokens, as many as it takes at
-once; and both are multiplied up. That costs about a thirtieth of a sequence, holds for a head of 256,000 words as well
-as for attention over long sequences, and tells what each driver does: a streamed layer is read from its file here too.
-Nothing that is measured here goes into any table.
+once; and both are multiplied up. Column sums are taken as they are in a model with late sinks; another sweep, for what
+the first passes lacked, is not reckoned with. That costs about a thirtieth of a sequence, holds for a head of 256,000
+words as well as for attention over long sequences, and tells what each driver does: a streamed layer is read from its
+file here too. Nothing that is measured here goes into any table.
 """
 
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from sinkscope.analysis.drivers.layer_by_layer import LayerByLayer
 from sinkscope.analysis.drivers.resident import Resident
 from sinkscope.capture.scope import Scope
 from sinkscope.capture.settings import Settings
+from sinkscope.capture.statistics.head_statistics import HeadStatistics
 from sinkscope.loading.streamed import HEAD, Held
 from sinkscope.models.families import family_of
 from sinkscope.models.first_layers import first_layers, sample_size
@@ -31,7 +33,6 @@ from sinkscope.passes.trial import now, seconds_of_head, timed
 
 _WARMING = 16  # tokens of a pass before those that are timed
 TABLES = "making tables"  # the stage
-_COMPLETING = 0.25  # of a layer's way forward and back: a forward pass that takes column sums only
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,12 @@ class PassTimes:
     Attributes:
         body: of a micro-batch through all layers, forward and back, with statistics.
         head: of the output head on a micro-batch.
-        completing: of a micro-batch in the sweep for sinks that were found late.
         reading: of weights from disk, once for all micro-batches.
         tables: of making the tables of one sequence; they hardly grow with more of them.
     """
 
     body: float
     head: float
-    completing: float
     reading: float
     tables: float
 
@@ -91,10 +90,7 @@ class Trial:
         share = -(-sequences // processes)
         batches = -(-share // len(self.input_ids))
         unit = "sequence" if len(self.input_ids) == 1 else "pass"
-        stages = {unit: batches * (times.body + times.head) + times.reading}
-        if sequences > len(self.input_ids) and self.settings.columns == "early":
-            stages[f"completing sinks: {unit}"] = batches * times.completing
-        return {**stages, TABLES: times.tables}
+        return {unit: batches * (times.body + times.head) + times.reading, TABLES: times.tables}
 
     def _measure(self, tokens: int) -> PassTimes:
         batch = batches_of(self.input_ids[:, :tokens], None, len(self.input_ids))[0]
@@ -106,19 +102,19 @@ class Trial:
             read_layer, read_head = self._reading()
             with first_layers(self.model, self._sample):
                 scope = Scope(self.model, settings, None, self.driver.device)
+                scope.recorder.sequences = 2 * len(batch.input_ids)
+                for layer in range(self._sample):
+                    scope.recorder.heads[layer] = HeadStatistics(settings, suspected=True)
                 if isinstance(self.driver, Resident):
                     body = timed(lambda: _through_layers(self.model, scope, batch))
-                    columns = dict.fromkeys(range(self._sample), torch.zeros(1, dtype=torch.int64))
-                    completing = timed(lambda: self.driver.complete(scope, [batch], columns))
                 else:
                     sweeps = 2 if settings.backward else 1
                     whole = timed(lambda: self.driver.sweep(scope, [batch]))
                     body = max(whole - head - read_head - sweeps * self._sample * read_layer, 0.1 * whole)
-                    completing = _COMPLETING * body
                 tables = timed(lambda: scope.run(divisor=1.0, losses=[0.0] * len(batch.input_ids)))
         sweeps = 2 if settings.backward else 1
         reading = sweeps * self._layers * read_layer + read_head
-        return PassTimes(scale * body, head, scale * completing, reading, scale * tables)
+        return PassTimes(scale * body, head, reading, scale * tables)
 
     def _head(self, batch: Batch) -> float:
         rows, tokens = batch.input_ids.shape

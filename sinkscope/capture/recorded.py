@@ -115,6 +115,20 @@ class Recorded:
         missing = {layer: heads.incomplete(others.get(layer)) for layer, heads in self.heads.items()}
         return {layer: columns for layer, columns in missing.items() if len(columns)}
 
+    def lacking(self, missing: dict[int, Tensor]) -> dict[int, dict[int, Tensor]]:
+        """By forward pass and layer, the columns whose sums the pass has not taken; others are left out.
+
+        Args:
+            missing: columns with a sink by layer, int64, as `incomplete` tells them.
+        """
+        by_pass = {}
+        for number, batch in enumerate(self.batches):
+            layers = {
+                layer: self.heads[layer].lacking(columns, batch.first, batch.size) for layer, columns in missing.items()
+            }
+            by_pass[number] = {layer: columns for layer, columns in layers.items() if len(columns)}
+        return {number: layers for number, layers in by_pass.items() if layers}
+
 
 NAMES = tuple(one.name for one in fields(Recorded))
 

@@ -48,6 +48,7 @@ class Recorder(Recorded):
 
     Attributes:
         valved: whether V-scale stands between projection and attention (`expect`).
+        sequences: how many are to be recorded here, where a driver knows it; 0 where nobody does.
         without_gradient: first sequences of the forward passes, of this process, that no gradient has arrived for.
     """
 
@@ -68,9 +69,11 @@ class Recorder(Recorded):
         self.first = first or 0
         self.shared = first is not None
         self.valved = False
+        self.sequences = 0
         self.without_gradient: set[int] = set()
         self._adding = threading.Lock()  # gradients of passes in several threads arrive when they please
         self._entering: tuple[Tensor, ...] = ()  # token norms of the layer whose attention is next, replaced by each
+        self._unfilled: dict[int, tuple[MicroBatch, list[AttentionCall], list[Covered]]] = {}  # of the present pass
         self._keeps_entries = {self.canonical(layer, site) for layer in range(layers) for site in MASSIVE_SITES}
 
     def expect(self, *, valved: bool) -> None:
@@ -199,6 +202,7 @@ class Recorder(Recorded):
                 self.learned_sinks.setdefault(layer, LearnedSinks()).update(part, self.settings.sink_window)
         heads = self.heads.setdefault(layer, HeadStatistics(self.settings))
         covered = heads.update(batch.first, calls, self._entering)
+        self._cover_others(layer, batch, calls, covered)
         kv_heads = call.k.shape[1]
         bounds: list[ValueBounds] = []
 
@@ -216,6 +220,30 @@ class Recorder(Recorded):
 
         self.watch(call.y, bound_values, batch)
         self.watch(call.v, check_values, batch)
+
+    def passed(self) -> None:
+        """Says that the present forward pass has gone through all layers."""
+        self._unfilled.clear()
+
+    def _cover_others(self, layer: int, batch: MicroBatch, calls: list[AttentionCall], covered: list[Covered]) -> None:
+        """Takes column sums at the sinks of other passes: of those before, and where some are to be expected, after.
+
+        Where the first sign of late sinks shows in a layer, the layers before it still have what it takes: their q and
+        k are held by the graph of this pass.
+        """
+        last = not self.shared and batch.first + batch.size >= self.first + self.sequences
+        if last or self.settings.columns == "all":
+            self.heads[layer].follow(calls, covered)
+            return
+        if any(kept is not batch for kept, _, _ in self._unfilled.values()):
+            self._unfilled.clear()
+        self._unfilled[layer] = (batch, calls, covered)
+        if any(heads.suspected for heads in self.heads.values()):
+            for unfilled, (_, of_layer, known) in self._unfilled.items():
+                self.heads[unfilled].fill(batch.first, of_layer, known)
+            self._unfilled.clear()
+        elif not self.settings.backward:  # nothing else holds them
+            self._unfilled.clear()
 
     def routed(self, layer: int, where: Places, routing: Routing, probabilities: Tensor) -> None:
         """Reduces what a router decided; its layer's attention, which finds the sinks, comes before it."""

@@ -208,7 +208,7 @@ def _rates(loaded: Loaded, request: QuantizationRequest, chosen: Chosen, input_i
     per = rows * tokens
     return Rates(
         (plain + head) / per, calibrating / per, probed / per, entering, noise / per, ranked / per,
-        (analysis.body + analysis.head + analysis.completing) / per,
+        (analysis.body + analysis.head) / per,
     )  # fmt: skip
 
 

@@ -31,7 +31,15 @@ from transformers import (
 from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
 
 from sinkscope import Scope, Settings
-from sinkscope.capture.statistics.attention_columns import alpha, column_sums, cut, one_head, pooled_map, weights
+from sinkscope.capture.statistics.attention_columns import (
+    alpha,
+    column_sums,
+    cut,
+    every_column,
+    one_head,
+    pooled_map,
+    weights,
+)
 from sinkscope.capture.statistics.learned_sink_statistics import LearnedSinks
 from sinkscope.compat import fused_attention
 from sinkscope.errors import SinkscopeError
@@ -231,6 +239,9 @@ def test_every_variant_agrees_with_whole_maps(
         mass, second = column_sums(one, columns)
         assert_near(mass, part.sum(2)[..., columns], exactness)
         assert_near(second, part.square().sum(2)[..., columns], exactness)
+        mass, second = every_column(one)
+        assert_near(mass, part.sum(2), exactness)
+        assert_near(second, part.square().sum(2), exactness)
         head = one_head(one, 0, 3)
         assert_near(weights(head, slice(0, length), slice(0, length)), part[:, 3:4], exactness)
         assert_near(pooled_map(head, length, 9), part[0, 3], exactness)

@@ -86,7 +86,7 @@ class LayerByLayer:
                     journal.discard_if_empty()
 
     def complete(self, scope: Scope, batches: list[Batch], missing: dict[int, Tensor]) -> None:
-        """Takes column sums in one more forward sweep, as far as the last layer that lacks some.
+        """Takes column sums that some micro-batches lack, in one more forward sweep as far as the last layer concerned.
 
         Args:
             scope: whose recorder is completed.
@@ -94,8 +94,9 @@ class LayerByLayer:
             missing: the columns by layer, int64.
         """
         with closing(self._boundary(None)) as kept:
-            steps = LayerSteps(self.model, self.weights, scope, batches, kept)
-            completing_sweep(steps, missing)
+            lacking = scope.recorder.lacking(missing)
+            steps = LayerSteps(self.model, self.weights, scope, [batches[number] for number in lacking], kept)
+            completing_sweep(steps, list(lacking.values()))
 
     def _boundary(self, journal: Journal | None) -> Boundary:
         if self.spill is None:

@@ -112,19 +112,19 @@ class LayerSteps:
 
     def complete(self, layer: int) -> None:
         """Column sums of sinks that earlier micro-batches of this layer did not know of, while its weights are here."""
-        heads = self.scope.recorder.heads[layer]
-        columns = heads.incomplete()
-        if not len(columns):
-            return
-        heads.forget(columns)
-        with tapped(self.model, self.observers(layer, columns)), torch.no_grad():
-            for number in range(len(self.batches)):
-                self.run(layer, number)
+        recorder = self.scope.recorder
+        lacking = recorder.lacking({layer: recorder.heads[layer].incomplete()})
+        with torch.no_grad():
+            for number, columns in lacking.items():
+                self.swept(layer, number, columns.get(layer))
 
-    def observers(self, layer: int, columns: Tensor) -> dict[nn.Module, Observer]:
-        """What takes the column sums of a layer's attention."""
+    def swept(self, layer: int, number: int, columns: Tensor | None) -> Tensor:
+        """A layer's output for a micro-batch, whose column sums are taken at `columns` on the way; None for at none."""
         attention = self.layers[layer].get_submodule(self.scope.family.attention)
-        return {attention: sweeper(self.scope.recorder.heads[layer].sweep, columns)}
+        heads = self.scope.recorder.heads[layer]
+        observers: dict[nn.Module, Observer] = {} if columns is None else {attention: sweeper(heads.sweep, columns)}
+        with tapped(self.model, observers):
+            return self.run(layer, number)
 
     def frontier(self, what: str, layer: int) -> dict[str, Tensor]:
         """What the step after a layer starts from, by micro-batch."""

@@ -8,7 +8,6 @@ keeps 16-bit gradients away from underflow.
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from sinkscope.analysis.journal import Journal, restore
 from sinkscope.capture.scope import Scope
 from sinkscope.launch.interrupts import postponed_interrupts
 from sinkscope.models.families import family_of
+from sinkscope.models.first_layers import first_layers
 from sinkscope.models.taps.attention_tap import AttentionCall, Observer, tapped
 from sinkscope.names import RESIDENT
 from sinkscope.passes.batches import Batch, target_counts, unit
@@ -78,24 +78,27 @@ class Resident:
         return losses
 
     def complete(self, scope: Scope, batches: list[Batch], missing: dict[int, Tensor]) -> None:
-        """Takes column sums in one more forward sweep.
+        """Takes column sums that some micro-batches lack, in one more forward pass through the layers concerned.
 
         Args:
             scope: whose recorder is completed.
             batches: the same as before.
             missing: the columns by layer, int64.
         """
-        observers: dict[Any, Any] = {}
-        for layer, columns in missing.items():
-            heads = scope.recorder.heads[layer]
-            heads.forget(columns)
-            attention = scope.family.decoder_layers(self.model)[layer].get_submodule(scope.family.attention)
-            observers[attention] = sweeper(heads.sweep, columns)
+        lacking = scope.recorder.lacking(missing)
         device = input_device(self.model)
-        with tapped(self.model, observers), torch.no_grad():
-            for ids, _, positions in counted(batches, f"completing sinks: {unit(batches)}"):
-                positions = None if positions is None else positions.to(device)
-                self.model(input_ids=ids.to(device), position_ids=positions, use_cache=False, logits_to_keep=1)
+        decoder = scope.family.decoder(self.model)
+        attention = [layer.get_submodule(scope.family.attention) for layer in scope.family.decoder_layers(self.model)]
+        for number in counted(list(lacking), f"completing sinks: {unit(batches)}"):
+            ids, _, positions = batches[number]
+            observers = {
+                attention[layer]: sweeper(scope.recorder.heads[layer].sweep, columns)
+                for layer, columns in lacking[number].items()
+            }
+            positions = None if positions is None else positions.to(device)
+            # The layers that follow those concerned are not run.
+            with first_layers(self.model, max(lacking[number]) + 1), tapped(self.model, observers), torch.no_grad():
+                decoder(input_ids=ids.to(device), position_ids=positions, use_cache=False)
 
     def _forward_backward(self, batch: Batch, backward: bool) -> list[float]:
         """One micro-batch: backpropagates the sum of its losses and returns each sequence's mean loss in nats."""

@@ -4,6 +4,8 @@ Each sweep loads one layer's weights at a time and saves the analysis between la
 where it was.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -80,21 +82,19 @@ def forward_sweep(steps: LayerSteps, saving: Saving) -> list[float]:
             return [loss for number, batch in enumerate(micro) for loss in steps.head(number, batch)]
 
 
-def completing_sweep(steps: LayerSteps, missing: dict[int, Tensor]) -> None:
+def completing_sweep(steps: LayerSteps, lacking: Sequence[dict[int, Tensor]]) -> None:
     """A sweep forward that takes column sums only, as far as the last layer that lacks some.
 
     Args:
-        steps: of an analysis whose statistics are otherwise complete.
-        missing: the columns by layer, int64.
+        steps: of the micro-batches that lack some, of an analysis whose statistics are otherwise complete.
+        lacking: the columns by layer of each of them, int64.
     """
-    for layer, columns in missing.items():
-        steps.scope.recorder.heads[layer].forget(columns)
+    last = max(layer for columns in lacking for layer in columns)
     with torch.no_grad():
         with tapped(steps.model, {}):
             steps.embed()
-        for layer in counted(list(range(max(missing) + 1)), "completing sinks: layer"):
-            observers = steps.observers(layer, missing[layer]) if layer in missing else {}
-            with steps.weights.loaded(layer, layer + 1), tapped(steps.model, observers):
-                for number in range(len(steps.batches)):
-                    steps.kept.put((STATE, layer + 1, number), steps.run(layer, number))
+        for layer in counted(list(range(last + 1)), "completing sinks: layer"):
+            with steps.weights.loaded(layer, layer + 1 if layer < last else None):
+                for number, columns in enumerate(lacking):
+                    steps.kept.put((STATE, layer + 1, number), steps.swept(layer, number, columns.get(layer)))
             steps.drop(layer)

@@ -148,6 +148,7 @@ class Hooks:
             return
         self._thread = None
         self._passing.release()
+        self.recorder.passed()
         if output is None:  # the pass ended with an exception
             return
         self.check_finite()

@@ -22,6 +22,7 @@ from sinkscope.models.taps.attention_tap import AttentionCall, scores
 _BLOCK_ELEMENTS = 2**21
 _BLOCK_ROWS = 64
 _CHUNK_ELEMENTS, _BAND_ROWS = 2**17, 32
+_TILE_ROWS, _TILE_KEYS = 64, 256
 
 
 class ColumnSums(NamedTuple):
@@ -148,6 +149,46 @@ def column_sums(call: AttentionCall, columns: Tensor) -> ColumnSums:
             mass[..., first:stop] += a.sum(2)
             second[..., first:stop] += a.square_().sum(2)
     return ColumnSums(mass, second)
+
+
+def every_column(call: AttentionCall) -> ColumnSums:
+    """Equation (2) for all T columns.
+
+    Under plain causality the triangle of weights is made tile by tile, each small enough for a CPU's cache and none
+    above the diagonal. That is two of the three costs of the attention itself, so less than to run it again.
+    """
+    N, H, T, _ = call.q.shape
+    if call.mask is not None:
+        return column_sums(call, torch.arange(T, device=call.q.device))
+    mass = call.lse.new_zeros(N, call.k.shape[1], H // call.k.shape[1], T)
+    second = torch.zeros_like(mass)
+    on_cpu = call.q.device.type == "cpu"  # elsewhere few large pieces of work are better
+    rows, keys = (_TILE_ROWS, _TILE_KEYS) if on_cpu else (max(1, 4 * _BLOCK_ELEMENTS // (N * H * T)), T)
+    for n in range(N) if on_cpu else [slice(None)]:
+        _add_triangle(call, n if isinstance(n, slice) else slice(n, n + 1), rows, keys, mass, second)
+    return ColumnSums(mass.flatten(1, 2), second.flatten(1, 2))
+
+
+def _add_triangle(call: AttentionCall, n: slice, rows: int, keys: int, mass: Tensor, second: Tensor) -> None:
+    """Adds the weights of some sequences, and their squares, to column sums [N, K, G, T], in tiles of rows x keys."""
+    K, G, T = mass.shape[1:]
+    q = call.q[n].float().mul(call.scale).unflatten(1, (K, G))
+    k = call.k[n].float().transpose(-1, -2)
+    lse = call.lse[n].unflatten(1, (K, G))[..., None]
+    for start in range(0, T, rows):
+        stop = min(start + rows, T)
+        queries = q[:, :, :, start:stop].flatten(2, 3)
+        for first in range(0, stop, keys):
+            last = min(first + keys, stop)
+            with torch.autocast(q.device.type, enabled=False):
+                a = (queries @ k[..., first:last]).unflatten(2, (G, stop - start))
+            if call.softcap is not None:
+                a.div_(call.softcap).tanh_().mul_(call.softcap)
+            a.sub_(lse[:, :, :, start:stop]).exp_()
+            if last > start:
+                a.tril_(start - first)
+            mass[n, ..., first:last] += a.sum(3)
+            second[n, ..., first:last] += a.square_().sum(3)
 
 
 def window_map(call: AttentionCall, size: int) -> Tensor:

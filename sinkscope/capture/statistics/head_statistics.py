@@ -1,8 +1,11 @@
 """Streaming statistics of the attention heads of one layer.
 
 alpha comes for every position from a band of weights. Column mass and second moment are taken at the early positions
-and wherever this forward pass has a sink; a position that turns out to be a sink only later is then incomplete for the
-earlier passes, which `incomplete` tells.
+and wherever this forward pass has a sink. What the tables say of a sink covers all sequences, also those without one at
+its position, and which positions these are is known at the end only. While q and k are at hand, the sums of all other
+columns (`fill`) cost less than the attention did; to make q and k again costs a forward pass. So they are taken as soon
+as it looks as if there were sinks beyond the early positions (`suspected`), and a model without any pays for none. What
+a pass before that lacks, `incomplete` and `lacking` tell.
 
 Shapes: N sequences of T tokens, H query heads, S positions with a defined alpha, C covered columns.
 """
@@ -15,7 +18,14 @@ import torch
 from torch import Tensor
 
 from sinkscope.capture.settings import Settings
-from sinkscope.capture.statistics.attention_columns import alpha, column_sums, one_head, pooled_map, window_map
+from sinkscope.capture.statistics.attention_columns import (
+    alpha,
+    column_sums,
+    every_column,
+    one_head,
+    pooled_map,
+    window_map,
+)
 from sinkscope.capture.statistics.site_statistics import PositionMean, grown
 from sinkscope.capture.statistics.stack import Stack
 from sinkscope.capture.statistics.statistic import Statistic, total
@@ -25,6 +35,7 @@ from sinkscope.models.taps.attention_tap import AttentionCall
 WINDOW = 128
 CELLS = 64
 QUERIES_PER_CELL = 8
+_NEARLY = 0.5  # of epsilon: an alpha beyond it lets one expect that another sequence has a sink
 
 
 class Covered(NamedTuple):
@@ -62,6 +73,8 @@ class HeadStatistics(Statistic):
             that is a sink of some head and of position 0, int64 [F, 4].
         token_norms: norms of these tokens entering the layer [F].
         maps: head, kind and weights of the attention maps of the run's first sequence.
+        suspected: whether some head came near a sink beyond the early positions.
+        filled: first sequences of the forward passes whose every column is summed.
     """
 
     settings: Settings
@@ -77,6 +90,8 @@ class HeadStatistics(Statistic):
     tokens: Stack = field(default_factory=Stack)
     token_norms: Stack = field(default_factory=Stack)
     maps: list[tuple[int, str, Tensor]] = field(default_factory=list)
+    suspected: bool = False
+    filled: list[int] = field(default_factory=list)
 
     def update(self, first: int, calls: list[AttentionCall], norms: Sequence[Tensor]) -> list[Covered]:
         """Adds a forward pass: calls without padding, the first of them on sequence `first` and the ones after it.
@@ -93,11 +108,30 @@ class HeadStatistics(Statistic):
         anywhere = torch.cat([torch.nonzero(sinks.any(0)).flatten() for sinks in sinks_of_calls]).unique()
         return [self._cover(call, sinks, anywhere) for call, sinks in zip(calls, sinks_of_calls, strict=True)]
 
+    def fill(self, first: int, calls: list[AttentionCall], covered: list[Covered]) -> None:
+        """Adds the sums of a forward pass at every column that `update` left out.
+
+        Args:
+            first: number of the first sequence.
+            calls: as `update` took them.
+            covered: what it returned.
+        """
+        for call, known in zip(calls, covered, strict=True):
+            rest = torch.ones(call.q.shape[2], dtype=torch.bool, device=call.q.device)
+            rest[known.columns] = False
+            self._add(torch.nonzero(rest).flatten(), *(x[..., rest] for x in every_column(call)), call.q.shape[0])
+        self.filled.append(first)
+
+    def follow(self, calls: list[AttentionCall], covered: list[Covered]) -> None:
+        """Adds the sums of a forward pass at the sinks of passes before it, which `update` left out."""
+        for call, known in zip(calls, covered, strict=True):
+            before = self.sink_positions()
+            self.sweep(call, before[~torch.isin(before, known.columns)])
+
     def sweep(self, call: AttentionCall, columns: Tensor) -> None:
-        """Adds the column sums of a forward pass at `columns` only, in a sweep that completes them."""
+        """Adds the column sums of a forward pass at `columns` only."""
         columns = columns[columns < call.q.shape[2]]
-        if len(columns):
-            self._add(columns, *column_sums(call, columns), call.q.shape[0])
+        self._add(columns, *column_sums(call, columns), call.q.shape[0])
 
     def sink_positions(self) -> Tensor:
         """Positions with a sink, int64, ascending."""
@@ -120,12 +154,21 @@ class HeadStatistics(Statistic):
         counted[known] = self.counted[positions[known]]
         return positions[counted != expected]
 
-    def forget(self, columns: Tensor) -> None:
-        """Clears the sums at `columns`, so that a sweep over the whole run can take them anew."""
-        columns = columns[columns < len(self.counted)]
-        self.mass[columns] = 0
-        self.second_moment[columns] = 0
-        self.counted[columns] = 0
+    def lacking(self, positions: Tensor, first: int, size: int) -> Tensor:
+        """Those of some positions whose sums a forward pass over sequences first..first+size-1 has not taken.
+
+        A pass has taken those at the early positions, at its own sinks, and at those of the passes before it.
+
+        Args:
+            positions: int64, ascending.
+            first: number of the pass's first sequence.
+            size: its sequences.
+        """
+        if first in self.filled or self.settings.columns == "all":
+            return positions[:0]
+        sinks = self.sinks.rows()
+        taken = sinks[sinks[:, 0] < first + size, 2].to(positions.device)
+        return positions[(positions > self.settings.early) & ~torch.isin(positions, taken)]
 
     def merge(self, other: "HeadStatistics") -> None:
         """Adds the other's sequences."""
@@ -141,6 +184,8 @@ class HeadStatistics(Statistic):
         self.tokens.merge(other.tokens)
         self.token_norms.merge(other.token_norms)
         self.maps += other.maps
+        self.suspected |= other.suspected
+        self.filled += other.filled
 
     def _find(self, first: int, call: AttentionCall, norms: Tensor) -> Tensor:
         """Adds a call's alphas, sinks and norms there; tells which positions hold a sink of any head, bool [N, S]."""
@@ -154,6 +199,9 @@ class HeadStatistics(Statistic):
         self.sinks.append(where)
         self.sink_alphas.append(values[sinks])
         self._rank(first, sinks.sum(1), norms)
+        if not self.suspected:
+            late = values[:, :, self.settings.early + 1 :]
+            self.suspected = bool((late > _NEARLY * self.settings.sink_epsilon).any())
         if first == 0:
             self._draw(call, values[0, :, 0])
         self.lengths += [call.q.shape[2]] * len(values)
@@ -181,6 +229,8 @@ class HeadStatistics(Statistic):
         return Covered(columns, *sums, (always | own)[:, columns])
 
     def _add(self, columns: Tensor, mass: Tensor, second_moment: Tensor, sequences: int) -> None:
+        if not len(columns):
+            return
         length, H = int(columns[-1]) + 1, mass.shape[1]
         self.mass = grown(self.mass.to(mass.device), length, (H,))
         self.second_moment = grown(self.second_moment.to(mass.device), length, (H,))
