@@ -1,6 +1,6 @@
 """All methods by name. To add one: a file in `library` with its rows, and its name here.
 
-`none` is the model as it is loaded. The probes are a grammar rather than a list: `w8a8-dynamic`, `w4`, `a6-static`.
+`none` is the model as it is loaded. The probes are a grammar rather than a list (`grammar`): `w8a8-dynamic`, `mxfp4`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sinkscope.errors import RequestError
+from sinkscope.methods.grammar import canonical, check_method
 from sinkscope.methods.library import bitsandbytes, llmcompressor, torchao
 from sinkscope.methods.library.method import Method
-from sinkscope.methods.probes import GRAMMAR, Probe, parse_probe
+from sinkscope.methods.probes import Probe, parse_probe
 from sinkscope.names import NONE
 
 LIBRARY: dict[str, Method] = {
@@ -37,9 +38,8 @@ def method_of(name: str, field: str = "quantize") -> Probe | Method | None:
         RequestError: for an unknown name.
     """
     found = parse_probe(name) or LIBRARY.get(name)
-    if found is None and name != NONE:
-        raise RequestError(f"there is no method {name or '(empty)'} for `{field}`; there are: {NONE}, {GRAMMAR}, "
-                           f"{', '.join(LIBRARY)}")  # fmt: skip
+    if found is None:
+        check_method(name, field)
     return found
 
 
@@ -54,7 +54,7 @@ def choose(names: Sequence[str], *, allow_install: bool = False, environment: Pa
     Raises:
         SinkscopeError: for an unknown name, or a method whose package or GPU is missing.
     """
-    order = list(dict.fromkeys([NONE, *names]))
+    order = list(dict.fromkeys([NONE, *map(canonical, names)]))
     known = {name: method_of(name, "methods") for name in order}
     library = {name: method for name, method in known.items() if isinstance(method, Method)}
     for method in library.values():

@@ -58,6 +58,8 @@ def measure_unquantized(
         SinkscopeError: if its losses are not finite, or a probe cannot be put on it.
     """
     model, label = loaded.model, loaded.name
+    for probe in chosen.probes.values():
+        probe.places(model, settings.modules)  # a probe that cannot be put on it is refused before the first pass
     exact = losses(model, text.batches(), f"{label}: {NONE}")
     if not exact["loss_sum"].map(pd.notna).all() or exact["loss_sum"].max() == float("inf"):
         raise SinkscopeError(f"the loss of {label} is not finite before any quantization: try float32 or bfloat16")
