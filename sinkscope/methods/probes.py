@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from sinkscope.compat.tensor_versions import version_of
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.methods.formats.rounding import rounded
 from sinkscope.methods.formats.side import Side
@@ -120,6 +121,10 @@ class CalibratedProbe:
         """The model with the probe on all its modules, or on `places` alone."""
         return probed(model, self.probe, self.calibration, self.places if places is None else places)
 
+    def entered_whole(self) -> "AbstractContextManager[Probing]":
+        """The probe on all its modules, to be lifted from single ones: their weights are rounded once."""
+        return _probing(self.probe, self.calibration, self.places)
+
 
 def parse_probe(name: str) -> Probe | None:
     """A probe by its name, as `w8a8-static-down`; None where the name is none of the grammar's, or the cache's."""
@@ -153,20 +158,8 @@ def probed(
     Raises:
         SinkscopeError: if a static probe has no calibration of a module, or the model cannot be probed.
     """
-    places = probe.places(model) if places is None else places
-    largest = _largest(probe, calibration or {}, places)
-    originals = [(place.module, place.module.weight) for place in places]
-    handles: list[Any] = []
-    last = _Last()
-    try:
-        for place in places:
-            handles += _put_(place.module, probe, largest.get(place.name), last)
+    with _probing(probe, calibration or {}, probe.places(model) if places is None else places):
         yield model
-    finally:
-        for handle in handles:
-            handle.remove()
-        for module, weight in originals:
-            module.weight = weight
 
 
 def probe_(
@@ -203,6 +196,56 @@ def _largest(probe: Probe, calibration: dict[str, float], places: list[Place]) -
     return {place.name: calibration[place.name] for place in places}
 
 
+class Probing:
+    """A probe on modules, which can be lifted from one of them for a while."""
+
+    def __init__(self, probe: Probe, calibration: dict[str, float]) -> None:
+        self._probe, self._calibration, self._last = probe, calibration, _Last()
+        self._originals: dict[str, tuple[nn.Linear, Any]] = {}
+        self._handles: dict[str, list[Any]] = {}
+
+    def put(self, place: Place) -> None:
+        """Rounds a module's weight, and its inputs from now on."""
+        self._originals[place.name] = (place.module, place.module.weight)
+        self._handles[place.name] = _put_(place.module, self._probe, self._calibration.get(place.name), self._last)
+
+    @contextmanager
+    def lifted(self, place: Place) -> Iterator[None]:
+        """The module of a place as it was, while entered."""
+        rounded_weight = place.module.weight
+        self._remove(place.name)
+        place.module.weight = self._originals[place.name][1]
+        try:
+            yield
+        finally:
+            place.module.weight = rounded_weight
+            side = self._probe.inputs
+            if side is not None:
+                hook = _rounder(side, self._calibration.get(place.name), self._last)
+                self._handles[place.name] = [place.module.register_forward_pre_hook(hook)]
+
+    def end(self) -> None:
+        """Puts back all that was there."""
+        for name, (module, weight) in self._originals.items():
+            self._remove(name)
+            module.weight = weight
+
+    def _remove(self, name: str) -> None:
+        for handle in self._handles.pop(name, ()):
+            handle.remove()
+
+
+@contextmanager
+def _probing(probe: Probe, calibration: dict[str, float], places: list[Place]) -> Iterator[Probing]:
+    probing = Probing(probe, _largest(probe, calibration, places))
+    try:
+        for place in places:
+            probing.put(place)
+        yield probing
+    finally:
+        probing.end()
+
+
 class _Last:
     """The last input that was rounded, and what it became: q, k and v, or gate and up, read one tensor.
 
@@ -216,11 +259,12 @@ class _Last:
 
     def rounded(self, x: Tensor, side: Side, absmax: float | None) -> Tensor:
         """The input rounded, anew where it is another one."""
-        if torch.is_grad_enabled() or x.is_inference():
+        version = None if torch.is_grad_enabled() else version_of(x)
+        if version is None:
             return rounded(x, side, absmax)
         of = self._of
-        if self._rounded is None or of is None or of[0] is not x or of[1:] != (x._version, side, absmax):
-            self._of, self._rounded = (x, x._version, side, absmax), rounded(x, side, absmax)
+        if self._rounded is None or of is None or of[0] is not x or of[1:] != (version, side, absmax):
+            self._of, self._rounded = (x, version, side, absmax), rounded(x, side, absmax)
         return self._rounded
 
 
