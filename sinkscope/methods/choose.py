@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sinkscope.errors import RequestError
-from sinkscope.methods.grammar import canonical, check_method
+from sinkscope.methods.cache.probe import CacheProbe
+from sinkscope.methods.grammar import CacheRounding, canonical, check_method, parse
 from sinkscope.methods.library import bitsandbytes, llmcompressor, torchao
 from sinkscope.methods.library.method import Method
 from sinkscope.methods.probes import Probe, parse_probe
@@ -25,6 +26,7 @@ class Chosen(NamedTuple):
     probes: dict[str, Probe]
     library: dict[str, Method]
     order: list[str]
+    caches: dict[str, CacheProbe]
 
 
 def method_of(name: str, field: str = "quantize") -> Probe | Method | None:
@@ -40,6 +42,10 @@ def method_of(name: str, field: str = "quantize") -> Probe | Method | None:
     found = parse_probe(name) or LIBRARY.get(name)
     if found is None:
         check_method(name, field)
+        if isinstance(parse(name), CacheRounding):
+            raise RequestError(
+                f"{name} rounds the cache, which the verb `quantize` alone measures: leave out `{field}`"
+            )
     return found
 
 
@@ -55,11 +61,14 @@ def choose(names: Sequence[str], *, allow_install: bool = False, environment: Pa
         SinkscopeError: for an unknown name, or a method whose package or GPU is missing.
     """
     order = list(dict.fromkeys([NONE, *map(canonical, names)]))
-    known = {name: method_of(name, "methods") for name in order}
+    parsed = {name: parse(name) for name in order}
+    caches = {name: CacheProbe(of) for name, of in parsed.items() if isinstance(of, CacheRounding)}
+    known = {name: method_of(name, "methods") for name in order if name not in caches}
     library = {name: method for name, method in known.items() if isinstance(method, Method)}
     for method in library.values():
         method.refuse(allow_install=allow_install, environment=environment)
-    return Chosen({name: probe for name, probe in known.items() if isinstance(probe, Probe)}, library, order)
+    probes = {name: probe for name, probe in known.items() if isinstance(probe, Probe)}
+    return Chosen(probes, library, order, caches)
 
 
 def check_modules(modules: str | None, library: Iterable[str]) -> None:
@@ -90,5 +99,7 @@ def bits_and_granularity(chosen: Chosen, name: str) -> tuple[int | None, int | N
     """Weight bits, activation bits and granularity of a method."""
     if name == NONE:
         return None, None, ""
+    if name in chosen.caches:
+        return None, None, chosen.caches[name].granularity
     of = chosen.probes.get(name) or chosen.library[name]
     return of.weight_bits, of.activation_bits, of.granularity
