@@ -70,11 +70,14 @@ def give_up_places() -> None:
 
 
 def refuse_mistaken(*models: ModelSource, text: TextSource | None = None) -> None:
-    """Says what is wrong with the names of models or a text, as far as it shows before torch is imported."""
+    """Says what is wrong with names of models, methods or a text, as far as it shows before torch is imported."""
     from sinkscope.loading.place import refuse_mistaken as refuse_model
+    from sinkscope.methods.grammar import check_method
     from sinkscope.text.sources import refuse_missing
 
     for model in models:
+        if model.quantize is not None:
+            check_method(model.quantize, "quantize")
         refuse_model(model)
     if text is not None:
         refuse_missing(text)

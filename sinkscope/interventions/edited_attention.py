@@ -107,6 +107,8 @@ def _edited(
     passing = edit.passing or Passing()
     past = passing.past
     first = past + q.shape[2] - k.shape[2]  # position of the first key: a model's own window may have dropped some
+    if edit.rounded is not None:
+        return edit.rounded.attend(attend, (q, k, v), mask, past, first)
     values = edit.values(v, first)
     if edit.cache is not None and past + q.shape[2] > edit.cache.drops_from:
         y = _sliding(module, edit, attend, (q, k, values), mask, passing, first)

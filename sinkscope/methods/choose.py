@@ -1,6 +1,6 @@
 """All methods by name. To add one: a file in `library` with its rows, and its name here.
 
-`none` is the model as it is loaded. The probes are a grammar rather than a list: `w8a8-dynamic`, `w4`, `a6-static`.
+`none` is the model as it is loaded. The probes are a grammar rather than a list (`grammar`): `w8a8-dynamic`, `mxfp4`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sinkscope.errors import RequestError
+from sinkscope.methods.cache.probe import CacheProbe
+from sinkscope.methods.grammar import CacheRounding, canonical, check_method, parse
 from sinkscope.methods.library import bitsandbytes, llmcompressor, torchao
 from sinkscope.methods.library.method import Method
-from sinkscope.methods.probes import GRAMMAR, Probe, parse_probe
+from sinkscope.methods.probes import Probe, parse_probe
 from sinkscope.names import NONE
 
 LIBRARY: dict[str, Method] = {
@@ -24,6 +26,7 @@ class Chosen(NamedTuple):
     probes: dict[str, Probe]
     library: dict[str, Method]
     order: list[str]
+    caches: dict[str, CacheProbe]
 
 
 def method_of(name: str, field: str = "quantize") -> Probe | Method | None:
@@ -37,9 +40,12 @@ def method_of(name: str, field: str = "quantize") -> Probe | Method | None:
         RequestError: for an unknown name.
     """
     found = parse_probe(name) or LIBRARY.get(name)
-    if found is None and name != NONE:
-        raise RequestError(f"there is no method {name or '(empty)'} for `{field}`; there are: {NONE}, {GRAMMAR}, "
-                           f"{', '.join(LIBRARY)}")  # fmt: skip
+    if found is None:
+        check_method(name, field)
+        if isinstance(parse(name), CacheRounding):
+            raise RequestError(
+                f"{name} rounds the cache, which the verb `quantize` alone measures: leave out `{field}`"
+            )
     return found
 
 
@@ -54,12 +60,15 @@ def choose(names: Sequence[str], *, allow_install: bool = False, environment: Pa
     Raises:
         SinkscopeError: for an unknown name, or a method whose package or GPU is missing.
     """
-    order = list(dict.fromkeys([NONE, *names]))
-    known = {name: method_of(name, "methods") for name in order}
+    order = list(dict.fromkeys([NONE, *map(canonical, names)]))
+    parsed = {name: parse(name) for name in order}
+    caches = {name: CacheProbe(of) for name, of in parsed.items() if isinstance(of, CacheRounding)}
+    known = {name: method_of(name, "methods") for name in order if name not in caches}
     library = {name: method for name, method in known.items() if isinstance(method, Method)}
     for method in library.values():
         method.refuse(allow_install=allow_install, environment=environment)
-    return Chosen({name: probe for name, probe in known.items() if isinstance(probe, Probe)}, library, order)
+    probes = {name: probe for name, probe in known.items() if isinstance(probe, Probe)}
+    return Chosen(probes, library, order, caches)
 
 
 def check_modules(modules: str | None, library: Iterable[str]) -> None:
@@ -90,5 +99,7 @@ def bits_and_granularity(chosen: Chosen, name: str) -> tuple[int | None, int | N
     """Weight bits, activation bits and granularity of a method."""
     if name == NONE:
         return None, None, ""
+    if name in chosen.caches:
+        return None, None, chosen.caches[name].granularity
     of = chosen.probes.get(name) or chosen.library[name]
     return of.weight_bits, of.activation_bits, of.granularity

@@ -8,10 +8,10 @@ bit-identical to before, also after an exception; meanwhile the weights' memory 
 model that was loaded for that, and lets go of each weight as it is rounded.
 
 What is simulated is the arithmetic on rounded values, not an integer kernel; sums run in the model's dtype. Gradients
-pass a rounded weight exactly, and a rounded input straight through (`rounding`).
+pass a rounded weight exactly, and a rounded input straight through (`rounding`). How a tensor is rounded is in
+`formats`, and what the names mean in `grammar`.
 """
 
-import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -21,12 +21,12 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from sinkscope.compat.tensor_versions import version_of
 from sinkscope.errors import RequestError, SinkscopeError
+from sinkscope.methods.formats.rounding import rounded
+from sinkscope.methods.formats.side import Side
+from sinkscope.methods.grammar import Rounding, parse
 from sinkscope.methods.linear_modules import Place, down_pattern, linears
-from sinkscope.methods.rounding import BITS, channel_scale, quantized, straight_through, tensor_scale, token_scale
-
-GRAMMAR = "w8, a8-dynamic, a8-static, w8a8-dynamic, w8a8-static, w8a8-static-down (8 may be 2 to 8)"
-_NAME = re.compile(r"(?:w(?P<w>\d))?(?:a(?P<a>\d)-(?P<kind>dynamic|static)(?P<down>-down)?)?")
 
 
 @dataclass(frozen=True)
@@ -34,35 +34,50 @@ class Probe:
     """What a probe rounds.
 
     Attributes:
-        weight_bits: bits of the weights, a static scale per output channel; None leaves weights alone.
-        activation_bits: bits of the activations; None leaves them alone.
-        static: one calibrated scale per tensor (MinMax) instead of a dynamic one per token.
+        weights: how weights are rounded; None leaves them alone.
+        inputs: how inputs are; None leaves them alone.
         down: the MLPs' down projections only.
     """
 
-    weight_bits: int | None
-    activation_bits: int | None
-    static: bool = False
+    weights: Side | None
+    inputs: Side | None
     down: bool = False
+
+    @property
+    def weight_bits(self) -> int | None:
+        """Bits of the weights, without their share of scales; None leaves weights alone."""
+        return None if self.weights is None else self.weights.bits
+
+    @property
+    def activation_bits(self) -> int | None:
+        """Bits of the activations; None leaves them alone."""
+        return None if self.inputs is None else self.inputs.bits
+
+    @property
+    def static(self) -> bool:
+        """Whether activations have one calibrated scale per tensor (MinMax)."""
+        return self.inputs is not None and self.inputs.calibrated
 
     @property
     def calibrates(self) -> bool:
         """Whether it needs to know the largest inputs before."""
-        return self.static and self.activation_bits is not None
+        return self.static
 
     @property
     def granularity(self) -> str:
         """The scales in words."""
-        weights = "W per channel" if self.weight_bits else ""
-        kind = "A per tensor" if self.static else "A per token"
-        parts = [weights, kind if self.activation_bits else "", "down_proj only" if self.down else ""]
+        parts = (
+            "" if self.weights is None else f"W {self.weights.words}",
+            "" if self.inputs is None else f"A {self.inputs.words}",
+            "down_proj only" if self.down else "",
+        )
         return ", ".join(part for part in parts if part)
 
     def parts(self) -> "dict[str, Probe]":
         """The probe with weights only, activations only, and both."""
         return {
-            "weights": replace(self, activation_bits=None),
-            "activations": replace(self, weight_bits=None),
+            "weights": replace(self, inputs=None),
+            "activations": replace(self, weights=None),
             "both": self,
         }
 
@@ -73,13 +88,15 @@ class Probe:
             SinkscopeError: if there are none, or the model cannot be probed.
         """
         chosen = linears(model, pattern)
-        if not self.down:
-            return chosen
-        down = {place.name for place in linears(model, down_pattern(model))}
-        kept = [place for place in chosen if place.name in down]
-        if not kept:
-            raise RequestError(f"the pattern {pattern} selects no {down_pattern(model)}")
-        return kept
+        if self.down:
+            down = {place.name for place in linears(model, down_pattern(model))}
+            chosen = [place for place in chosen if place.name in down]
+            if not chosen:
+                raise RequestError(f"the pattern {pattern} selects no {down_pattern(model)}")
+        for side in (self.weights, self.inputs):
+            if side is not None and side.block is not None:
+                _refuse_uneven(chosen, side.block)
+        return chosen
 
 
 @dataclass(frozen=True)
@@ -104,16 +121,26 @@ class CalibratedProbe:
         """The model with the probe on all its modules, or on `places` alone."""
         return probed(model, self.probe, self.calibration, self.places if places is None else places)
 
+    def entered_whole(self) -> "AbstractContextManager[Probing]":
+        """The probe on all its modules, to be lifted from single ones: their weights are rounded once."""
+        return _probing(self.probe, self.calibration, self.places)
+
 
 def parse_probe(name: str) -> Probe | None:
-    """A probe by its name, as `w8a8-static-down`; None where the name is none of the grammar's."""
-    match = _NAME.fullmatch(name)
-    if match is None or not name:
-        return None
-    bits = [int(match[key]) if match[key] else None for key in ("w", "a")]
-    if any(b is not None and b not in BITS for b in bits):
-        return None
-    return Probe(bits[0], bits[1], match["kind"] == "static", match["down"] is not None)
+    """A probe by its name, as `w8a8-static-down`; None where the name is none of the grammar's, or the cache's."""
+    found = parse(name)
+    return Probe(found.weights, found.inputs, found.down) if isinstance(found, Rounding) else None
+
+
+def _refuse_uneven(places: list[Place], block: int) -> None:
+    """Refuses blocks that do not fill the inputs of every module."""
+    for place in places:
+        width = place.module.in_features
+        if width % block:
+            raise RequestError(
+                f"blocks of {block} do not divide the {width} inputs of {place.name}: choose a group that does, or "
+                "select other modules by `modules`"
+            )
 
 
 @contextmanager
@@ -131,19 +158,8 @@ def probed(
     Raises:
         SinkscopeError: if a static probe has no calibration of a module, or the model cannot be probed.
     """
-    places = probe.places(model) if places is None else places
-    scales = _scales(probe, calibration or {}, places)
-    originals = [(place.module, place.module.weight) for place in places]
-    handles: list[Any] = []
-    try:
-        for place in places:
-            handles += _put_(place.module, probe, scales.get(place.name))
+    with _probing(probe, calibration or {}, probe.places(model) if places is None else places):
         yield model
-    finally:
-        for handle in handles:
-            handle.remove()
-        for module, weight in originals:
-            module.weight = weight
 
 
 def probe_(
@@ -164,42 +180,112 @@ def probe_(
         SinkscopeError: as `probed` does, before anything is changed.
     """
     places = probe.places(model) if places is None else places
-    scales = _scales(probe, calibration or {}, places)
+    largest, last = _largest(probe, calibration or {}, places), _Last()
     for place in places:
-        _put_(place.module, probe, scales.get(place.name))
+        _put_(place.module, probe, largest.get(place.name), last)
     return model
 
 
-def _scales(probe: Probe, calibration: dict[str, float], places: list[Place]) -> dict[str, Tensor]:
-    """The fixed scales by module name; none where activations are not static."""
-    if not probe.calibrates or probe.activation_bits is None:
+def _largest(probe: Probe, calibration: dict[str, float], places: list[Place]) -> dict[str, float]:
+    """The calibrated largest |x| by module name; none where activations are not static."""
+    if not probe.static:
         return {}
     missing = [place.name for place in places if place.name not in calibration]
     if missing:
         raise SinkscopeError(f"static activations need a calibration, and {missing[0]} has none")
-    return {place.name: tensor_scale(calibration[place.name], probe.activation_bits) for place in places}
+    return {place.name: calibration[place.name] for place in places}
 
 
-def _put_(module: nn.Linear, probe: Probe, scale: Tensor | None) -> list[Any]:
+class Probing:
+    """A probe on modules, which can be lifted from one of them for a while."""
+
+    def __init__(self, probe: Probe, calibration: dict[str, float]) -> None:
+        self._probe, self._calibration, self._last = probe, calibration, _Last()
+        self._originals: dict[str, tuple[nn.Linear, Any]] = {}
+        self._handles: dict[str, list[Any]] = {}
+
+    def put(self, place: Place) -> None:
+        """Rounds a module's weight, and its inputs from now on."""
+        self._originals[place.name] = (place.module, place.module.weight)
+        self._handles[place.name] = _put_(place.module, self._probe, self._calibration.get(place.name), self._last)
+
+    @contextmanager
+    def lifted(self, place: Place) -> Iterator[None]:
+        """The module of a place as it was, while entered."""
+        rounded_weight = place.module.weight
+        self._remove(place.name)
+        place.module.weight = self._originals[place.name][1]
+        try:
+            yield
+        finally:
+            place.module.weight = rounded_weight
+            side = self._probe.inputs
+            if side is not None:
+                hook = _rounder(side, self._calibration.get(place.name), self._last)
+                self._handles[place.name] = [place.module.register_forward_pre_hook(hook)]
+
+    def end(self) -> None:
+        """Puts back all that was there."""
+        for name, (module, weight) in self._originals.items():
+            self._remove(name)
+            module.weight = weight
+
+    def _remove(self, name: str) -> None:
+        for handle in self._handles.pop(name, ()):
+            handle.remove()
+
+
+@contextmanager
+def _probing(probe: Probe, calibration: dict[str, float], places: list[Place]) -> Iterator[Probing]:
+    probing = Probing(probe, _largest(probe, calibration, places))
+    try:
+        for place in places:
+            probing.put(place)
+        yield probing
+    finally:
+        probing.end()
+
+
+class _Last:
+    """The last input that was rounded, and what it became: q, k and v, or gate and up, read one tensor.
+
+    Without gradients alone, so that no gradient is summed in another order. The tensor is held, so that no other one
+    can take its place in memory, and its version counts changes in place.
+    """
+
+    def __init__(self) -> None:
+        self._of: tuple[Tensor, int, Side, float | None] | None = None
+        self._rounded: Tensor | None = None
+
+    def rounded(self, x: Tensor, side: Side, absmax: float | None) -> Tensor:
+        """The input rounded, anew where it is another one."""
+        version = None if torch.is_grad_enabled() else version_of(x)
+        if version is None:
+            return rounded(x, side, absmax)
+        of = self._of
+        if self._rounded is None or of is None or of[0] is not x or of[1:] != (version, side, absmax):
+            self._of, self._rounded = (x, version, side, absmax), rounded(x, side, absmax)
+        return self._rounded
+
+
+def _put_(module: nn.Linear, probe: Probe, absmax: float | None, last: _Last) -> list[Any]:
     """Rounds a module's weight and, by hooks that are returned, its inputs."""
-    if probe.weight_bits:
-        module.weight = _rounded_weight(module.weight, probe.weight_bits)
-    if not probe.activation_bits:
+    if probe.weights is not None:
+        module.weight = _rounded_weight(module.weight, probe.weights)
+    if probe.inputs is None:
         return []
-    return [module.register_forward_pre_hook(_rounder(probe.activation_bits, scale))]
+    return [module.register_forward_pre_hook(_rounder(probe.inputs, absmax, last))]
 
 
 @torch.no_grad()
-def _rounded_weight(weight: Tensor, bits: int) -> nn.Parameter:
-    return nn.Parameter(quantized(weight, channel_scale(weight, bits), bits), requires_grad=False)
+def _rounded_weight(weight: Tensor, side: Side) -> nn.Parameter:
+    return nn.Parameter(rounded(weight, side), requires_grad=False)
 
 
-def _rounder(bits: int, scale: Tensor | None) -> Any:
+def _rounder(side: Side, absmax: float | None, last: _Last) -> Any:
     """A forward pre-hook that rounds a module's input, by a fixed scale or by each token's own."""
 
     def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        x = inputs[0]
-        by = token_scale(x.detach(), bits) if scale is None else scale.to(x.device)
-        return (straight_through(x, by, bits), *inputs[1:])
+        return (last.rounded(inputs[0], side, absmax), *inputs[1:])
 
     return hook

@@ -24,6 +24,7 @@ from sinkscope.loading.resolve import Resolved, resolve
 from sinkscope.methods.calibration import calibrate
 from sinkscope.methods.calibration_text import CalibrationText
 from sinkscope.methods.choose import check_modules, choose, method_of
+from sinkscope.methods.grammar import canonical
 from sinkscope.methods.library.method import LoadRequest, Method
 from sinkscope.methods.probes import Probe, probe_
 from sinkscope.names import NONE, QUANTIZATIONS
@@ -200,7 +201,8 @@ def asked(source: ModelSource, options: MethodOptions | None = None) -> Under:
     """
     options = options or MethodOptions()
     check_options(source.dtype, None, source.device_map)
-    name = NONE if source.quantize is None else source.quantize
+    name = NONE if source.quantize is None else canonical(source.quantize)
+    source = source if source.quantize is None else replace(source, quantize=name)
     method = method_of(name)
     if isinstance(method, Method):
         check_modules(options.modules, [name])

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
+from sinkscope.methods.formats.rounding import rounded
 from sinkscope.methods.linear_modules import Place
 from sinkscope.methods.probes import CalibratedProbe, Probe
-from sinkscope.methods.rounding import channel_scale, codes, quantized, tensor_scale, token_scale
 from sinkscope.passes.batches import Batch, unit
 from sinkscope.passes.losses import loss_sums
 from sinkscope.passes.modes import frozen
@@ -103,27 +103,26 @@ def _watcher(probe: Probe, absmax: float, tally: _Tally) -> Any:
     def watch(module: nn.Linear, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         x, weight = inputs[0], module.weight
         tally.activation_absmax = max(tally.activation_absmax, float(x.abs().amax()))
-        if bits := probe.activation_bits:
-            scale = tensor_scale(absmax, bits).to(x.device) if probe.static else token_scale(x, bits)
-            rounded = quantized(x, scale, bits)
+        if probe.inputs is not None:
+            coarse = rounded(x, probe.inputs, absmax if probe.static else None)
             tally.values += x.numel()
-            tally.zeroed += int(((codes(x, scale, bits) == 0) & (x != 0)).sum())
-            tally.add("activation", x, rounded)
-            x = rounded
-        if bits := probe.weight_bits:
-            weight = quantized(weight, channel_scale(weight, bits), bits)
+            tally.zeroed += int(((coarse == 0) & (x != 0)).sum())
+            tally.add("activation", x, coarse)
+            x = coarse
+        if probe.weights is not None:
+            weight = rounded(weight, probe.weights)
         tally.add("output", output, F.linear(x, weight, module.bias))
 
     return watch
 
 
 def _row(rows: Rows, label: str, calibrated: CalibratedProbe, place: Place, tally: _Tally) -> None:
-    weight, bits = place.module.weight.detach(), calibrated.probe.weight_bits
+    weight, side = place.module.weight.detach(), calibrated.probe.weights
     of_weight, weight_zeroed = _Tally(), float("nan")
-    if bits:
-        scale = channel_scale(weight, bits)
-        of_weight.add("weight", weight, quantized(weight, scale, bits))
-        weight_zeroed = int(((codes(weight, scale, bits) == 0) & (weight != 0)).sum()) / weight.numel()
+    if side is not None:
+        coarse = rounded(weight, side)
+        of_weight.add("weight", weight, coarse)
+        weight_zeroed = int(((coarse == 0) & (weight != 0)).sum()) / weight.numel()
     rows.add(
         model=label,
         method=calibrated.name,

@@ -94,6 +94,8 @@ class Costs:
             ranked = min(settings.rank_limit, self._modules)
             over = min(settings.rank_sequences, sequences) * tokens
             stages["ranking"] = ranked * over * (rates.plain + rates.ranked) + _HISTOGRAMS * read * rates.plain
+        if self.chosen.caches:
+            stages["caches"] = len(self.chosen.caches) * read * rates.plain
         if self.chosen.library:
             stages["methods of libraries"] = len(self.chosen.library) * (self._loading + read * rates.plain)
         models = len(self._request.models)

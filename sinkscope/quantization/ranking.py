@@ -4,7 +4,8 @@ The first says what a module costs on its own, the second what sparing it would 
 that one layer makes may be drowned, or amplified, by that of others.
 
 A forward pass per module and direction is dear, so this runs on few windows, and on the modules whose outputs are
-noisiest where there are more than the limit.
+noisiest where there are more than the limit. A pass begins at the layer of the module, with the states that entered it
+when all of the model was as it is, or as the probe makes it (`passes.from_layer`), and weights are rounded once.
 """
 
 import numpy as np
@@ -15,6 +16,7 @@ from transformers import PreTrainedModel
 from sinkscope.methods.linear_modules import Place
 from sinkscope.methods.probes import CalibratedProbe
 from sinkscope.passes.batches import Batch, target_counts, unit
+from sinkscope.passes.from_layer import kept_states
 from sinkscope.passes.losses import loss_sums
 from sinkscope.passes.modes import frozen
 from sinkscope.progress.display import counted
@@ -28,6 +30,10 @@ def losses(model: PreTrainedModel, batches: list[Batch], text: str = "") -> pd.D
     with frozen(model):
         for batch in counted(batches, f"{text}: {unit(batches)}" if text else unit(batches)):
             sums += loss_sums(model, batch).tolist()
+    return _frame(sums, batches)
+
+
+def _frame(sums: list[float], batches: list[Batch]) -> pd.DataFrame:
     counts = np.concatenate([target_counts(batch).numpy() for batch in batches])
     return pd.DataFrame({"loss_sum": sums, "targets": counts})
 
@@ -69,19 +75,24 @@ def rank(
     Returns:
         The table `ranking`, what hurts most alone first.
     """
-    exact = mean_loss(losses(model, batches))
-    with calibrated.entered(model):
-        whole = mean_loss(losses(model, batches))
-    costs = []
-    for place in counted(ranked, f"ranking by {calibrated.name}: module"):
+    layers = {place.layer for place in ranked}
+    exact = kept_states(model, batches, layers)
+    costs = {}
+    for place in counted(ranked, f"ranking by {calibrated.name}, alone: module"):
         with calibrated.entered(model, [place]):
-            alone = mean_loss(losses(model, batches))
-        with calibrated.entered(model, [other for other in calibrated.places if other.name != place.name]):
-            without = mean_loss(losses(model, batches))
-        costs.append((place, alone - exact, whole - without))
+            alone = exact.losses_from(model, place.layer)
+        costs[place.name] = mean_loss(_frame(alone, batches)) - mean_loss(_frame(exact.losses, batches))
+    del exact
+    spared = {}
+    with calibrated.entered_whole() as probing:
+        whole = kept_states(model, batches, layers)
+        for place in counted(ranked, f"ranking by {calibrated.name}, spared: module"):
+            with probing.lifted(place):
+                without = whole.losses_from(model, place.layer)
+            spared[place.name] = mean_loss(_frame(whole.losses, batches)) - mean_loss(_frame(without, batches))
     rows = Rows("ranking")
-    costs.sort(key=lambda entry: -entry[1])
-    for number, (place, alone, spared) in enumerate(costs, start=1):
+    order = sorted(ranked, key=lambda place: -costs[place.name])
+    for number, place in enumerate(order, start=1):
         rows.add(model=label, method=calibrated.name, rank=number, layer=place.layer, site=place.site,
-                 module=place.name, delta_alone=alone, recovered=spared)  # fmt: skip
+                 module=place.name, delta_alone=costs[place.name], recovered=spared[place.name])  # fmt: skip
     return rows.frame()

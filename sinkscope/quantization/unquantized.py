@@ -58,12 +58,19 @@ def measure_unquantized(
         SinkscopeError: if its losses are not finite, or a probe cannot be put on it.
     """
     model, label = loaded.model, loaded.name
+    for probe in chosen.probes.values():
+        probe.places(model, settings.modules)  # a probe that cannot be put on it is refused before the first pass
+    for cache in chosen.caches.values():
+        cache.check(model)
     exact = losses(model, text.batches(), f"{label}: {NONE}")
     if not exact["loss_sum"].map(pd.notna).all() or exact["loss_sum"].max() == float("inf"):
         raise SinkscopeError(f"the loss of {label} is not finite before any quantization: try float32 or bfloat16")
     measurements.add_losses(label, NONE, exact)
     subject = _Subject(model, label, text, exact)
     largest = _measure_probes(subject, chosen, settings, measurements) if chosen.probes else None
+    for name, cache in chosen.caches.items():
+        with cache.entered(model):
+            measurements.add_losses(label, name, losses(model, text.batches(), f"{label}: {name}"))
     analysis = measure(
         model,
         text.evaluated.input_ids,

@@ -143,14 +143,10 @@ def test_already_quantized_model(refused: Callable[..., str], broken: Callable[.
 
 
 def test_a_method_that_needs_a_gpu(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    method = Method(
-        "gpu-only", 4, None, "", lambda _: tiny.build("llama_gqa"), "torch", needs_gpu="its kernels are CUDA"
-    )
-    monkeypatch.setitem(LIBRARY, "gpu-only", method)
+    method = Method("nf4", 4, None, "", lambda _: tiny.build("llama_gqa"), "torch", needs_gpu="its kernels are CUDA")
+    monkeypatch.setitem(LIBRARY, "nf4", method)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert "gpu-only needs a GPU, and there is none here: its kernels are CUDA" in refused(
-        "--methods", "gpu-only", code=1
-    )
+    assert "nf4 needs a GPU, and there is none here: its kernels are CUDA" in refused("--methods", "nf4", code=1)
 
 
 def test_a_missing_extra(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:

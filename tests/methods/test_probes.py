@@ -151,3 +151,20 @@ def test_static_needs_a_calibration() -> None:
 @pytest.mark.parametrize("name", ["", "w9", "w1a8-dynamic", "a8", "w8a8", "w8-dynamic", "nf4", "w8a8-static-up"])
 def test_other_names_are_no_probes(name: str) -> None:
     assert parse_probe(name) is None
+
+
+def test_an_input_that_several_modules_read_is_rounded_once_and_anew_when_it_changes() -> None:
+    model, probe = tiny.build("llama_gqa"), probe_of("a4-dynamic")
+    places = [p for p in linears(model) if p.layer == 0 and p.site in ("self_attn.q_proj", "self_attn.k_proj")]
+    given: list[Tensor] = []
+    with probed(model, probe, None, places), torch.no_grad():
+        handles = [p.module.register_forward_hook(lambda _, inputs, __: given.append(inputs[0])) for p in places]
+        x = torch.randn(1, 3, 32)
+        for place in places:
+            place.module(x)
+        assert given[0] is given[1]
+        x[0, 0] = 0
+        places[0].module(x)
+        assert torch.equal(given[2][0, 0], torch.zeros(32))
+        for handle in handles:
+            handle.remove()

@@ -9,6 +9,7 @@ from sinkscope.cli.signature import Offered
 from sinkscope.errors import RequestError
 from sinkscope.inputs import ModelSource, Output, TextSource, Windows
 from sinkscope.launch.collector import importing
+from sinkscope.methods.grammar import check_method
 from sinkscope.quantization.settings import QuantizationRequest, QuantizationSettings
 
 _EVALUATED = {"text": "Text to calibrate on, as `data`; default: the evaluated sequences."}
@@ -26,6 +27,8 @@ def quantize(
     """Quantize models by several methods and measure what each costs, where, and by how much."""
     if not settings.methods:
         raise RequestError("`methods` names none: `none` alone measures the models as they are")
+    for method in settings.methods:
+        check_method(method, "methods")
     sources = tuple(replace(model, name=name) for name in models)
     refuse_mistaken(*sources, text=text)
     folder, output = place_for(output)

@@ -8,16 +8,17 @@ the model calls then, and the tap, so that what is measured is the edited model.
     valueless   a token whose value is zero
     heads       query heads whose output is zero
     cache       query t sees the first N keys and the K most recent ones, its own among them
+    rounded     queries see keys and values as a cache of few bits holds them (`methods.cache`)
 
 A hidden or unweighted token still attends to itself: what is taken away is what later tokens get of it, and its own
 row would otherwise be empty at position 0. Positions count from a sequence's first token, so batches with padding are
 refused.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import torch
@@ -103,6 +104,21 @@ class Passing:
         self.capped: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
 
+class Rounded(Protocol):
+    """Attention over rounded keys and values."""
+
+    def attend(
+        self,
+        attend: Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor],
+        qkv: tuple[Tensor, Tensor, Tensor],
+        mask: Tensor | None,
+        past: int,
+        first: int,
+    ) -> Tensor:
+        """Outputs per head [B, T, H, e] of plain attention over what queries see of keys and values."""
+        ...
+
+
 @dataclass(frozen=True)
 class AttentionEdit:
     """What is taken away from one attention module.
@@ -113,6 +129,7 @@ class AttentionEdit:
         valueless: positions.
         heads: query heads.
         cache: None leaves all keys.
+        rounded: None leaves keys and values exact.
         passing: of the model; not needed where whole sequences are read without a cache.
     """
 
@@ -121,16 +138,19 @@ class AttentionEdit:
     valueless: tuple[int, ...] = ()
     heads: tuple[int, ...] = ()
     cache: SlidingCache | None = None
+    rounded: Rounded | None = None
     passing: Passing | None = None
 
     def __add__(self, other: "AttentionEdit") -> "AttentionEdit":
         if self.cache is not None and other.cache is not None:
             raise RequestError("two sliding caches on one model: leave out one of them")
+        if self.rounded is not None or other.rounded is not None:
+            raise RequestError("a cache of few bits does not stack with other changes of attention")
         names = ("hidden", "unweighted", "valueless", "heads")
         both = {name: tuple(sorted({*getattr(self, name), *getattr(other, name)})) for name in names}
         following = other if other.cache is not None else self  # a cache's own hooks note what it needs
         passing = following.passing or self.passing or other.passing
-        whole = replace(self, **both, cache=self.cache or other.cache, passing=passing)
+        whole = replace(self, **both, cache=self.cache or other.cache, rounded=None, passing=passing)
         if whole.unweighted and (whole.hidden or whole.cache is not None):
             raise RequestError("attention that is taken away without renormalizing does not stack with hidden keys")
         return whole
@@ -143,6 +163,8 @@ class AttentionEdit:
         """
         if self.cache is not None and self.cache.positions == INSIDE:
             raise SinkscopeError("attention whose positions count inside a cache is not measured")
+        if self.rounded is not None:
+            raise SinkscopeError("attention over a cache of few bits is not measured, its loss is")
         if self.cache is None and not self.hidden:
             return mask
         seen_before: Any = causal_mask_function if mask is None else mask.visible

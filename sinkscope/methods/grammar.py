@@ -1,0 +1,223 @@
+"""The names of the probes: a grammar, understood without torch.
+
+    probe        = [weights] [-] [inputs] [-down]  |  format [-tensor] [-static | -dynamic] [-down]
+    weights      = w<bits>[g<group>][-asym]        |  w-format[-tensor]
+    inputs       = a<bits>-static | a<bits>-dynamic  |  a-format[-static | -dynamic]
+    cache        = cache-k<bits>v<bits>[-g<group>][-sinks<tokens>][-window<tokens>]
+
+A bare format rounds the weights and the inputs of every linear map but the head. Every probe has one canonical name,
+which leaves out what goes without saying: `fp8` for `w-fp8-a-fp8-dynamic`, `w8a8-static` for `w8-a8-static`.
+"""
+
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from sinkscope.errors import RequestError
+from sinkscope.methods.formats.side import Scope, Side
+from sinkscope.methods.formats.table import ALIASES, FORMATS, Format, Integer, Scales
+from sinkscope.names import LIBRARY_METHODS, METHODS, NONE
+
+BITS = range(2, 9)
+CACHE_BITS = (2, 4, 8)
+GROUP = 32
+"""Values of a cache that share a scale, where a name says nothing else."""
+
+_FORMAT = "|".join(sorted({*FORMATS, *ALIASES}, key=len, reverse=True))
+_BITS, _COUNT = f"[{BITS[0]}-{BITS[-1]}]", r"[1-9]\d{0,6}"
+_WEIGHTS = rf"w(?P<w>{_BITS})(?:g(?P<g>{_COUNT}))?(?P<asym>-asym)?|w-(?P<wf>{_FORMAT})(?P<wt>-tensor)?"
+_INPUTS = rf"a(?P<a>{_BITS})-(?P<ak>static|dynamic)|a-(?P<af>{_FORMAT})(?:-(?P<afk>static|dynamic))?"
+_PAIR = re.compile(rf"(?:{_WEIGHTS})?-?(?:{_INPUTS})?(?P<down>-down)?")
+_BARE = re.compile(rf"(?P<f>{_FORMAT})(?P<t>-tensor)?(?:-(?P<k>static|dynamic))?(?P<down>-down)?")
+_CACHE = re.compile(rf"cache-k(?P<k>\d+)v(?P<v>\d+)(?:-g(?P<g>{_COUNT}))?(?:-sinks(?P<sinks>0|{_COUNT}))?"
+                    rf"(?:-window(?P<window>0|{_COUNT}))?")  # fmt: skip
+
+EXAMPLES = (
+    *(f"w{b}" for b in BITS),
+    *(f"a{b}-{kind}" for b in BITS for kind in ("static", "dynamic")),
+    *(f"w{b}a{c}-{kind}{down}" for b in (8, 4) for c in (8, 4) for kind in ("static", "dynamic")
+      for down in ("", "-down")),
+    *(f"w{b}g{g}{asym}" for b in (4, 3, 8) for g in (32, 64, 128) for asym in ("", "-asym")),
+    *FORMATS,
+    *(f"w-{f}" for f in FORMATS),
+    *(f"w-{f}-a-{h}" for f in FORMATS for h in FORMATS if f != h),
+    *(f"{f}-{kind}" for f in ("fp8", "fp8e5m2") for kind in ("static", "tensor", "tensor-static")),
+    "nvfp4-dynamic", "w4g64-a8-dynamic", "w4g128-a8-dynamic",
+    *(f"cache-k{k}v{v}{rest}" for k in CACHE_BITS for v in CACHE_BITS for rest in ("", "-sinks4-window128")),
+)  # fmt: skip
+"""Names among which the nearest to a mistyped one is looked for."""
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """What a name of the grammar says of linear maps.
+
+    Attributes:
+        weights: how weights are rounded; None leaves them alone.
+        inputs: how inputs are; None leaves them alone.
+        down: the MLPs' down projections only.
+    """
+
+    weights: Side | None
+    inputs: Side | None
+    down: bool = False
+
+    @property
+    def name(self) -> str:
+        """The canonical name."""
+        down = "-down" if self.down else ""
+        weights, inputs = self.weights, self.inputs
+        of_weights, of_inputs = _format_of(weights), _format_of(inputs)
+        if weights is not None and inputs is not None and of_weights is not None and of_weights == of_inputs:
+            return of_weights.name + _tensor(weights, of_weights) + _kind(inputs, of_weights) + down
+        first = "" if weights is None else _weights_name(weights)
+        second = "" if inputs is None else _inputs_name(inputs)
+        plain = weights is None or (of_weights is None and weights.block is None and not _asymmetric(weights))
+        joint = "-" if first and second and not (plain and of_inputs is None) else ""
+        return first + joint + second + down
+
+
+@dataclass(frozen=True)
+class CacheRounding:
+    """What a name of the grammar says of the cache.
+
+    Attributes:
+        key_bits: bits of keys, whose groups run over tokens, per channel.
+        value_bits: bits of values, whose groups run over channels, per token.
+        group: values of one group.
+        sinks: first tokens that stay exact.
+        window: most recent tokens, a query's own among them, that a query sees exactly.
+    """
+
+    key_bits: int
+    value_bits: int
+    group: int = GROUP
+    sinks: int = 0
+    window: int = 0
+
+    @property
+    def name(self) -> str:
+        """The canonical name."""
+        group = "" if self.group == GROUP else f"-g{self.group}"
+        sinks = f"-sinks{self.sinks}" if self.sinks else ""
+        window = f"-window{self.window}" if self.window else ""
+        return f"cache-k{self.key_bits}v{self.value_bits}{group}{sinks}{window}"
+
+
+def parse(name: str) -> Rounding | CacheRounding | None:
+    """What a name says; None where it is none of the grammar's."""
+    if match := _CACHE.fullmatch(name):
+        numbers = {key: int(value) for key, value in match.groupdict().items() if value is not None}
+        if numbers["k"] not in CACHE_BITS or numbers["v"] not in CACHE_BITS:
+            return None
+        return CacheRounding(numbers["k"], numbers["v"], numbers.get("g", GROUP), numbers.get("sinks", 0),
+                             numbers.get("window", 0))  # fmt: skip
+    if match := _BARE.fullmatch(name):
+        row = _row(match["f"])
+        weights, inputs = _weights_of(row, tensor=match["t"] is not None), _inputs_of(row, match["k"])
+        return None if weights is None or inputs is None else Rounding(weights, inputs, match["down"] is not None)
+    match = _PAIR.fullmatch(name)
+    if match is None or name.startswith("-"):
+        return None
+    weights = inputs = None
+    if match["w"]:
+        group = None if match["g"] is None else int(match["g"])
+        weights = Side(Integer(int(match["w"]), match["asym"] is not None), Scope.CHANNEL, block=group)
+    elif match["wf"]:
+        weights = _weights_of(_row(match["wf"]), tensor=match["wt"] is not None)
+    if match["a"]:
+        inputs = _scaled(Side(Integer(int(match["a"])), Scope.TOKEN), static=match["ak"] == "static")
+    elif match["af"]:
+        inputs = _inputs_of(_row(match["af"]), match["afk"])
+    asked = (match["w"] or match["wf"]), (match["a"] or match["af"])
+    if not any(asked) or (asked[0] and weights is None) or (asked[1] and inputs is None):
+        return None
+    if name.removesuffix("-down").endswith("-") or (weights is None and name.startswith("-")):
+        return None
+    return Rounding(weights, inputs, match["down"] is not None)
+
+
+def canonical(name: str) -> str:
+    """The canonical spelling of a method's name; the name itself where it is none of the grammar's."""
+    found = parse(name)
+    return name if found is None else found.name
+
+
+def check_method(name: str, field: str) -> None:
+    """Refuses a name that is no method.
+
+    Args:
+        name: as a user typed it.
+        field: where.
+
+    Raises:
+        RequestError: with the nearest name and the grammar, in one line.
+    """
+    if name == NONE or name in LIBRARY_METHODS or parse(name) is not None:
+        return
+    typed, known = name.lower(), [NONE, *LIBRARY_METHODS, *EXAMPLES]
+    begun = sorted((other for other in known if len(typed) > 1 and other.startswith(typed)), key=len)
+    near = begun or get_close_matches(typed, known, 1, 0.5)
+    nearest = f"; the nearest is {near[0]}" if near else ""
+    raise RequestError(f"there is no method {name or '(empty)'} for `{field}`{nearest}; there are: {METHODS}")
+
+
+def _row(name: str) -> Format:
+    return FORMATS[ALIASES.get(name, name)]
+
+
+def _weights_of(row: Format, *, tensor: bool) -> Side | None:
+    """Weights in a format; None for one scale per tensor where there are blocks."""
+    if tensor and row.block is not None:
+        return None
+    scope = Scope.TENSOR if tensor or row.scales is Scales.E4M3 else Scope.CHANNEL
+    return Side(row.element, scope, row.scales, row.block)
+
+
+def _inputs_of(row: Format, kind: str | None) -> Side | None:
+    """Inputs in a format; None for a calibration, or none, where blocks have all the scales there are."""
+    if kind is not None and row.static is None:
+        return None
+    static = bool(row.static) if kind is None else kind == "static"
+    return _scaled(Side(row.element, Scope.TOKEN, row.scales, row.block), static=static)
+
+
+def _scaled(side: Side, *, static: bool) -> Side:
+    """Inputs scaled by token, or by the calibrated tensor."""
+    return Side(side.element, Scope.TENSOR, side.scales, side.block, calibrated=True) if static else side
+
+
+def _format_of(side: Side | None) -> Format | None:
+    """The row whose format a side has; None for integers."""
+    rows = (row for row in FORMATS.values() if side is not None)
+    return next((row for row in rows if side is not None and (row.element, row.scales, row.block) ==
+                 (side.element, side.scales, side.block)), None)  # fmt: skip
+
+
+def _weights_name(side: Side) -> str:
+    row = _format_of(side)
+    if row is not None:
+        return f"w-{row.name}{_tensor(side, row)}"
+    group = "" if side.block is None else f"g{side.block}"
+    return f"w{side.bits}{group}" + ("-asym" if _asymmetric(side) else "")
+
+
+def _inputs_name(side: Side) -> str:
+    row = _format_of(side)
+    if row is not None:
+        return f"a-{row.name}{_kind(side, row)}"
+    return f"a{side.bits}-{'static' if side.calibrated else 'dynamic'}"
+
+
+def _tensor(side: Side, row: Format) -> str:
+    return "-tensor" if side.scope is Scope.TENSOR and row.block is None else ""
+
+
+def _kind(side: Side, row: Format) -> str:
+    if row.static is None or side.calibrated == row.static:
+        return ""
+    return "-static" if side.calibrated else "-dynamic"
+
+
+def _asymmetric(side: Side) -> bool:
+    return isinstance(side.element, Integer) and side.element.asymmetric
