@@ -21,6 +21,8 @@ METHODS = (
     "torchao-int8, torchao-int8-weights, smoothquant, gptq, awq"
 )
 """The quantization methods in words; `methods.choose` knows what they are."""
+MITIGATIONS = f"{NONE}, smooth, smooth-search, rotate, prefix, clip, clip-99.9, keep, keep-8, or several as rotate+clip"
+"""The mitigations in words; `mitigations.registry` knows what they are."""
 QUANTIZATION_BITS = {"nf4": 4, "int8": 8}
 """What bitsandbytes makes of weights while they are loaded, and the bits of each."""
 QUANTIZATIONS = tuple(QUANTIZATION_BITS)

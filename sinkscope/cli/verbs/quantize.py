@@ -11,13 +11,13 @@ from sinkscope.inputs import ModelSource, Output, TextSource, Windows
 from sinkscope.launch.collector import importing
 from sinkscope.quantization.settings import QuantizationRequest, QuantizationSettings
 
-_EVALUATED = {"text": "Text to calibrate on, as `data`; default: the evaluated sequences."}
+_BEHIND = {"text": "Text to calibrate on, as `data`; default: that text, behind the evaluated sequences."}
 
 
 def quantize(
     models: options.Models,
     output: Annotated[Output, Offered("out", "force", out={"text": "Folder for the run.", "default": MISSING})],
-    settings: Annotated[QuantizationSettings, Offered(calibration_data=_EVALUATED)],
+    settings: Annotated[QuantizationSettings, Offered(calibration_data=_BEHIND)],
     model: Annotated[ModelSource, Offered(but=["name", "quantize"])],
     text: TextSource,
     windows: Windows,
