@@ -2,8 +2,8 @@
 
 A Hadamard matrix H has entries 1 and -1 and H H^T = n I, so H / sqrt(n) turns one large entry into n of equal size,
 which no other orthogonal matrix does better. Sylvester's construction gives n = 2^k, Paley's the orders q + 1 for
-primes q = 3 mod 4 and 2 (q + 1) for primes q = 1 mod 4; Kronecker products of them are Hadamard again (576 = 16 x 36). For
-any other width a random orthogonal matrix stands in.
+primes q = 3 mod 4 and 2 (q + 1) for primes q = 1 mod 4; Kronecker products of them are Hadamard again (as 16 x 36).
+For any other width a random orthogonal matrix stands in.
 
 A Kronecker product is applied factor by factor, so that it costs the sum of its factors' orders per value.
 """

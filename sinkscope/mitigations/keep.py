@@ -35,7 +35,7 @@ class Keep(Mitigation):
             )
         kept = subject.rank(subject.model, calibrated)[: self.count]
         places = [place for place in calibrated.places if place.name not in kept]
-        named = {place.name: f"{place.site} {place.layer}" for place in calibrated.places}
+        named = {place.name: f"layer {place.layer}'s {place.site.rpartition('.')[2]}" for place in calibrated.places}
         return replace(calibrated, places=places), ", ".join(named[name] for name in kept)
 
 

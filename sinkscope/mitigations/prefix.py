@@ -30,6 +30,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from sinkscope.analysis.measure import measure
 from sinkscope.capture.settings import Settings
+from sinkscope.compat.read_before import KEYWORDS, keyword_of
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.methods.probes import Probe
 from sinkscope.mitigations.mitigation import Kind, Mitigation, Subject, Variant
@@ -166,29 +167,31 @@ def prefixed(model: PreTrainedModel, tokens: list[int], *, cut: bool) -> Iterato
     """
     decoder = family_of(model).decoder(model)
     ids = torch.tensor([tokens], device=input_device(model))
+    keyword, read_once = keyword_of(decoder), DynamicCache()
     with frozen(model), torch.no_grad():
-        output = decoder(input_ids=ids, past_key_values=DynamicCache(), use_cache=True)
-    held = [(layer.keys, layer.values) for layer in output.past_key_values.layers]
-    last = output.last_hidden_state[:, -1:]
+        last = decoder(input_ids=ids, use_cache=True, **{keyword: read_once}).last_hidden_state[:, -1:]
+    layers = cast("list[Any]", read_once.layers)
+    held: list[tuple[Tensor, Tensor]] = [(layer.keys, layer.values) for layer in layers]
 
     def enter(
         _: nn.Module, arguments: tuple[Any, ...], given: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        read = given["input_ids"]
-        if arguments or given.get("position_ids") is not None or given.get("past_key_values") is not None:
+        read = arguments[0] if arguments else given["input_ids"]
+        if len(arguments) > 1 or any(given.get(name) is not None for name in ("position_ids", *KEYWORDS)):
             raise SinkscopeError("a model with a prefix reads whole windows of token ids alone")
         if cut and not bool((read[:, 0] == tokens[0]).all()):
             raise SinkscopeError("a window does not begin with the first token of the prefix, as all others do")
         past = DynamicCache()
         for index, (keys, values) in enumerate(held):
-            past.update(*(one.expand(len(read), -1, -1, -1).clone() for one in (keys, values)), index)
-        return (), {**given, "input_ids": read[:, 1:] if cut else read, "past_key_values": past, "use_cache": True}
+            keys, values = (one.expand(len(read), -1, -1, -1).clone() for one in (keys, values))
+            past.update(keys, values, index)
+        rest = {name: value for name, value in given.items() if name not in KEYWORDS}
+        return (), {**rest, "input_ids": read[:, 1:] if cut else read, keyword: past}
 
     def leave(_: nn.Module, __: tuple[Any, ...], output: Any) -> Any:
         if cut:
             hidden = output.last_hidden_state
             output.last_hidden_state = torch.cat([last.expand(len(hidden), -1, -1), hidden], dim=1)
-        output.past_key_values = None
         return output
 
     handles = [decoder.register_forward_pre_hook(enter, with_kwargs=True), decoder.register_forward_hook(leave)]
