@@ -1,7 +1,7 @@
 """`keep`: the modules that do most damage stay unquantized.
 
 Which those are is ranked for each format by itself, on calibration text: by what the loss wins back where all modules
-are quantized but this one. `keep` spares three modules, `keep-8` eight.
+are quantized but this one, among the modules with the noisiest outputs. `keep` spares three modules, `keep-8` eight.
 """
 
 from dataclasses import dataclass, replace
@@ -12,6 +12,7 @@ from sinkscope.methods.probes import CalibratedProbe
 from sinkscope.mitigations.mitigation import Kind, Mitigation, Subject
 
 DEFAULT = 3
+SHORTLIST = 16  # modules that are ranked, those with the noisiest outputs
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,10 @@ class Keep(Mitigation):
     count: int = DEFAULT
 
     order: ClassVar[int] = 3
+
+    def passes(self, probes: int) -> int:
+        """Two per probe and module that is ranked, and some around them."""
+        return probes * (2 * SHORTLIST + 4)
 
     def ready(self, subject: Subject, calibrated: CalibratedProbe) -> tuple[CalibratedProbe, str]:
         """The probe without the modules that the ranking puts first."""

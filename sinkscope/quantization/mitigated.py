@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from sinkscope.methods.calibration import calibrate
 from sinkscope.methods.linear_modules import linears
 from sinkscope.methods.probes import CalibratedProbe, Probe
+from sinkscope.mitigations.keep import SHORTLIST
 from sinkscope.mitigations.mitigation import Mitigation, Subject, Variant
 from sinkscope.mitigations.sites import site_outliers
 from sinkscope.names import NONE
@@ -21,8 +22,6 @@ from sinkscope.quantization.measurements import Measurements
 from sinkscope.quantization.noise import measure_noise
 from sinkscope.quantization.ranking import losses, noisiest, rank
 from sinkscope.quantization.settings import QuantizationSettings
-
-SHORTLIST = 16  # modules that the ranking of a mitigation looks at
 
 
 def measure_mitigated(
