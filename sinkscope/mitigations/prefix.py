@@ -105,9 +105,8 @@ def prefix_tokens(subject: Subject, name: str = "prefix") -> list[int]:
     ids = torch.cat([batch.input_ids for batch in subject.calibration])[:_LOOKED_AT]
     tokens = ids.shape[1]
     settings = Settings(
-        backward=False, early=min(Settings.early, tokens - 1), positions=min(Settings.positions, tokens),
-        sink_window=min(Settings.sink_window, max(1, tokens // 4)),
-    )  # fmt: skip
+        backward=False, early=min(Settings.early, tokens - 1), positions=min(Settings.positions, tokens)
+    )
     sinks = measure(subject.model, ids, settings=settings, batch_size=1, tokenizer=subject.tokenizer)["sinks"]
     if not (sinks["position"] == 0).any():
         raise SinkscopeError(
