@@ -23,9 +23,10 @@ class Keep(Mitigation):
 
     order: ClassVar[int] = 3
 
-    def passes(self, probes: int) -> int:
-        """Two per probe and module that is ranked, and some around them."""
-        return probes * (2 * SHORTLIST + 4)
+    @property
+    def ranks(self) -> bool:
+        """For each probe by itself."""
+        return True
 
     def ready(self, subject: Subject, calibrated: CalibratedProbe) -> tuple[CalibratedProbe, str]:
         """The probe without the modules that the ranking puts first."""

@@ -83,6 +83,11 @@ class Mitigation:
         """Whether probes are put on another model, or on one that reads something else."""
         return False
 
+    @property
+    def ranks(self) -> bool:
+        """Whether every probe's modules are ranked, for the plan."""
+        return False
+
     def passes(self, probes: int) -> int:  # noqa: ARG002
         """Forward passes over a few calibration windows that it takes to prepare so many probes, for the plan."""
         return 0

@@ -32,6 +32,11 @@ class Together(Mitigation):
         """Whether one of them does."""
         return any(part.changes_model for part in self.parts)
 
+    @property
+    def ranks(self) -> bool:
+        """Whether one of them does."""
+        return any(part.ranks for part in self.parts)
+
     def passes(self, probes: int) -> int:
         """Those of all."""
         return sum(part.passes(probes) for part in self.parts)

@@ -20,6 +20,7 @@ from sinkscope.methods.calibration import calibrate
 from sinkscope.methods.choose import Chosen
 from sinkscope.methods.linear_modules import linears
 from sinkscope.methods.probes import CalibratedProbe, Probe
+from sinkscope.mitigations.keep import SHORTLIST
 from sinkscope.mitigations.mitigation import FEW
 from sinkscope.mitigations.registry import mitigations_of
 from sinkscope.models.families import family_of
@@ -98,20 +99,22 @@ class Costs:
             over = min(settings.rank_sequences, sequences) * tokens
             stages["ranking"] = ranked * over * (rates.plain + rates.ranked) + _HISTOGRAMS * read * rates.plain
         if self._mitigations:
-            stages["mitigations"] = self._mitigated(read, calibrated, min(FEW * tokens, calibrated))
+            over = min(settings.rank_sequences * tokens, calibrated)
+            stages["mitigations"] = self._mitigated(read, calibrated, min(FEW * tokens, calibrated), over)
         if self.chosen.library:
             stages["methods of libraries"] = len(self.chosen.library) * (self._loading + read * rates.plain)
         models = len(self._request.models)
         rest = (models - 1) * self._loading
         return {**{name: models * seconds for name, seconds in stages.items()}, "loading": rest, DRAWING: self._drawing}
 
-    def _mitigated(self, read: int, calibrated: int, few: int) -> float:
+    def _mitigated(self, read: int, calibrated: int, few: int, over: int) -> float:
         """Seconds of all mitigations, each probe once under each; a probe takes the mean of what its parts took.
 
         Args:
             read: tokens that are evaluated.
             calibrated: tokens that calibrate.
             few: those of them that searches run on.
+            over: those of them that rankings run on.
         """
         rates, probes = self.rates, self.chosen.probes.values()
         passes = sum(map(_parts, probes))
@@ -121,6 +124,9 @@ class Costs:
         for mitigation in self._mitigations.values():
             applying = sum(mitigation.applies_to(probe) for probe in probes)
             seconds += mitigation.passes(applying) * (few * once + entering) + applying * (read * once + entering)
+            if mitigation.ranks:
+                ranked = 2 * min(SHORTLIST, self._request.settings.rank_limit, self._modules) + 3
+                seconds += applying * ranked * (over * once + entering)
             if mitigation.changes_model:
                 seconds += 2 * calibrated * rates.calibrating + read * rates.plain
         return seconds
