@@ -28,6 +28,8 @@ METHODS = (
     f"{', '.join(LIBRARY_METHODS)}"
 )
 """The quantization methods in words; `methods.grammar` understands the names, `methods.choose` knows what they are."""
+MITIGATIONS = f"{NONE}, smooth, smooth-search, rotate, prefix, clip, clip-99.9, keep, keep-8, or several as rotate+clip"
+"""The mitigations in words; `mitigations.registry` knows what they are."""
 QUANTIZATION_BITS = {"nf4": 4, "int8": 8}
 """What bitsandbytes makes of weights while they are loaded, and the bits of each."""
 QUANTIZATIONS = tuple(QUANTIZATION_BITS)

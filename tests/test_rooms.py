@@ -17,7 +17,7 @@ ROOMS = (
     "files", "unfinished", "sites", "compat",
     "launch", "progress", "metrics", "models", "text", "vscale", "loading", "passes", "interventions", "methods",
     "quantities", "provenance", "tables", "intervals", "capture", "planning", "report", "runs", "results",
-    "analysis", "monitoring", "evaluation", "quantization", "comparison", "ablation",
+    "analysis", "mitigations", "monitoring", "evaluation", "quantization", "comparison", "ablation",
     "training", "pretraining", "finetuning", "tracking",
     "cli", "__main__",
 )  # fmt: skip

@@ -13,6 +13,7 @@ import pandas as pd
 from sinkscope.quantities.measured import NEIGHBOURS, zero_and_neighbours
 from sinkscope.tables.columns import TABLES, frame
 from sinkscope.tables.run_folder import Run
+from sinkscope.tables.unmitigated import unmitigated
 
 _NORMS = ("h_out", "r_mlp", "r_attn")
 _VALUES = {"v": "norm", "v_scaled": "norm_scaled"}
@@ -41,7 +42,9 @@ def stacked_quantization(runs: Mapping[str, Run]) -> dict[str, pd.DataFrame]:
     """The table `compared_quantization`; none without quantization runs."""
     if not runs:
         return {}
-    joined = pd.concat([run["quantization"].assign(run=name) for name, run in runs.items()], ignore_index=True)
+    joined = pd.concat(
+        [unmitigated(run["quantization"]).assign(run=name) for name, run in runs.items()], ignore_index=True
+    )
     columns = TABLES["compared_quantization"].columns
     return {
         "compared_quantization": frame("compared_quantization", {c.name: joined[c.name].to_numpy() for c in columns})

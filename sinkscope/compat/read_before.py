@@ -7,8 +7,11 @@ windows or not.
 Public alternative: the keyword, once its name is settled.
 """
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
+
+from torch import nn
 
 KEYWORDS = ("cache", "past_key_values")
 
@@ -19,3 +22,9 @@ def read_before(keywords: Mapping[str, Any]) -> int:
         if keywords.get(name) is not None:
             return int(keywords[name].get_seq_length())
     return 0
+
+
+def keyword_of(decoder: nn.Module) -> str:
+    """The keyword by which a decoder takes a cache in this release."""
+    taken = inspect.signature(decoder.forward).parameters
+    return next(keyword for keyword in KEYWORDS if keyword in taken)

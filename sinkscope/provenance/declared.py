@@ -100,8 +100,20 @@ _QUANTIZATION = (
     Key("notes", "list of text", "What to know about single methods."),
     Key("settings.methods", "list of text", "Methods, in order."),
     Key("settings.modules", "text or null", "Patterns of the linear modules that probes quantize; null: all."),
-    Key("settings.calibration_data", "text or null", "Text for calibration; null: the evaluated windows."),
-    Key("settings.calibration_sequences", "integer", "Windows of it."),
+    Key("settings.mitigate", "list of text", "Mitigations, in order.", added=True),
+    Key(
+        "settings.calibration_data",
+        "text or null",
+        "Text for calibration; null: the evaluated one, where `settings.calibration_windows` says.",
+    ),
+    Key("settings.calibration_sequences", "integer", "Windows of it that were asked for, or that there were."),
+    Key(
+        "settings.calibration_windows",
+        "text or null",
+        "`behind` the evaluated windows, or of a text that was `named`; null: nothing calibrated, or, in older runs, "
+        "the evaluated windows themselves.",
+        added=True,
+    ),
     Key(
         "settings.calibrated_methods",
         "list of text",

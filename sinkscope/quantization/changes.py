@@ -16,19 +16,27 @@ from sinkscope.tables.builder import Rows
 _OVERFLOW = 700.0  # exp of more does not fit a float
 
 
-def compare(losses: pd.DataFrame, chosen: Chosen, windows: dict[str, str], *, seed: int) -> pd.DataFrame:
+Key = tuple[str, str, str]  # model, method, mitigation
+_KEY = ["model", "method", "mitigation"]
+
+
+def compare(
+    losses: pd.DataFrame, chosen: Chosen, windows: dict[str, str], chose: dict[Key, str], *, seed: int
+) -> pd.DataFrame:
     """The table `quantization`.
 
     Args:
         losses: the table `losses`.
         chosen: its methods.
         windows: SHA-256 of the windows by model.
+        chose: what mitigations chose.
         seed: of the bootstrap.
     """
     rows = Rows("quantization")
-    for group, measured in losses.groupby(["model", "method"], sort=False):
-        model, method = cast("tuple[str, str]", group)
-        exact = losses[(losses["model"] == model) & (losses["method"] == NONE)]
+    groups = {cast("Key", group): rows for group, rows in losses.groupby(_KEY, sort=False)}
+    for (model, method, mitigation), measured in groups.items():
+        exact = groups[model, NONE, NONE]
+        plain = groups[model, method, NONE] if mitigation != NONE else None
         weight_bits, activation_bits, granularity = bits_and_granularity(chosen, method)
         loss = mean_loss(measured)
         low, high = ratio_interval(_sums(measured), _counts(measured), seed=seed)
@@ -44,6 +52,9 @@ def compare(losses: pd.DataFrame, chosen: Chosen, windows: dict[str, str], *, se
             perplexity=math.exp(min(loss, _OVERFLOW)),
             **change(measured, exact, seed=seed),
             windows=windows[model][:12],
+            mitigation=mitigation,
+            mitigation_chose=chose.get((model, method, mitigation), ""),
+            **_against(measured, plain, seed=seed),
         )
     return rows.frame()
 
@@ -52,32 +63,33 @@ def paired(losses: pd.DataFrame, windows: dict[str, str], *, seed: int) -> pd.Da
     """The table `paired`: which of two changes is larger, sequence by sequence, so that what both share cancels.
 
     Two models as they were loaded are set against each other by their losses: what a GGUF file cost against the
-    checkpoint that it was made of.
+    checkpoint that it was made of. Of one model, methods are set against each other under the same mitigation, and
+    mitigations under the same method.
 
     Args:
         losses: the table `losses`.
         windows: SHA-256 of the windows by model; models that read others are not set against each other.
         seed: of the bootstrap.
     """
-    measured = {cast("tuple[str, str]", group): rows for group, rows in losses.groupby(["model", "method"], sort=False)}
+    measured = {cast("Key", group): rows for group, rows in losses.groupby(_KEY, sort=False)}
     changes = {
-        (model, method): _sums(rows) - (_sums(measured[model, NONE]) if method != NONE else 0.0)
-        for (model, method), rows in measured.items()
+        key: _sums(rows) - (_sums(measured[key[0], NONE, NONE]) if key[1:] != (NONE, NONE) else 0.0)
+        for key, rows in measured.items()
     }
     rows = Rows("paired")
     for one, other in combinations(changes, 2):
-        same_model, same_method = one[0] == other[0], one[1] == other[1]
-        if not same_model and not (same_method and windows[one[0]] == windows[other[0]]):
+        same_model, same_method, same_mitigation = (a == b for a, b in zip(one, other, strict=True))
+        if not same_model and not (same_method and same_mitigation and windows[one[0]] == windows[other[0]]):
             continue
-        if same_model and NONE in (one[1], other[1]):
-            continue  # that is the change itself
+        if same_model and (NONE in (one[1], other[1]) or not (same_method or same_mitigation)):
+            continue  # that is the change itself, or differs in two things
         second, first = (one, other) if same_model else (other, one)  # of models, the later against the earlier
         counts = _counts(measured[second])
         differences = changes[second] - changes[first]
         low, high = ratio_interval(differences, counts, seed=seed)
         mean = float(differences.sum() / counts.sum())
         rows.add(model=second[0], method=second[1], other_model=first[0], other_method=first[1], difference=mean,
-                 difference_low=low, difference_high=high)  # fmt: skip
+                 difference_low=low, difference_high=high, mitigation=second[2], other_mitigation=first[2])  # fmt: skip
     return rows.frame()
 
 
@@ -86,6 +98,12 @@ def change(measured: pd.DataFrame, exact: pd.DataFrame, *, seed: int) -> dict[st
     differences = _sums(measured) - _sums(exact)
     low, high = ratio_interval(differences, _counts(exact), seed=seed)
     return {"delta": float(differences.sum() / _counts(exact).sum()), "delta_low": low, "delta_high": high}
+
+
+def _against(measured: pd.DataFrame, plain: pd.DataFrame | None, *, seed: int) -> dict[str, float]:
+    """The change against the same method without a mitigation."""
+    found = {} if plain is None else change(measured, plain, seed=seed)
+    return {f"against_unmitigated{end}": found.get(f"delta{end}", math.nan) for end in ("", "_low", "_high")}
 
 
 def _sums(measured: pd.DataFrame) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":

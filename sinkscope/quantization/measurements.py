@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from sinkscope.names import NONE
 from sinkscope.passes.memory import peak_memory
 from sinkscope.tables.builder import Rows
 from sinkscope.tables.run_folder import Run
@@ -21,6 +22,9 @@ class Measurements:
         notes: what a reader should know of single rows.
         windows: SHA-256 of each model's windows.
         versions: versions of what runs outside this environment.
+        chose: what a mitigation chose, in words, by model, method and mitigation.
+        calibration_windows: where the windows that calibrated came from, of `model_text`; None where nothing did.
+        calibration_sequences: how many there were, of the model that had fewest.
         targets: number of predicted tokens of the last model.
         device: where the models were.
         peak_memory: in bytes.
@@ -32,6 +36,9 @@ class Measurements:
     notes: list[str] = field(default_factory=list)
     windows: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    chose: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    calibration_windows: str | None = None
+    calibration_sequences: int = 0
     targets: int = 0
     device: str = ""
     peak_memory: int = 0
@@ -41,11 +48,14 @@ class Measurements:
         """Adds rows to a table."""
         self.parts.setdefault(table, []).append(part)
 
-    def add_losses(self, model: str, method: str, measured: pd.DataFrame) -> None:
-        """Adds the losses of a method's sequences."""
+    def add_losses(
+        self, model: str, method: str, measured: pd.DataFrame, *, mitigation: str = NONE, chose: str = ""
+    ) -> None:
+        """Adds the losses of a method's sequences, under a mitigation or none, and what that chose."""
+        self.chose[model, method, mitigation] = chose
         rows = Rows("losses")
         rows.add(model=model, method=method, sequence=range(len(measured)), loss_sum=measured["loss_sum"].to_numpy(),
-                 targets=measured["targets"].to_numpy())  # fmt: skip
+                 targets=measured["targets"].to_numpy(), mitigation=mitigation)  # fmt: skip
         self.add("losses", rows.frame())
 
     def add_outliers(self, model: str, analysis: Run, linear_absmax: float | None) -> None:
@@ -69,6 +79,12 @@ class Measurements:
             massive_count=headline["massive_count"],
         )
         self.add("outliers", rows.frame())
+
+    def calibrated_on(self, source: str, sequences: int) -> None:
+        """Takes where the windows that calibrate a model came from, and how many there were."""
+        if source:
+            self.calibration_windows = source
+            self.calibration_sequences = min(self.calibration_sequences or sequences, sequences)
 
     def used(self, device: torch.device) -> None:
         """Takes the peak of the memory that was used so far."""

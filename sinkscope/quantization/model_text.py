@@ -1,6 +1,8 @@
 """The text of one model: the windows that every method is measured on, and those that calibrate.
 
-Both are cut by the model's own tokenizer. They are the same windows where no other text to calibrate on was named.
+Both are cut by the model's own tokenizer. Scales that were read off the very text that is evaluated flatter a method,
+so where no other text to calibrate on was named, it is the same one behind the evaluated windows: as many windows as
+were asked for, or as there are.
 """
 
 from dataclasses import dataclass, replace
@@ -12,9 +14,11 @@ from sinkscope.inputs import TextSource, Windows
 from sinkscope.loading.load import Loaded
 from sinkscope.passes.batches import Batch, batches_of
 from sinkscope.quantization.settings import QuantizationRequest
-from sinkscope.text.packing import Packed
+from sinkscope.text.packing import Packed, windows_sha256
 from sinkscope.text.sources import open_text
 from sinkscope.text.windows import pack_for
+
+BEHIND, NAMED = "behind", "named"
 
 
 @dataclass(frozen=True)
@@ -23,13 +27,16 @@ class ModelText:
 
     Attributes:
         evaluated: the windows that methods are measured on.
-        calibration: the windows that calibrate.
+        calibration: the windows that calibrate; the evaluated ones where nothing calibrates.
         windows: how the evaluated ones were cut, their length settled.
+        source: where those that calibrate come from: `behind` the evaluated ones, or a text that was `named`; empty
+            where nothing calibrates.
     """
 
     evaluated: Packed
     calibration: Packed
     windows: Windows
+    source: str = ""
 
     @property
     def document_ids(self) -> Tensor | None:
@@ -49,20 +56,49 @@ class ModelText:
         return batches_of(packed.input_ids[:first], documents, self.windows.batch_size)
 
 
-def text_of(loaded: Loaded, request: QuantizationRequest) -> ModelText:
+def text_of(loaded: Loaded, request: QuantizationRequest, *, calibrates: bool) -> ModelText:
     """Cuts the windows of a model.
+
+    Args:
+        loaded: the model.
+        request: which text, and how it is cut.
+        calibrates: whether anything of the request does.
 
     Raises:
         SinkscopeError: for impossible sizes, or a text that is too short for them.
     """
+    if calibrates and request.calibration_text is None:
+        return _split(loaded, request)
     evaluated = _packed(loaded, request.text, request.windows)
-    tokens = evaluated.input_ids.shape[1]
-    calibration = evaluated
-    if request.calibration_text is not None:
-        calibration = _calibration(
-            loaded, request.calibration_text, replace(request.calibration_windows, tokens=tokens)
+    settled = replace(request.windows, tokens=evaluated.input_ids.shape[1])
+    if request.calibration_text is None:
+        return ModelText(evaluated, evaluated, settled)
+    windows = replace(request.calibration_windows, tokens=settled.tokens)
+    calibration = _calibration(loaded, request.calibration_text, windows)
+    return ModelText(evaluated, calibration, settled, NAMED)
+
+
+def _split(loaded: Loaded, request: QuantizationRequest) -> ModelText:
+    """The evaluated windows of a text, and those behind them to calibrate on."""
+    windows, wanted = request.windows, request.calibration_windows.count
+    whole = pack_for(
+        loaded.model, loaded.tokenizer, open_text(request.text), windows.count + wanted, windows.tokens, windows.bos,
+        least=windows.count,
+    )  # fmt: skip
+    count, tokens = whole.input_ids.shape
+    if count == windows.count:
+        raise SinkscopeError(
+            f"the text holds {count} sequence(s) of {tokens} tokens and none behind them to calibrate on: use fewer "
+            f"`sequences` or `tokens`, or name `calibration_data` (`{request.text.data}` itself calibrates on what is "
+            "evaluated)"
         )
-    return ModelText(evaluated, calibration, replace(request.windows, tokens=tokens))
+    evaluated, calibration = _part(whole, slice(0, windows.count)), _part(whole, slice(windows.count, None))
+    return ModelText(evaluated, calibration, replace(windows, tokens=tokens), BEHIND)
+
+
+def _part(packed: Packed, rows: slice) -> Packed:
+    ids = packed.input_ids[rows].clone()
+    return Packed(ids, packed.document_ids[rows].clone(), packed.bos, windows_sha256(ids))
 
 
 def _packed(loaded: Loaded, text: TextSource, windows: Windows) -> Packed:

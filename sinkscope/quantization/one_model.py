@@ -5,6 +5,7 @@ One model is in memory at a time. The probes share the unquantized one; every li
 
 import gc
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -13,8 +14,9 @@ from transformers import PreTrainedTokenizerBase
 from sinkscope.errors import SinkscopeError
 from sinkscope.inputs import ModelSource, Windows
 from sinkscope.loading.load import Loaded, load_named
-from sinkscope.methods.choose import Chosen
+from sinkscope.methods.choose import Chosen, calibrates
 from sinkscope.methods.library.method import LoadRequest, Method
+from sinkscope.mitigations.mitigation import Mitigation
 from sinkscope.models.shape import default_tokens
 from sinkscope.passes.batches import check_windows
 from sinkscope.passes.memory import explained_memory_errors
@@ -35,6 +37,7 @@ def measure_model(
     source: ModelSource,
     request: QuantizationRequest,
     chosen: Chosen,
+    mitigations: Mapping[str, Mitigation],
     measurements: Measurements,
     *,
     tokenizer: PreTrainedTokenizerBase | None,
@@ -46,6 +49,7 @@ def measure_model(
         source: the model.
         request: text, windows and settings.
         chosen: the methods.
+        mitigations: by name.
         measurements: where all that is found is added.
         tokenizer: taken instead of the model's own.
         started: when the work began, on `time.perf_counter`.
@@ -67,15 +71,20 @@ def measure_model(
         )
     settings = request.settings
     check_context(loaded.model, request.windows.tokens)
+    for mitigation in mitigations.values():
+        mitigation.refuse(loaded.model)
+    fits = bool(mitigations) or any(calibrates(chosen, name) for name in chosen.order)
     unsettled = request.windows.budget is not None and measurements.plan is None
-    text = None if unsettled else text_of(loaded, request)  # what is wrong with a text is said before the plan
+    text = (
+        None if unsettled else text_of(loaded, request, calibrates=fits)
+    )  # what is wrong with a text is said before the plan
     request = _planned(loaded, request, chosen, measurements, machine, loading=seconds, started=started)
     stage("reading text")
-    text = text or text_of(loaded, request)
+    text = text or text_of(loaded, request, calibrates=fits)
     batch_size = text.windows.batch_size
     check_windows(loaded.model, text.evaluated.input_ids, batch_size)
     with explained_memory_errors(batch_size):
-        measure_unquantized(loaded, text, chosen, settings, measurements)
+        measure_unquantized(loaded, text, chosen, settings, measurements, mitigations)
         has_vscale = loaded.vscale is not None
         del loaded
         for method in chosen.library.values():

@@ -19,7 +19,10 @@ from sinkscope.loading.load import Loaded
 from sinkscope.methods.calibration import calibrate
 from sinkscope.methods.choose import Chosen
 from sinkscope.methods.linear_modules import linears
-from sinkscope.methods.probes import CalibratedProbe
+from sinkscope.methods.probes import CalibratedProbe, Probe
+from sinkscope.mitigations.keep import SHORTLIST
+from sinkscope.mitigations.mitigation import FEW
+from sinkscope.mitigations.registry import mitigations_of
 from sinkscope.models.families import family_of
 from sinkscope.models.first_layers import first_layers, sample_size
 from sinkscope.models.shape import default_tokens
@@ -77,6 +80,7 @@ class Costs:
         started = now()
         self._modules = len(linears(loaded.model, request.settings.modules))
         self.rates = _rates(loaded, request, chosen, input_ids)
+        self._mitigations = mitigations_of(request.settings.mitigate)
         self._drawing = seconds_to_draw("quantization")
         self.trial = now() - started
 
@@ -96,11 +100,38 @@ class Costs:
             stages["ranking"] = ranked * over * (rates.plain + rates.ranked) + _HISTOGRAMS * read * rates.plain
         if self.chosen.caches:
             stages["caches"] = len(self.chosen.caches) * read * rates.plain
+        if self._mitigations:
+            over = min(settings.rank_sequences * tokens, calibrated)
+            stages["mitigations"] = self._mitigated(read, calibrated, min(FEW * tokens, calibrated), over)
         if self.chosen.library:
             stages["methods of libraries"] = len(self.chosen.library) * (self._loading + read * rates.plain)
         models = len(self._request.models)
         rest = (models - 1) * self._loading
         return {**{name: models * seconds for name, seconds in stages.items()}, "loading": rest, DRAWING: self._drawing}
+
+    def _mitigated(self, read: int, calibrated: int, few: int, over: int) -> float:
+        """Seconds of all mitigations, each probe once under each; a probe takes the mean of what its parts took.
+
+        Args:
+            read: tokens that are evaluated.
+            calibrated: tokens that calibrate.
+            few: those of them that searches run on.
+            over: those of them that rankings run on.
+        """
+        rates, probes = self.rates, self.chosen.probes.values()
+        passes = sum(map(_parts, probes))
+        once, entering = rates.probed / passes, rates.entering / passes
+        changing = any(mitigation.changes_model for mitigation in self._mitigations.values())
+        seconds = calibrated * rates.calibrating if changing else 0.0  # what modules read before
+        for mitigation in self._mitigations.values():
+            applying = sum(mitigation.applies_to(probe) for probe in probes)
+            seconds += mitigation.passes(applying) * (few * once + entering) + applying * (read * once + entering)
+            if mitigation.ranks:
+                ranked = 2 * min(SHORTLIST, self._request.settings.rank_limit, self._modules) + 3
+                seconds += applying * ranked * (over * once + entering)
+            if mitigation.changes_model:
+                seconds += 2 * calibrated * rates.calibrating + read * rates.plain
+        return seconds
 
     def seconds(self, sequences: int, tokens: int) -> float:
         """All of it."""
@@ -152,7 +183,9 @@ def settled(
         short = None if found is None else ({"sequences": found.sequences, "tokens": found.tokens}, found.seconds)
     models, library = len(request.models), ", ".join(costs.chosen.library)
     what = f"{models} models, " if models > 1 else ""
-    what += f"{len(costs.chosen.order)} methods on {in_words(sequences, tokens)}"
+    under = len(request.settings.mitigate) - 1
+    what += f"{len(costs.chosen.order)} methods{f' and {under} mitigations' if under else ''} on "
+    what += in_words(sequences, tokens)
     forecast = Forecast(
         work=what + (f", {library} taken to be as fast as no method" if library else ""),
         expected=expected,
@@ -195,7 +228,7 @@ def _rates(loaded: Loaded, request: QuantizationRequest, chosen: Chosen, input_i
                 for name, probe in chosen.probes.items()
             ]
             for one in probes:
-                parts = 3 if one.probe.weight_bits is not None and one.probe.activation_bits is not None else 1
+                parts = _parts(one.probe)
                 started = now()
                 with one.entered(model):
                     once = through()
@@ -212,6 +245,11 @@ def _rates(loaded: Loaded, request: QuantizationRequest, chosen: Chosen, input_i
         (plain + head) / per, calibrating / per, probed / per, entering, noise / per, ranked / per,
         (analysis.body + analysis.head) / per,
     )  # fmt: skip
+
+
+def _parts(probe: Probe) -> int:
+    """How many times a probe's losses are taken: of weights, activations and both, where it rounds both."""
+    return 3 if probe.weight_bits is not None and probe.activation_bits is not None else 1
 
 
 def _decode(loaded: Loaded, batch: Batch) -> None:

@@ -6,7 +6,7 @@ result.save("runs/quantization")       # the run folder, with figures and report
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -18,6 +18,9 @@ from sinkscope.inputs import ModelSource, TextSource, Windows
 from sinkscope.keywords import ModelFields, WindowFields, listing, made_of, refuse_unknown, text_source
 from sinkscope.loading.load import check_named
 from sinkscope.methods.choose import Chosen, check_modules, choose
+from sinkscope.mitigations.mitigation import Mitigation
+from sinkscope.mitigations.registry import mitigations_of
+from sinkscope.names import NONE
 from sinkscope.progress.display import showing
 from sinkscope.quantization.measurements import Measurements
 from sinkscope.quantization.one_model import measure_model
@@ -100,29 +103,46 @@ def run_quantization(
     started = time.perf_counter()
     settings = request.settings
     chosen = choose(settings.methods, allow_install=settings.allow_install, environment=settings.environment)
-    _check(chosen, settings)
+    mitigations = mitigations_of(settings.mitigate)
+    _check(chosen, settings, mitigations)
     # Opening looks at what can be seen without reading, so that a mistyped source fails before a large model loads.
     open_text(request.text)
     if request.calibration_text is not None:
         open_text(request.calibration_text)
     request = replace(
-        request, settings=replace(settings, methods=tuple(chosen.order), rank_by=_ranked_by(chosen, settings))
+        request,
+        settings=replace(
+            settings,
+            methods=tuple(chosen.order),
+            mitigate=(NONE, *mitigations),
+            rank_by=_ranked_by(chosen, settings),
+        ),
     )
     for source in request.models[1:]:
         check_named(source)
     measurements = Measurements()
     for source in request.models:
-        windows = measure_model(source, request, chosen, measurements, tokenizer=tokenizer, started=started)
+        windows = measure_model(
+            source, request, chosen, mitigations, measurements, tokenizer=tokenizer, started=started
+        )
         request = replace(request, windows=windows)
     return Quantization(run_of(measurements, request, chosen, seconds=time.perf_counter() - started))
 
 
-def _check(chosen: Chosen, settings: QuantizationSettings) -> None:
+def _check(chosen: Chosen, settings: QuantizationSettings, mitigations: Mapping[str, Mitigation]) -> None:
     """Refuses settings that contradict the methods."""
     modules, rank_by = settings.modules, settings.rank_by
     check_modules(modules, chosen.library)
     if modules is not None and not chosen.probes:
         raise RequestError("`modules` selects modules for the probes, and `methods` names none")
+    if mitigations and not chosen.probes:
+        raise RequestError(
+            f"`mitigate={next(iter(mitigations))}` is put under the probes, and `methods` names none: libraries load "
+            "their models themselves"
+        )
+    for mitigation in mitigations.values():
+        if not any(mitigation.applies_to(probe) for probe in chosen.probes.values()):
+            raise RequestError(f"`mitigate={mitigation.name}` makes no difference to {', '.join(chosen.probes)}")
     if rank_by is not None and rank_by not in chosen.probes:
         raise RequestError(f"`rank_by={rank_by}` is none of the probes among `methods`")
 

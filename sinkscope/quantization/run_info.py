@@ -4,16 +4,19 @@ from importlib.util import find_spec
 from typing import Any
 
 from sinkscope.methods.choose import Chosen, calibrates
+from sinkscope.names import NONE
 from sinkscope.provenance.begin import LIBRARIES, begin, library_versions
 from sinkscope.quantization.changes import compare, paired
 from sinkscope.quantization.measurements import Measurements
 from sinkscope.quantization.settings import QuantizationRequest
 from sinkscope.tables.run_folder import Run
+from sinkscope.tables.unmitigated import unmitigated
 
 CONVENTIONS = {
     "probe": "code = clamp(round_half_even(x / scale), -n, n), n = 2^(bits-1) - 1, scale = largest |x| / n in float32",
     "probe_modules": "linear modules inside the decoder layers; lm_head is left alone",
     "static": "largest |x| of the unquantized model over the calibration windows",
+    "mitigation": "acts before rounding, on calibration text; exact but for `prefix`, which adds context; same targets",
     "delta": "loss minus that of the unquantized model on the same windows, nats per token",
     "intervals": "95 %, Student's t with the spread of 10,000 bootstrap draws of sequences; paired for differences",
     "paired": "of two deltas on the same windows, sequence by sequence",
@@ -33,13 +36,18 @@ def run_of(measurements: Measurements, request: QuantizationRequest, chosen: Cho
         seconds: what the measurements took.
     """
     text, windows = request.text, request.windows
-    table = compare(measurements.table("losses"), chosen, measurements.windows, seed=request.settings.seed)
     losses = measurements.table("losses")
+    first = {name: number for number, name in enumerate(measurements.windows)}  # by model, without a mitigation first
+    losses = losses.assign(place=losses["model"].map(first), changed=losses["mitigation"] != NONE)
+    losses = losses.sort_values(["place", "changed"], kind="stable").drop(columns=["place", "changed"])
+    losses = losses.reset_index(drop=True)
+    table = compare(losses, chosen, measurements.windows, measurements.chose, seed=request.settings.seed)
     tables = {"quantization": table, "paired": paired(losses, measurements.windows, seed=request.settings.seed)}
-    tables |= {name: measurements.table(name) for name in ("losses", "outliers")}
-    for name in ("parts", "noise", "ranking", "histograms"):
+    tables |= {"losses": losses, "outliers": measurements.table("outliers")}
+    for name in ("parts", "noise", "ranking", "histograms", "mitigation_sites"):
         if name in measurements.parts:
             tables[name] = measurements.table(name)
+    plain = unmitigated(table)
     info = begin(
         "quantization",
         models=measurements.models,
@@ -57,11 +65,11 @@ def run_of(measurements: Measurements, request: QuantizationRequest, chosen: Cho
         device=measurements.device,
         seconds=seconds,
         peak_memory_bytes=measurements.peak_memory,
-        settings=_settings(request, chosen),
+        settings=_settings(request, chosen, measurements),
         conventions=CONVENTIONS,
         versions={**library_versions((*LIBRARIES, *filter(find_spec, _PACKAGES))), **measurements.versions},
         headline={
-            model: table[table["model"] == model].set_index("method")[["perplexity", "delta"]].to_dict("index")
+            model: plain[plain["model"] == model].set_index("method")[["perplexity", "delta"]].to_dict("index")
             for model in measurements.windows
         },
         **({} if measurements.plan is None else {"plan": measurements.plan}),
@@ -69,14 +77,16 @@ def run_of(measurements: Measurements, request: QuantizationRequest, chosen: Cho
     return Run(info, tables)
 
 
-def _settings(request: QuantizationRequest, chosen: Chosen) -> dict[str, Any]:
+def _settings(request: QuantizationRequest, chosen: Chosen, measurements: Measurements) -> dict[str, Any]:
     """What the numbers depend on beside models and text."""
     settings = request.settings
     return {
         "methods": list(settings.methods),
+        "mitigate": list(settings.mitigate),
         "modules": settings.modules,
         "calibration_data": settings.calibration_data,
-        "calibration_sequences": request.calibration_windows.count,
+        "calibration_sequences": measurements.calibration_sequences or request.calibration_windows.count,
+        "calibration_windows": measurements.calibration_windows,
         "calibrated_methods": [name for name in settings.methods if calibrates(chosen, name)],
         "rank_by": settings.rank_by,
         "rank_sequences": settings.rank_sequences,

@@ -1,22 +1,24 @@
 """What a comparison of quantization methods is asked for: methods, calibration, ranking, and which models and text."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from sinkscope.errors import RequestError
 from sinkscope.fields import Section, described
 from sinkscope.inputs import MethodOptions, ModelSource, TextSource, Windows
 from sinkscope.keywords import MethodFields
-from sinkscope.names import METHODS, NONE
+from sinkscope.names import METHODS, MITIGATIONS, NONE
 
 DEFAULT = (NONE, "w8a8-dynamic", "w8a8-static", "w8a8-static-down", "nf4", "int8")
 
 
 @dataclass(frozen=True)
 class QuantizationSettings(MethodOptions):
-    """Which methods are measured, and how. Where no `calibration_data` is named, the evaluated windows calibrate.
+    """Which methods are measured, and how. Without `calibration_data`, windows behind the evaluated ones calibrate.
 
     Attributes:
         methods: names of `methods.choose`; `none` is always measured, as everything is compared with it.
+        mitigate: names of `mitigations.registry`, under each of which every probe is measured; `none` always is.
         rank_by: the probe by which modules are ranked; None is w8a8-static or else the first probe.
         rank_sequences: windows that the ranking runs on; 0 leaves it out.
         rank_limit: rank this many modules, those with the noisiest outputs.
@@ -25,6 +27,13 @@ class QuantizationSettings(MethodOptions):
 
     methods: tuple[str, ...] = described(
         DEFAULT, f"Methods, separated by commas: {METHODS}.", Section.QUANTIZATION, values="LIST", before="modules"
+    )
+    mitigate: tuple[str, ...] = described(
+        (NONE,),
+        f"What is done about outliers before rounding, separated by commas: {MITIGATIONS}.",
+        Section.QUANTIZATION,
+        values="LIST",
+        before="modules",
     )
     rank_by: str | None = described(
         None,
@@ -43,11 +52,11 @@ class QuantizationSettings(MethodOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        given = self.calibration_sequences
+        given = self.mitigate
+        object.__setattr__(self, "mitigate", (given,) if isinstance(given, str) else tuple(given))
         checks = {
             "`rank_sequences` must be at least 0": self.rank_sequences >= 0,
             "`rank_limit` must be at least 1": self.rank_limit >= 1,
-            "`calibration_sequences` needs `calibration_data`": given is None or self.calibration_data is not None,
         }
         for complaint, holds in checks.items():
             if not holds:
@@ -57,6 +66,7 @@ class QuantizationSettings(MethodOptions):
 class SettingsFields(MethodFields, total=False):
     """The fields of `QuantizationSettings` but its methods, as keyword arguments."""
 
+    mitigate: Sequence[str]
     rank_by: str | None
     rank_sequences: int
     rank_limit: int
@@ -88,7 +98,7 @@ class QuantizationRequest:
 
     @property
     def calibration_text(self) -> TextSource | None:
-        """The text to calibrate on, read as the evaluated one is; None where that is calibrated on."""
+        """The text to calibrate on, read as the evaluated one is; None where it is the evaluated one, further on."""
         source = self.settings.calibration_data
         return None if source is None else replace(self.text, data=source)
 

@@ -3,6 +3,7 @@
 The probes share the model. Each leaves it bit for bit as it was, so that one copy in memory does for all of them.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import pandas as pd
@@ -16,10 +17,12 @@ from sinkscope.methods.calibration import calibrate
 from sinkscope.methods.choose import Chosen
 from sinkscope.methods.linear_modules import linears
 from sinkscope.methods.probes import CalibratedProbe
+from sinkscope.mitigations.mitigation import Mitigation, Subject
 from sinkscope.names import NONE
 from sinkscope.quantization.changes import change
 from sinkscope.quantization.histograms import histograms
 from sinkscope.quantization.measurements import Measurements
+from sinkscope.quantization.mitigated import measure_mitigated, ranker
 from sinkscope.quantization.model_text import ModelText
 from sinkscope.quantization.noise import measure_noise
 from sinkscope.quantization.ranking import losses, mean_loss, noisiest, rank
@@ -44,8 +47,9 @@ def measure_unquantized(
     chosen: Chosen,
     settings: QuantizationSettings,
     measurements: Measurements,
+    mitigations: Mapping[str, Mitigation],
 ) -> None:
-    """Measures the unquantized model, and every probe on it.
+    """Measures the unquantized model, and every probe on it, as it is and under every mitigation.
 
     Args:
         loaded: the model.
@@ -53,6 +57,7 @@ def measure_unquantized(
         chosen: the methods, among them the probes.
         settings: the request's.
         measurements: where all that is found is added.
+        mitigations: by name.
 
     Raises:
         SinkscopeError: if its losses are not finite, or a probe cannot be put on it.
@@ -67,7 +72,16 @@ def measure_unquantized(
         raise SinkscopeError(f"the loss of {label} is not finite before any quantization: try float32 or bfloat16")
     measurements.add_losses(label, NONE, exact)
     subject = _Subject(model, label, text, exact)
-    largest = _measure_probes(subject, chosen, settings, measurements) if chosen.probes else None
+    largest = None
+    if chosen.probes:
+        calibration = _measure_probes(subject, chosen, settings, measurements)
+        largest = max(calibration.values())
+        of_mitigations = Subject(
+            model, label, text.calibration_batches(), text.evaluated.input_ids, loaded.tokenizer,
+            isolated=text.document_ids is not None, modules=settings.modules, seed=settings.seed,
+            rank=ranker(label, text.calibration_batches(), settings),
+        )  # fmt: skip
+        measure_mitigated(of_mitigations, chosen.probes, mitigations, text.batches(), measurements, calibration)
     for name, cache in chosen.caches.items():
         with cache.entered(model):
             measurements.add_losses(label, name, losses(model, text.batches(), f"{label}: {name}"))
@@ -82,6 +96,7 @@ def measure_unquantized(
     measurements.add_outliers(label, analysis, largest)
     measurements.models.append({**analysis.info["model"], **loaded.description})
     measurements.windows[label] = text.evaluated.sha256
+    measurements.calibrated_on(text.source, len(text.calibration.input_ids))
     measurements.targets = int(exact["targets"].sum())
     measurements.device = str(model.device)
     measurements.used(model.device)
@@ -89,8 +104,8 @@ def measure_unquantized(
 
 def _measure_probes(
     subject: _Subject, chosen: Chosen, settings: QuantizationSettings, measurements: Measurements
-) -> float:
-    """Every probe's losses and noise, and the ranking; returns the largest |x| of the calibration."""
+) -> dict[str, float]:
+    """Every probe's losses and noise, and the ranking; returns the calibration, the largest |x| by module."""
     model, modules = subject.model, settings.modules
     places = linears(model, modules)
     calibration = calibrate(model, places, subject.text.calibration_batches())
@@ -105,7 +120,7 @@ def _measure_probes(
         if calibrated.name == settings.rank_by:
             of_plan = noise[noise["method"] == calibrated.name]
             _measure_ranking(subject, calibrated, of_plan, settings, measurements)
-    return max(calibration.values())
+    return calibration
 
 
 def _measure_probe(subject: _Subject, calibrated: CalibratedProbe, measurements: Measurements, *, seed: int) -> None:

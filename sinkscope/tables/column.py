@@ -37,6 +37,6 @@ def floats(name: str, meaning: str, unit: str = "", *, added: bool = False) -> C
     return Column(name, "float64", unit, meaning, added=added)
 
 
-def texts(name: str, meaning: str) -> Column:
+def texts(name: str, meaning: str, *, added: bool = False) -> Column:
     """Text."""
-    return Column(name, "string", "", meaning)
+    return Column(name, "string", "", meaning, added=added)

@@ -54,6 +54,7 @@ def pack(
     tokens: int,
     bos: bool,
     sequences: int | None = None,
+    least: int | None = None,
 ) -> Packed:
     """Packs documents into windows.
 
@@ -63,6 +64,7 @@ def pack(
         tokens: window length T.
         bos: start every window with <bos>.
         sequences: stop after this many windows; None takes all.
+        least: how many must come out; None is `sequences`, or one.
 
     Raises:
         SinkscopeError: when a special token is missing or the text is shorter than one window; when fewer windows
@@ -87,7 +89,7 @@ def pack(
         if len(stream) >= enough:
             break
     count = len(stream) // body if sequences is None else min(sequences, len(stream) // body)
-    wanted = 1 if sequences is None else sequences
+    wanted = least or sequences or 1
     if count < wanted:
         raise SinkscopeError(
             f"the text holds {len(stream)} tokens, too few for {wanted} sequence(s) of {tokens}: "

@@ -17,6 +17,8 @@ def pack_for(
     sequences: int,
     tokens: int | None,
     bos: str,
+    *,
+    least: int | None = None,
 ) -> Packed:
     """Packs documents into windows.
 
@@ -27,6 +29,7 @@ def pack_for(
         sequences: N, the number of windows.
         tokens: T, the length of each; by default that of `models.shape.default_tokens`.
         bos: `always` or `never` force or forbid a <bos> at the start of each window; `auto` follows the tokenizer.
+        least: how many windows must come out; None is all.
 
     Raises:
         SinkscopeError: for impossible sizes, or a text that is too short for them.
@@ -44,6 +47,7 @@ def pack_for(
         tokens=tokens if tokens is not None else default_tokens(model.config),
         bos=adds_bos(tokenizer) if bos == "auto" else bos == "always",
         sequences=sequences,
+        least=least,
     )
 
 

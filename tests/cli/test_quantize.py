@@ -122,7 +122,10 @@ def test_pattern_that_matches_nothing(refused: Callable[..., str]) -> None:
 def test_contradicting_options(refused: Callable[..., str]) -> None:
     assert "leave out one" in refused("--methods", "w8,nf4", "--modules", "mlp.*")
     assert "none of the probes" in refused("--methods", "w8", "--rank-by", "w4")
-    assert "needs --calibration-data" in refused("--methods", "w8", "--calibration-sequences", "3")
+    assert "there is no mitigation keep-x for --mitigate" in refused("--methods", "w8", "--mitigate", "none,keep-x")
+    assert "--rank-sequences must be at least 1" in refused(
+        "--methods", "w8", "--mitigate", "keep", "--rank-sequences", "0"
+    )
 
 
 def test_calibration_text_too_short(refused: Callable[..., str], tmp_path: Path) -> None:

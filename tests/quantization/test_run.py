@@ -9,11 +9,18 @@ import pytest
 import tiny
 
 import sinkscope
-from sinkscope.errors import RequestError
+from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.inputs import ModelSource, TextSource, Windows
+from sinkscope.methods.calibration import calibrate
+from sinkscope.methods.linear_modules import linears
+from sinkscope.methods.probes import CalibratedProbe, parse_probe
 from sinkscope.names import NONE
+from sinkscope.passes.batches import batches_of
+from sinkscope.quantization.ranking import losses
 from sinkscope.quantization.run import Quantization, quantize
 from sinkscope.quantization.settings import DEFAULT, QuantizationRequest, QuantizationSettings
+from sinkscope.text.packing import pack
+from sinkscope.text.sources import open_text
 
 SMALL: dict[str, Any] = {"sequences": 3, "tokens": 24, "device": "cpu"}
 DEMO = (ModelSource("demo"),)
@@ -42,7 +49,6 @@ def test_unknown_names_of_the_package_are_refused() -> None:
     [
         ({"rank_sequences": -1}, "`rank_sequences` must be at least 0"),
         ({"rank_limit": 0}, "`rank_limit` must be at least 1"),
-        ({"calibration_sequences": 3}, "`calibration_sequences` needs `calibration_data`"),
         ({"calibration_data": "stdlib", "calibration_sequences": 0}, "`calibration_sequences` must be at least 1"),
     ],
 )
@@ -64,6 +70,12 @@ def test_settings_that_contradict_themselves(settings: dict[str, Any], said: str
         ({"models": "demo", "methods": ["none"], "modules": "mlp.*"}, "`methods` names none"),
         ({"models": "demo", "methods": ["w8"], "rank_by": "w4"}, "`rank_by=w4` is none of the probes among `methods`"),
         ({"models": "demo", "methods": ["w8a8"]}, "there is no method w8a8"),
+        (
+            {"models": "demo", "methods": ["w8"], "mitigate": ["rotat"]},
+            "there is no mitigation rotat .* is rotate",
+        ),
+        ({"models": "demo", "methods": ["none"], "mitigate": "rotate"}, "`mitigate=rotate` is put under the probes"),
+        ({"models": "demo", "methods": ["w8"], "mitigate": "clip"}, "`mitigate=clip` makes no difference to w8"),
         ({"models": "demo", "methods": ["w8"], "data_options": {"columns": "text"}}, "a text has no option columns"),
     ],
 )
@@ -102,9 +114,11 @@ def test_run_json_says_what_was_settled(tiny_folders: dict[str, Path], tmp_path:
     assert isinstance(result, Quantization)
     assert result.info["settings"] == {
         "methods": [NONE, "w4", "a4-static"],
+        "mitigate": [NONE],
         "modules": None,
         "calibration_data": None,
         "calibration_sequences": 3,
+        "calibration_windows": "behind",
         "calibrated_methods": ["a4-static"],
         "rank_by": "w4",
         "rank_sequences": 4,
@@ -120,6 +134,32 @@ def test_run_json_says_what_was_settled(tiny_folders: dict[str, Path], tmp_path:
     assert list(result.headline) == [folder]
     assert set(result.ranking["method"]) == {"w4"}
     assert "config" not in data
+
+
+def test_calibrated_windows_lie_behind_the_evaluated_ones(tmp_path: Path, tiny_folders: dict[str, Path]) -> None:
+    """As many as are asked for, or as there are; without one behind, and something to calibrate, in one line."""
+    text, folder = tmp_path / "text.txt", tiny_folders["llama_gqa"]
+    text.write_text("".join(chr(97 + number % 26) * 7 for number in range(23)))  # 161 tokens and <eos>: 7 windows of 23
+    given: dict[str, Any] = {"data": text, "tokens": 24, "device": "cpu", "rank_sequences": 0}
+    few = quantize(folder, ["a4-static"], sequences=5, **given)
+    assert few.info["settings"]["calibration_sequences"] == 2
+    by_hand = pack(open_text(TextSource(str(text))), tiny.tokenizer(), tokens=24, bos=True, sequences=7)
+    model = tiny.build("llama_gqa")
+    probe = parse_probe("a4-static")
+    assert probe is not None
+    largest = calibrate(model, linears(model), batches_of(by_hand.input_ids[5:], None, 1))
+    with CalibratedProbe("a4-static", probe, linears(model), largest).entered(model):
+        expected = losses(model, batches_of(by_hand.input_ids[:5], None, 1))["loss_sum"]
+    found = few.losses[few.losses["method"] == "a4-static"]["loss_sum"]
+    assert found.tolist() == pytest.approx(expected.tolist())
+    with pytest.raises(SinkscopeError, match=r"7 sequence\(s\) of 24 tokens and none behind them to calibrate on"):
+        quantize(folder, ["a4-static"], sequences=7, **given)
+    plain = quantize(folder, ["w4"], sequences=7, **given)  # nothing calibrates
+    assert plain.info["settings"]["calibration_windows"] is None
+    itself = quantize(folder, ["a4-static"], sequences=7, calibration_data=text, **given)
+    assert itself.info["settings"]["calibration_windows"] == "named"
+    one = quantize(folder, ["a4-static"], sequences=5, calibration_sequences=1, **given)
+    assert one.info["settings"]["calibration_sequences"] == 1
 
 
 def test_objects_and_keywords_measure_the_same(tiny_folders: dict[str, Path]) -> None:

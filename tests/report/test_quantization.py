@@ -18,6 +18,11 @@ from sinkscope.tables.run_folder import Run
 
 SITES = ("self_attn.q_proj", "self_attn.o_proj", "mlp.down_proj")
 
+UNMITIGATED: dict[str, Any] = {
+    "mitigation": "none", "mitigation_chose": "", "against_unmitigated": np.nan, "against_unmitigated_low": np.nan,
+    "against_unmitigated_high": np.nan,
+}  # fmt: skip
+
 
 def run(models: list[str], methods: list[str], *, layers: int = 3, comparable: bool = True, lost: str = "") -> Run:
     """A made-up run: `lost` is a method whose loss is not finite."""
@@ -29,9 +34,9 @@ def run(models: list[str], methods: list[str], *, layers: int = 3, comparable: b
             rows["quantization"].add(
                 model=model, method=method, weight_bits=8.0, activation_bits=np.nan, granularity="W per channel",
                 loss=2 + delta, loss_low=1.9, loss_high=2.3, perplexity=np.exp(2 + delta), delta=delta,
-                delta_low=delta - 0.001, delta_high=delta + 0.002, windows="abc",
+                delta_low=delta - 0.001, delta_high=delta + 0.002, windows="abc", **UNMITIGATED,
             )  # fmt: skip
-            rows["losses"].add(model=model, method=method, sequence=0, loss_sum=20.0, targets=10)
+            rows["losses"].add(model=model, method=method, sequence=0, loss_sum=20.0, targets=10, mitigation="none")
         for part, delta in (("weights", 0.0001), ("activations", 0.03), ("both", 0.031)):
             rows["parts"].add(model=model, method="w8a8-static", part=part, loss=2.0, delta=delta,
                               delta_low=delta - 0.01, delta_high=delta + 0.01)  # fmt: skip
@@ -155,7 +160,8 @@ def with_paired(made: Run, differences: dict[tuple[str, str, str, str], tuple[fl
     rows = Rows("paired")
     for (model, method, other_model, other_method), (low, high) in differences.items():
         rows.add(model=model, method=method, other_model=other_model, other_method=other_method,
-                 difference=(low + high) / 2, difference_low=low, difference_high=high)  # fmt: skip
+                 difference=(low + high) / 2, difference_low=low, difference_high=high, mitigation="none",
+                 other_mitigation="none")  # fmt: skip
     return Run(made.info, {**made.tables, "paired": rows.frame()})
 
 
@@ -215,7 +221,13 @@ def test_what_was_calibrated_on_is_said() -> None:
         "calibrated_methods": ["gptq"],
     }
     assert calibration(made) == "gptq: calibrated on 8 windows of other.txt."
-    made.info["settings"]["calibrated_methods"] = []
+    made.info["settings"]["calibration_windows"] = "named"
+    assert calibration(made) == "gptq: calibrated on 8 windows of other.txt."
+    made.info["settings"]["calibration_data"] = "stdlib"  # the evaluated text, which is read from its start again
+    assert "on the evaluated windows themselves" in calibration(made)
+    made.info["settings"] |= {"calibration_data": None, "calibration_windows": "behind", "mitigate": ["none", "smooth"]}
+    assert calibration(made) == "gptq, smooth: calibrated on 8 windows of stdlib behind the evaluated ones."
+    made.info["settings"] |= {"calibrated_methods": [], "mitigate": ["none"]}
     assert calibration(made) == ""
 
 

@@ -12,13 +12,13 @@ from sinkscope.launch.collector import importing
 from sinkscope.methods.grammar import check_method
 from sinkscope.quantization.settings import QuantizationRequest, QuantizationSettings
 
-_EVALUATED = {"text": "Text to calibrate on, as `data`; default: the evaluated sequences."}
+_BEHIND = {"text": "Text to calibrate on, as `data`; default: that text, behind the evaluated sequences."}
 
 
 def quantize(
     models: options.Models,
     output: Annotated[Output, Offered("out", "force", out={"text": "Folder for the run.", "default": MISSING})],
-    settings: Annotated[QuantizationSettings, Offered(calibration_data=_EVALUATED)],
+    settings: Annotated[QuantizationSettings, Offered(calibration_data=_BEHIND)],
     model: Annotated[ModelSource, Offered(but=["name", "quantize"])],
     text: TextSource,
     windows: Windows,

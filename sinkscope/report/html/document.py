@@ -21,7 +21,7 @@ from sinkscope.report.kinds import kind_of
 from sinkscope.tables.run_folder import Run
 
 # Figures that are text, which this page says as text.
-IN_WORDS = {"verdict", "numbers", "comparison", "overview", "provenance"}
+IN_WORDS = {"answer", "verdict", "numbers", "comparison", "overview", "provenance"}
 
 _SORTING = (
     "Open a table to sort it by a click or Enter on a column, and to search it. Empty cells were not measured. Blanks "
@@ -52,7 +52,7 @@ def document(run: Run, pictures: Sequence[tuple[Entry, str]]) -> str:
         pictures: the figures in order, each as SVG; those `IN_WORDS` are not among them.
     """
     kind = kind_of(run)
-    first = next((entry for entry in kind.figures if entry.name in IN_WORDS), None)
+    first = next((entry for entry in kind.figures if entry.name in IN_WORDS and entry.applies_to(run)), None)
     title = first.title if first is not None else str(run.info["kind"])
     charts = {entry.name: chart for entry, _ in pictures if (chart := chart_of(run, entry.name)) is not None}
     links = _Links([

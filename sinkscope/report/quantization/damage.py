@@ -5,7 +5,7 @@ import numpy as np
 from sinkscope.report.axes import positive, spread_axis
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
-from sinkscope.report.quantization.sentences import methods, models, worst_method
+from sinkscope.report.quantization.sentences import methods, models, plain_rows, worst_method
 from sinkscope.report.quantization.shared import (
     MARKERS,
     change_axis,
@@ -23,7 +23,7 @@ def draw(run: Run) -> Page:
     page = Page()
     upper, lower = page.subplots(2, 1, sharex=True)
     names, colours = methods(run), coloured(run)
-    table = run["quantization"].set_index("method")
+    table = plain_rows(run).set_index("method")
     ticks = np.arange(len(names))
     for (model, colour), mark, offset in zip(colours.items(), MARKERS, offsets(len(colours), 0.6), strict=False):
         rows = table[table["model"] == model].loc[names]
@@ -31,7 +31,7 @@ def draw(run: Run) -> Page:
         upper.plot(ticks + offset, perplexity, mark, color=colour, markersize=6)
         upper.axhline(perplexity[0], color=colour, linewidth=0.9, linestyle=":")
         intervals(lower, ticks[1:] + offset, rows.iloc[1:], colour, mark)
-    change_axis(lower, run["quantization"]["delta"])
+    change_axis(lower, plain_rows(run)["delta"])
     upper.margins(y=0.15)
     spread_axis(upper)
     upper.set_ylabel("perplexity per token")

@@ -9,7 +9,7 @@ from matplotlib.ticker import LogFormatterSciNotation, MaxNLocator
 from sinkscope.report.axes import positive
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
-from sinkscope.report.quantization.sentences import methods
+from sinkscope.report.quantization.sentences import methods, plain_rows
 from sinkscope.report.quantization.shared import (
     MARKERS,
     change_axis,
@@ -43,10 +43,10 @@ def draw(run: Run) -> Page:
         axes.set_ylabel(title)
     right = page.add_subplot(grid[:, 2:])
     names = methods(run)[1:]
-    rows = run["quantization"].set_index("method")
+    rows = plain_rows(run).set_index("method")
     for (model, colour), mark, offset in zip(colours.items(), MARKERS, offsets(len(colours), 0.6), strict=False):
         intervals(right, np.arange(len(names)) + offset, rows[rows["model"] == model].loc[names], colour, mark)
-    change_axis(right, run["quantization"]["delta"])
+    change_axis(right, plain_rows(run)["delta"])
     right.set_title("Change of the loss")
     method_axis(right, names, few=3)
     right.set_xlabel("method")

@@ -2,6 +2,7 @@
 
 from sinkscope.report.entry import Entry
 from sinkscope.report.quantization import (
+    answer,
     damage,
     front_page,
     histograms,
@@ -10,9 +11,11 @@ from sinkscope.report.quantization import (
     parts,
     provenance,
     ranking,
+    remains,
 )
 
 REGISTRY: tuple[Entry, ...] = (
+    answer.ENTRY,
     front_page.ENTRY,
     damage.ENTRY,
     parts.ENTRY,
@@ -20,5 +23,6 @@ REGISTRY: tuple[Entry, ...] = (
     ranking.ENTRY,
     histograms.ENTRY,
     outliers.ENTRY,
+    remains.ENTRY,
     provenance.ENTRY,
 )

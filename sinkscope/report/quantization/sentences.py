@@ -8,6 +8,7 @@ import pandas as pd
 
 from sinkscope.report.text import counted, number, printable
 from sinkscope.tables.run_folder import Run
+from sinkscope.tables.unmitigated import unmitigated
 
 _HEADER = ("Model", "Method", "W bits", "A bits", "Perplexity", "Delta", "95 % interval", "Scales")
 NONE = "none"
@@ -27,17 +28,26 @@ def subtitle(run: Run) -> str:
 
 def models(run: Run) -> list[str]:
     """The models of a run, in order."""
-    return list(dict.fromkeys(run["quantization"]["model"]))
+    return list(dict.fromkeys(plain_rows(run)["model"]))
 
 
 def methods(run: Run) -> list[str]:
     """The methods of a run, in order."""
-    return list(dict.fromkeys(run["quantization"]["method"]))
+    return list(dict.fromkeys(plain_rows(run)["method"]))
 
 
 def short(model: str) -> str:
     """A model's name where there is little room."""
     return printable(model, 26, keep_end=True)
+
+
+def plain_rows(run: Run) -> pd.DataFrame:
+    """The rows of the table `quantization` without a mitigation, one per model and method."""
+    return unmitigated(run["quantization"])
+
+
+def _pairs(run: Run) -> pd.DataFrame:
+    return unmitigated(run["paired"])
 
 
 def header(run: Run) -> tuple[str, ...]:
@@ -63,7 +73,7 @@ def cells(run: Run) -> list[tuple[str, ...]]:
             "" if row.method == NONE or math.isnan(row.delta_low) else interval(row.delta_low, row.delta_high),
             row.granularity,
         )
-        for row in _rows(run["quantization"])
+        for row in _rows(plain_rows(run))
     ]
     return [*changes, *between_models(run)] if len(models(run)) > 1 else [row[1:] for row in changes]
 
@@ -92,7 +102,7 @@ def text_line(run: Run) -> str:
 
 
 def _of_model(run: Run, model: str) -> str:
-    rows = run["quantization"]
+    rows = plain_rows(run)
     rows = rows[rows["model"] == model]
     exact = rows[rows["method"] == NONE].iloc[0]
     opening = f"{apart(run, model) or 'The model'} (perplexity {number(float(exact['perplexity']), 4)})"
@@ -141,7 +151,7 @@ def worst_method(run: Run) -> str | None:
     """The one method that costs every model more than any other does; None where there is no such method."""
     worst = set()
     for model in models(run):
-        rows = run["quantization"]
+        rows = plain_rows(run)
         rows = rows[(rows["model"] == model) & (rows["method"] != NONE)]
         if len(rows) < 2 or not np.isfinite(rows["loss"].to_numpy(dtype=float)).all():
             return None
@@ -160,7 +170,7 @@ def _tied(run: Run, model: str, one: "pd.Series[Any]", other: "pd.Series[Any]") 
     if "paired" not in run.tables:
         apart = one["delta_low"] > other["delta_high"] or other["delta_low"] > one["delta_high"]
         return not apart
-    rows = run["paired"]
+    rows = _pairs(run)
     rows = rows[(rows["model"] == model) & (rows["other_model"] == model)]
     pair = {one["method"], other["method"]}
     ends = [(row.difference_low, row.difference_high) for row in _rows(rows) if {row.method, row.other_method} == pair]
@@ -184,7 +194,7 @@ def between_models(run: Run) -> list[tuple[str, ...]]:
         (f"{short(row.model)} minus {short(row.other_model)}", row.method, "", "", "", signed(row.difference),
          "" if math.isnan(row.difference_low) else interval(row.difference_low, row.difference_high),
          "difference of the losses" if row.method == NONE else "difference of the deltas")
-        for row in _rows(run["paired"])
+        for row in _rows(_pairs(run))
         if row.model != row.other_model and math.isfinite(row.difference)
     ]  # fmt: skip
 
@@ -193,7 +203,7 @@ def _of_models(run: Run) -> list[str]:
     """For every two models, which of the methods cost one of them more."""
     if "paired" not in run.tables:
         return []
-    rows = run["paired"]
+    rows = _pairs(run)
     rows = rows[rows["model"] != rows["other_model"]]
     sentences = [_as_loaded(row) for row in _rows(rows[rows["method"] == NONE])]
     for group, pairs in rows[rows["method"] != NONE].groupby(["model", "other_model"], sort=False):
@@ -223,14 +233,19 @@ def calibration(run: Run) -> str:
     """On what the methods that calibrate were calibrated; empty where none does."""
     settings = run.info["settings"]
     names = settings.get("calibrated_methods", [name for name in methods(run) if "static" in name])
+    names = [*names, *(name for name in settings.get("mitigate") or () if name != NONE)]
     if not names:
         return ""
-    if settings.get("calibration_data") is None:
+    windows = counted(settings.get("calibration_sequences", 0), "window")
+    behind = settings.get("calibration_windows") == "behind"
+    if behind:
+        source = printable(run.info["data"]["source"], 40, keep_end=True)
+        return f"{', '.join(names)}: calibrated on {windows} of {source} behind the evaluated ones."
+    if settings.get("calibration_data") in (None, run.info["data"]["source"]):
         return (
             f"{', '.join(names)}: calibrated on the evaluated windows themselves, so that no value lies outside the "
             "calibrated range, as values of other text may."
         )
-    windows = counted(settings["calibration_sequences"], "window")
     return (
         f"{', '.join(names)}: calibrated on {windows} of {printable(settings['calibration_data'], 40, keep_end=True)}."
     )

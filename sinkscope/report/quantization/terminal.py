@@ -1,5 +1,6 @@
 """A quantization run for the terminal: the table of the first page and what it says."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, Group, RenderResult
@@ -7,7 +8,28 @@ from rich.table import Table
 from rich.text import Text
 
 from sinkscope.report.plain import Plain
-from sinkscope.report.quantization.sentences import cells, findings, header, subtitle, text_line
+from sinkscope.report.quantization.mitigated import (
+    BETTER,
+    SIGNS,
+    UNQUANTIZED,
+    WORSE,
+    answers,
+    formats_of,
+    grid,
+    has_mitigations,
+    mitigations_of,
+)
+from sinkscope.report.quantization.sentences import (
+    NONE,
+    apart,
+    cells,
+    findings,
+    header,
+    models,
+    signed,
+    subtitle,
+    text_line,
+)
 from sinkscope.tables.run_folder import Run
 
 _WORDS = ("Model", "Method", "Scales")  # columns to the left; numbers go to the right
@@ -31,7 +53,35 @@ class Summary(Plain):
         for row in cells(self.run):
             table.add_row(*(Text(cell) for cell in row))
         yield table
-        yield Group(*(Text(f"- {sentence}") for sentence in findings(self.run)))
+        yield from _repairs(self.run)
+        yield Group(
+            *(
+                Text(f"- {sentence}")
+                for sentence in [*(answers(self.run) if has_mitigations(self.run) else []), *findings(self.run)]
+            )
+        )
+
+
+def _repairs(run: Run) -> Iterator[Text | Table]:
+    """A table per model: mitigations below each other, formats beside each other."""
+    if not has_mitigations(run):
+        return
+    names = formats_of(run)
+    for model in models(run):
+        of = f" of {apart(run, model)}" if apart(run, model) else ""
+        yield Text(f"Change of the loss{of} by mitigation; {SIGNS[BETTER]} better, {SIGNS[WORSE]} worse than the same "
+                   "format without one", style="dim")  # fmt: skip
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column("Mitigation", no_wrap=True)
+        for name in names:
+            table.add_column(UNQUANTIZED if name == NONE else name, justify="right")
+        cells = grid(run, model)
+        for row in mitigations_of(run):
+            found = [cells.get((row, name)) for name in names]
+            table.add_row(
+                row, *("" if cell is None else f"{signed(cell.delta)} {SIGNS[cell.told] or ' '}" for cell in found)
+            )
+        yield table
 
 
 def summary(run: Run) -> Summary:

@@ -88,7 +88,7 @@ TABLES = (
     ),
     Table(
         "compared_quantization",
-        "A quantization run, a model and a method, where quantization runs were given too.",
+        "A quantization run, a model and a method without a mitigation, where quantization runs were given too.",
         (
             texts("run", "name of the quantization run"),
             texts("model", "as in quantization"),

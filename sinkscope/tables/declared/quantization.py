@@ -9,6 +9,7 @@ _LAYER = ints("layer", "decoder layer")
 _SITE = texts("site", "path of the linear module inside its layer")
 _MODULE = texts("module", "name of the linear module")
 _LOSS = floats("loss", "mean cross-entropy of the next token over all targets", "nats per token")
+_MITIGATION = texts("mitigation", "what was done about outliers before rounding; `none` is nothing", added=True)
 _DELTA = (
     floats("delta", "loss minus that of the unquantized model on the same windows", "nats per token"),
     floats("delta_low", "lower end of its 95 % interval: paired bootstrap over sequences", "nats per token"),
@@ -31,12 +32,32 @@ TABLES = (
             floats("perplexity", "exponential of the loss"),
             *_DELTA,
             texts("windows", "first digits of the SHA-256 of the token ids: perplexities compare only where it agrees"),
+            _MITIGATION,
+            texts(
+                "mitigation_chose",
+                "what the mitigation chose: alpha, prefix, matrices, modules; else empty",
+                added=True,
+            ),
+            floats(
+                "against_unmitigated",
+                "loss minus that of the same method without a mitigation; null without a mitigation",
+                "nats per token",
+                added=True,
+            ),
+            floats(
+                "against_unmitigated_low",
+                "lower end of its 95 % interval: paired bootstrap over sequences",
+                "nats per token",
+                added=True,
+            ),
+            floats("against_unmitigated_high", "upper end", "nats per token", added=True),
         ),
     ),
     Table(
         "paired",
         "Two changes of the loss against each other, on the same windows: two methods on one model, or one method on "
-        "two models that read the same windows. Of two models under `none`, their losses.",
+        "two models that read the same windows, or two mitigations of one method. Of two models under `none`, their "
+        "losses.",
         (
             _MODEL,
             _METHOD,
@@ -47,6 +68,8 @@ TABLES = (
                 "difference_low", "lower end of its 95 % interval: paired bootstrap over sequences", "nats per token"
             ),
             floats("difference_high", "upper end", "nats per token"),
+            _MITIGATION,
+            texts("other_mitigation", "the mitigation of the other change", added=True),
         ),
     ),
     Table(
@@ -58,6 +81,7 @@ TABLES = (
             ints("sequence", "sequence of the run"),
             floats("loss_sum", "cross-entropy summed over the sequence's targets", "nats"),
             ints("targets", "number of targets"),
+            _MITIGATION,
         ),
     ),
     Table(
@@ -131,6 +155,20 @@ TABLES = (
             floats("sink_rate_mean", "share of heads that are sinks at token 0, mean over layers, equation (1)"),
             floats("sink_rate_max", "the same, largest over layers"),
             ints("massive_count", "massive activations in the residual stream, by the binary test of equation (5)"),
+        ),
+    ),
+    Table(
+        "mitigation_sites",
+        "A linear module that probes quantize, unquantized, under a mitigation that changes what it reads: what is "
+        "left of the outliers, over calibration text.",
+        (
+            _MODEL,
+            texts("mitigation", "what was done about outliers; `none` is nothing"),
+            _LAYER,
+            _SITE,
+            _MODULE,
+            floats("abs_max", "largest |x| that the module reads"),
+            floats("kurtosis", "Pearson's kurtosis of all that it reads (normal: 3)"),
         ),
     ),
 )
