@@ -56,10 +56,12 @@ def massive_counts(x: Tensor, median: Tensor, listed: Entries) -> Tensor:
         listed: its largest entries, largest first.
     """
     massive = is_massive(listed.value, median[:, None])
-    beyond = massive[:, -1].tolist()
+    some, beyond = torch.stack([massive.any(1), massive[:, -1]]).tolist()
     counts = []
     for n, more in enumerate(beyond):
-        if more:
+        if not some[n]:
+            counts.append(torch.zeros(3, dtype=torch.int64, device=x.device))
+        elif more:
             everywhere = is_massive(x[n].float(), median[n])
             counts.append(torch.stack([everywhere.sum(), everywhere.any(1).sum(), everywhere.any(0).sum()]))
         else:

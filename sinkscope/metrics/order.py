@@ -5,7 +5,7 @@ quick-select would cost more than the forward pass it describes. Following Floyd
 brackets the median; one pass counts what lies below the bracket, and only the few elements inside it are selected
 from. Where the bracket misses, the plain selection runs: the result is exact either way. On a CPU numpy does the pass,
 since its comparisons and compressions are several times faster than torch's there, and does it block by block, so that
-what it makes on the way stays in the cache.
+what it makes on the way stays in the cache; what fits the cache whole is selected from as it is, by numpy too.
 """
 
 import math
@@ -28,8 +28,13 @@ def median_magnitude(x: Tensor) -> Tensor:
     Returns:
         A float32 0-d tensor.
     """
-    if x.numel() > 4 * SAMPLE and x.device.type == "cpu":
-        median = _bracketed(x.flatten(), (x.numel() - 1) // 2)
+    rank = (x.numel() - 1) // 2
+    if x.device.type == "cpu" and x.numel() <= 4 * SAMPLE:
+        magnitudes = np.abs(x.detach().flatten().float().numpy())
+        magnitudes.partition(rank)
+        return torch.tensor(magnitudes[rank], dtype=torch.float32)
+    if x.device.type == "cpu":
+        median = _bracketed(x.flatten(), rank)
         if median is not None:
             return torch.tensor(median, dtype=torch.float32)
     return x.abs().float().median()

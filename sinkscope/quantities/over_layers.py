@@ -28,9 +28,12 @@ def quantile(name: str, share: float) -> Formula:
     """Quantile over layers, by linear interpolation."""
 
     def of(values: LayerValues) -> Array:
+        by_layer = values.by_layer(name)
+        if by_layer.size and not np.isnan(by_layer).any():  # all draws at once; with undefined layers numpy takes them one by one
+            return np.asarray(np.quantile(by_layer, share, axis=1), dtype=float)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # all layers undefined: the result is NaN, as it should be
-            return np.asarray(np.nanquantile(values.by_layer(name), share, axis=1), dtype=float)
+            return np.asarray(np.nanquantile(by_layer, share, axis=1), dtype=float)
 
     return of
 

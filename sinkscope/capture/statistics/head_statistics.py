@@ -119,7 +119,9 @@ class HeadStatistics(Statistic):
         for call, known in zip(calls, covered, strict=True):
             rest = torch.ones(call.q.shape[2], dtype=torch.bool, device=call.q.device)
             rest[known.columns] = False
-            self._add(torch.nonzero(rest).flatten(), *(x[..., rest] for x in every_column(call)), call.q.shape[0])
+            mass, second_moment = every_column(call)
+            columns = torch.nonzero(rest).flatten()
+            self._add(columns, mass[..., columns], second_moment[..., columns], call.q.shape[0])
         self.filled.append(first)
 
     def follow(self, calls: list[AttentionCall], covered: list[Covered]) -> None:

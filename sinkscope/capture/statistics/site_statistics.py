@@ -93,6 +93,11 @@ class LargestEntries(Statistic):
     def append(self, entries: Entries) -> None:
         """Adds the entries of some sequences, padded with nulls where these have fewer than `LISTED` values."""
         missing = (0, LISTED - entries.value.shape[1])
+        if not missing[1]:
+            self.position.append(entries.position)
+            self.channel.append(entries.channel)
+            self.value.append(entries.value)
+            return
         self.position.append(functional.pad(entries.position, missing))
         self.channel.append(functional.pad(entries.channel, missing))
         self.value.append(functional.pad(entries.value, missing, value=torch.nan))

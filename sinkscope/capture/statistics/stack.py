@@ -22,8 +22,8 @@ class Stack(Statistic):
 
     def append(self, rows: Tensor) -> None:
         """Adds rows [n, ...] of the same shape and dtype as those before."""
-        needed = self._length + len(rows)
-        if self._buffer is None or needed > len(self._buffer):
+        needed = self._length + rows.shape[0]
+        if self._buffer is None or needed > self._buffer.shape[0]:
             larger = rows.new_empty(max(2 * needed, 64), *rows.shape[1:])
             if self._buffer is not None:
                 larger[: self._length] = self._buffer[: self._length]
