@@ -20,7 +20,13 @@ from sinkscope.report.html.said import summary_html
 from sinkscope.report.kinds import kind_of
 from sinkscope.tables.run_folder import Run
 
-IN_WORDS = {"verdict", "comparison", "overview", "provenance"}  # figures that are text, which this page says as text
+IN_WORDS = {
+    "verdict",
+    "comparison",
+    "overview",
+    "provenance",
+    "claims",
+}  # figures that are text, which this page says as text
 
 _SORTING = (
     "Open a table to sort it by a click or Enter on a column, and to search it. Empty cells were not measured. Blanks "
