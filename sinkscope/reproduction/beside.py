@@ -15,7 +15,7 @@ from sinkscope.tables.builder import Rows
 from sinkscope.tables.run_folder import Run
 
 TRAINED_PART, INT8_PART = "trained models", "INT8"
-_LOSS, _VALID, _PERPLEXITY = "loss", "valid_loss", "perplexity"
+_LOSS, _VALID, _PERPLEXITY, _OF_DOCUMENTS = "loss", "valid_loss", "perplexity", "document_perplexity"
 _PERCENT = 100
 
 
@@ -51,6 +51,11 @@ def beside_paper(
                 if role in seeds[0].analyses and any(value is not None for value in values):
                     rows.add(part=INT8_PART, method=method, metric=metric, model=role, **_over_seeds(values),
                              paper=paper, paper_model="1B")  # fmt: skip
+    for (role, method), run in evaluations.items():
+        value = run.info["headline"].get(_PERPLEXITY)
+        if value is not None:
+            rows.add(part=INT8_PART, method=method, metric=_OF_DOCUMENTS, model=role, **_over_seeds([value]),
+                     paper=math.nan, paper_model="1B")  # fmt: skip
     return rows.frame()
 
 

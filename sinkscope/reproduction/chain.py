@@ -35,6 +35,7 @@ from sinkscope.training.training_folder import CHECKPOINTS
 METHODS = (NONE, DYNAMIC, STATIC, DOWN)
 EVALUATED = (None, STATIC)
 TRACKED_SEQUENCES = 8
+TRAIN = "train"
 ANALYZE, TRACK, QUANTIZE, EVALUATE, COMPARE, REPORT = "analyze", "track", "quantize", "evaluate", "compare", "report"
 _PASS = 2.0  # an analysis, in passes forward and back
 _FORWARD = 1 / 3
@@ -88,6 +89,11 @@ def chain(subjects: Subjects) -> list[Stage]:
     if len(subjects.models) > 1:
         stages.append(_comparison(subjects, analyses))
     return stages
+
+
+def trainings_name(subjects: Subjects, role: str) -> str:
+    """The folder of the trainings of a model, a folder per seed in it."""
+    return f"{TRAIN}/{subjects.titles[role]}"
 
 
 def analysis_name(subjects: Subjects, role: str, seed: int) -> str:

@@ -36,7 +36,8 @@ them against each other is formed pair by pair. What other text would change is 
 sequences, where the number has any. From one training, and of a public model, the interval is over what the table
 names: sequences, or the layers of the model where gradients are summed over all sequences before a norm is taken
 (layers of one model depend on each other, so that such an interval is a rough one). A share that is 0 or 1 in every
-sequence has Wilson's interval for as many sequences. No interval from one training says what another would show.
+seed, or in every sequence of one model, has Wilson's interval for as many of these. No interval from one training says
+what another would show.
 
 **The bounds.** A ratio is large from 2 on, as a track has it; the same is within 1/1.25 to 1.25, as in a comparison; a
 perplexity is unharmed within 1.05. One half decides both what V-scale keeps and what it cuts. The paper's own numbers

@@ -1,6 +1,6 @@
 """The last stage: from the runs of all others to one run of kind `reproduction`, with the verdicts first."""
 
-import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,6 @@ from sinkscope.comparison.stacked import stacked
 from sinkscope.inputs import Output
 from sinkscope.progress.display import stage
 from sinkscope.provenance.begin import TABLE_LIBRARIES, begin, library_versions
-from sinkscope.report.render import render
 from sinkscope.reproduction import chain
 from sinkscope.reproduction.beside import beside_paper
 from sinkscope.reproduction.chain import Subjects
@@ -45,6 +44,8 @@ class Reproduction(Result):
         Raises:
             SinkscopeError: if the place is taken or cannot be written.
         """
+        from sinkscope.report.render import render
+
         place = Path(folder).expanduser()
         stage("writing")
 
@@ -65,12 +66,12 @@ class Trained:
     Attributes:
         scale: its name.
         recipe: of the baseline.
-        names: of the recipes, by model.
+        asked: the recipes as they were asked for, by model.
     """
 
     scale: str
     recipe: Recipe
-    names: dict[str, str]
+    asked: dict[str, str]
 
 
 def report_stage(subjects: Subjects, trained: Trained | None, stages: Sequence[Stage], command: str) -> Stage:
@@ -121,7 +122,7 @@ def _run(subjects: Subjects, trained: Trained | None, stages: Sequence[Stage]) -
         "seed_values": values_table(results, numbers),
         "beside_paper": beside_paper(seeds, metrics, evaluations),
         "first_steps": _first_steps(subjects),
-        "stages": _stages(stages),
+        "stages": _stages(subjects, trained, stages),
         **figures,
     }
     info = begin(
@@ -169,8 +170,12 @@ def _whole(step: Any) -> int | None:
     return None if pd.isna(step) else int(step)
 
 
-def _stages(stages: Sequence[Stage]) -> pd.DataFrame:
+def _stages(subjects: Subjects, trained: Trained | None, stages: Sequence[Stage]) -> pd.DataFrame:
     rows = Rows("stages")
+    for role, asked in {} if trained is None else trained.asked.items():
+        folder = chain.trainings_name(subjects, role)
+        words = ["sinkscope", "pretrain", asked, "--seeds", str(len(subjects.seeds)), "--out"]
+        rows.add(stage=folder, command=shlex.join([*words, str(subjects.place / folder)]))
     for each in stages:
         rows.add(stage=each.name, command=each.command)
     return rows.frame()
@@ -202,7 +207,6 @@ def _trained(trained: Trained, subjects: Subjects, first: Run) -> dict[str, Any]
         "context": recipe.data.tokens,
         "rate": recipe.optimizer.lr,
         "text": recipe.data.source,
-        "settings": json.dumps(trained.names),
     }
 
 

@@ -17,7 +17,7 @@ layers; it then says nothing of what another training would show.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -25,6 +25,7 @@ import numpy as np
 from sinkscope.intervals import limits
 from sinkscope.intervals.draws import Array
 from sinkscope.intervals.verdicts import REFUTED, REPRODUCED, UNDECIDED, UNTESTABLE
+from sinkscope.intervals.wilson import wilson
 
 SEEDS, SEQUENCES, LAYERS, EXACT, NOTHING = "seeds", "sequences", "layers", "exact", ""
 
@@ -42,7 +43,7 @@ class One:
         units: numbers of units that are resampled in the mind alone (layers, sequences), on the test's scale: their
             mean is the value on that scale, or their jackknife's pseudo-values.
         over: what the units are.
-        ends: an interval over sequences of its own, of a share that no draw can move: Wilson's.
+        ends: Wilson's interval over sequences, of a share that is 0 or 1 in all of them.
         missing: why there is no number.
     """
 
@@ -67,6 +68,7 @@ class Estimate:
         spread: variance over seeds that one seed has, on the test's scale; NaN from one training.
         text: variance that sequences add.
         missing: why there is no number, or no interval.
+        share: whether it is a share that is 0 or 1 in every seed, with Wilson's interval.
     """
 
     value: float
@@ -77,6 +79,7 @@ class Estimate:
     spread: float = math.nan
     text: float = 0.0
     missing: str = ""
+    share: bool = False
 
 
 def estimate(ones: Sequence[One], scale: Scale, direction: Direction) -> Estimate:
@@ -101,6 +104,8 @@ def estimate(ones: Sequence[One], scale: Scale, direction: Direction) -> Estimat
     if len(ones) > 1:
         spread, text = float(values.var(ddof=1)), text or 0.0
         half = limits.student(len(ones) - 1) * math.sqrt(spread / len(ones) + text)
+        if half == 0 and all(one.ends is not None for one in ones):
+            return Estimate(mean, *wilson(mean * len(ones), len(ones)), SEEDS, len(ones), 0.0, share=True)
         missing = "" if half > 0 else "all seeds agree to the last digit, so there is no spread"
         return _made(scale, mean, half, SEEDS, len(ones), spread, text, missing)
     one = ones[0]
@@ -154,8 +159,13 @@ def seeds_needed(found: Estimate, scale: Scale, direction: Direction, bounds: tu
         The number; NaN where the spread over seeds is not known, or where `limits.MOST_SEEDS` would not do.
     """
     used = {"above": bounds[:1], "below": bounds[1:], "within": bounds, "at most": ()}[direction]
-    if not used or not math.isfinite(found.value) or math.isnan(found.spread):
+    if not used or not math.isfinite(found.value) or math.isnan(found.spread) or found.missing:
         return math.nan
+    if found.share:
+        enough = (n for n in range(2, limits.MOST_SEEDS + 1)
+                  if verdict(replace(found, low=(ends := wilson(found.value * n, n))[0], high=ends[1]), direction,
+                             bounds) != UNDECIDED)  # fmt: skip
+        return float(next(enough, math.nan))
     here = float(_on(scale, np.array([found.value]))[0])
     distance = min(abs(here - float(_on(scale, np.array([bound]))[0])) for bound in used)
     return limits.seeds_needed(math.exp(min(distance, 100.0)), found.spread, found.text)

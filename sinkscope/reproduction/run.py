@@ -16,7 +16,7 @@ from sinkscope.inputs import DEFAULT_SEQUENCES, TextSource, Windows
 from sinkscope.launch.environment import is_main_process
 from sinkscope.pretraining.run import pretrain_seeds
 from sinkscope.progress.display import say, showing
-from sinkscope.reproduction.chain import REPORT, Subjects, chain
+from sinkscope.reproduction.chain import REPORT, TRAIN, Subjects, chain, trainings_name
 from sinkscope.reproduction.claim import BASELINE
 from sinkscope.reproduction.costs import FINISHED, Cost, costs
 from sinkscope.reproduction.report import Trained, report_stage
@@ -25,10 +25,9 @@ from sinkscope.reproduction.settings import ReproductionRequest
 from sinkscope.reproduction.stages import NOTES, Stage, is_finished, settle
 from sinkscope.runs import Run, read_run
 from sinkscope.training.recipe import Recipe
-from sinkscope.training.training_folder import MODEL
+from sinkscope.training.training_folder import MODEL, TOKENS
 
-TRAIN, TOKENS = "train", "tokens"
-_COMMAND = "made by a program"
+_COMMAND = "a program"
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,8 @@ class Plan:
     def trainings(self) -> Iterator[tuple[str, int, Path]]:
         """Model of the trio, seed and folder of every training, seed by seed."""
         for seed in self.subjects.seeds if self.trained else ():
-            for role, recipe in self.recipes.items():
-                yield role, seed, self.subjects.place / TRAIN / recipe.name / f"seed-{seed}"
+            for role in self.recipes:
+                yield role, seed, self.subjects.place / trainings_name(self.subjects, role) / f"seed-{seed}"
 
     def stages(self, command: str) -> list[Stage]:
         """All stages behind the trainings, the report last."""
@@ -162,6 +161,7 @@ def planned(request: ReproductionRequest, scale: Scale | None = None) -> Plan:
         for role, recipe in recipes.items()
     }
     names = {role: recipe.name for role, recipe in recipes.items()}
+    asked = dict(zip(recipes, chosen.recipes, strict=True))
     subjects = Subjects(
         place=place,
         models=models,
@@ -171,7 +171,7 @@ def planned(request: ReproductionRequest, scale: Scale | None = None) -> Plan:
         needles=chosen.needles,
         documents=chosen.documents,
     )
-    return Plan(subjects, Trained(chosen.name, first, names), recipes)
+    return Plan(subjects, Trained(chosen.name, first, asked), recipes)
 
 
 def _on_a_model(request: ReproductionRequest, place: Path) -> Plan:

@@ -4,19 +4,22 @@ from collections.abc import Callable
 
 from sinkscope.report import style
 from sinkscope.report.entry import Entry
-from sinkscope.report.page import Page, numbered, paragraph
+from sinkscope.report.page import Page, paragraph
+from sinkscope.report.published import PAPER
 from sinkscope.report.reproduction.ruled import TOP, Columns, ruled, sheets
 from sinkscope.report.text import printable
 from sinkscope.tables.run_folder import Run
 
-_COMMANDS = Columns(("stage", "the same by hand"), (0.2, 0.8))
+_NOTES = Columns(("", "here, and in the paper"), (0.12, 0.88))
+_COMMANDS = Columns(("stage", "the same by hand"), (0.27, 0.73))
 _PAGES = 6
 
 
 def draw(run: Run) -> Page:
-    """The notes, numbered."""
+    """The notes, each by what it is about."""
     page = Page()
-    numbered(page, run.info["notes"], top=TOP, size=style.BODY, gap=0.012)
+    parts = [note.partition(": ") for note in run.info["notes"]]
+    ruled(page, _NOTES, [(about, said) for about, _, said in parts])
     return page
 
 
@@ -45,7 +48,7 @@ DIFFERENCES = Entry(
     "differences",
     "What differs from the paper's setting, and what that means",
     draw,
-    "The paper's settings are those of section 7 of docs/definitions.md's source, arXiv:2603.17771.",
+    f"The paper is {PAPER}; the recipes paper-0.1b, paper-0.3b and paper-1b have its settings.",
     words=True,
 )
 COMMANDS = tuple(

@@ -33,12 +33,12 @@ class Columns:
         total = sum(self.shares)
         return [LEFT + (RIGHT - LEFT) * sum(self.shares[:n]) / total for n in range(len(self.shares) + 1)]
 
-    def lines(self, cells: Sequence[str]) -> list[list[str]]:
+    def lines(self, cells: Sequence[str], *, bold: bool = False) -> list[list[str]]:
         """Every cell in lines that fit its column."""
         starts = self.starts()
         rooms = [(b - a) * style.POINTS[0] - _ROOM for a, b in itertools.pairwise(starts)]
         return [
-            wrapped(printable(cell), room, _SIZE, "bold" if cell in COLOURS else "normal")
+            wrapped(printable(cell), room, _SIZE, "bold" if bold or cell in COLOURS else "normal")
             for cell, room in zip(cells, rooms, strict=True)
         ]
 
@@ -60,10 +60,11 @@ def sheets(columns: Columns, rows: Sequence[Sequence[str]], top: float = TOP) ->
 def ruled(page: Page, columns: Columns, rows: Sequence[Sequence[str]], top: float = TOP) -> float:
     """Draws a table; returns the top for whatever comes below."""
     starts = columns.starts()
-    top -= _STEP
-    for start, title in zip(starts, columns.titles, strict=False):
-        write(page, start, top, title, size=_SIZE, weight="bold")
-    top -= 0.5 * _STEP
+    titles = columns.lines(columns.titles, bold=True)
+    for start, own in zip(starts, titles, strict=False):
+        for number, line in enumerate(own, start=1):
+            write(page, start, top - number * _STEP, line, size=_SIZE, weight="bold")
+    top -= (max(map(len, titles)) + 0.5) * _STEP
     _rule(page, top)
     for cells in rows:
         lines = columns.lines(cells)

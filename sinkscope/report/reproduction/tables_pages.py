@@ -17,6 +17,7 @@ from sinkscope.tables.run_folder import Run
 _TITLES = {
     "valid_loss": "Validation loss [nats per token]",
     "perplexity": "Perplexity",
+    "document_perplexity": "Perplexity of whole documents",
     "single_2": "Needles single-2, found [%]",
     "single_3": "Needles single-3, found [%]",
     "multikey_1": "Needles multi-key, found [%]",
@@ -103,8 +104,9 @@ INT8 = Entry(
     "int8",
     "What INT8 costs, beside the paper",
     _int8,
-    f"Ours: mean over seeds, geometric, with its 95 % interval over seeds; needles of the first seed. {PAPER}: models "
-    "of 1 billion parameters, symmetric INT8, perplexity of WikiText. Weights are static per output channel in all.",
+    f"Ours: mean over seeds, geometric, with its 95 % interval over seeds; needles and whole documents of "
+    f"the first. {PAPER}: models of 1 billion parameters, symmetric INT8, "
+    "perplexity of WikiText. Weights are static per output channel in all.",
     applies=lambda run: bool(len(_part(run, "INT8"))),
     words=True,
 )

@@ -61,7 +61,11 @@ TABLES = (
         (
             texts("part", "trained models, or INT8"),
             texts("method", "none, or the quantization method"),
-            texts("metric", "a headline number, valid_loss (at the end of training), perplexity, or a kind of needles"),
+            texts(
+                "metric",
+                "a headline number, valid_loss (at the end of training), perplexity, document_perplexity (of evaluate, "
+                "first seed), or a kind of needles",
+            ),
             texts("model", "baseline, V-scale or backward-only"),
             floats("value", "ours; mean over seeds, geometric"),
             floats("low", "lower end of its 95 % interval over seeds; null from one"),
