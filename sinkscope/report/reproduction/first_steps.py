@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pandas as pd
+
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page
 from sinkscope.report.reproduction.ruled import Columns, ruled
@@ -23,9 +25,9 @@ def draw(run: Run) -> Page:
 
 def _step(row: dict[str, Any]) -> str:
     first, lasting = row["first_step"], row["lasting_step"]
-    if first is None or first != first:
+    if pd.isna(first):
         return "at no checkpoint"
-    stays = "" if lasting == first else ", not to stay" if lasting != lasting else f", to stay from {lasting:,.0f}"
+    stays = ", not to stay" if pd.isna(lasting) else "" if lasting == first else f", to stay from {lasting:,.0f}"
     return f"at step {first:,.0f}{stays}"
 
 
