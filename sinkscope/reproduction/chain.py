@@ -54,6 +54,7 @@ class Subjects:
         needles: per kind, length and depth.
         documents: whose perplexity is measured; 0 evaluates nothing.
         trained: whether the models were trained here, so that there are checkpoints.
+        checkpoints: how many a training leaves, about.
     """
 
     place: Path
@@ -64,6 +65,7 @@ class Subjects:
     needles: int = 0
     documents: int = 0
     trained: bool = True
+    checkpoints: int = 0
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -152,7 +154,7 @@ def _track(subjects: Subjects, role: str, seed: int) -> Stage:
 
     request = {**_measured(subjects, model), "windows": windows.as_json(), "checkpoints": checkpoints}
     command = _command(replace(subjects, windows=windows), "track", name, [str(training)], model)
-    passes = _PASS * windows.count * (len(checkpoints) + 1)
+    passes = _PASS * windows.count * (max(len(checkpoints), subjects.checkpoints) + 1)
     return Stage(name, request, _inputs(model), work, command, passes)
 
 

@@ -79,7 +79,8 @@ def reproduce(
     plan = planned(request, scale)
     place = plan.subjects.place
     with _resumable(), owned(place, here=is_main_process()):
-        _refuse_other(place, resume=request.place.resume)
+        if is_main_process():  # the others would see what it has begun to write
+            _refuse_other(place, resume=request.place.resume)
         for role, seed, folder in plan.trainings():
             recipe = replace(plan.recipes[role], seed=seed)
             if not (folder / MODEL).is_dir():
@@ -170,6 +171,7 @@ def planned(request: ReproductionRequest, scale: Scale | None = None) -> Plan:
         windows=windows,
         needles=chosen.needles,
         documents=chosen.documents,
+        checkpoints=first.schedule.steps // first.checkpoint.every,
     )
     return Plan(subjects, Trained(chosen.name, first, asked), recipes)
 

@@ -44,20 +44,14 @@ class Stage:
     passes: float
 
 
-def settle(stage: Stage, place: Path) -> bool:
-    """Makes a stage's run unless it is there.
+def settle(stage: Stage, place: Path) -> None:
+    """Makes a stage's run, or goes on with one that was begun for the same request.
 
     Args:
         stage: the stage; its inputs are whole.
         place: the reproduction's folder.
-
-    Returns:
-        Whether there was anything to do.
     """
-    request = _full(stage, place)
-    before = _noted(stage, place)
-    if is_finished(stage, place):
-        return False
+    request, before = _full(stage, place), _noted(stage, place)
     same = before is not None and before[_REQUEST] == request and _FILES not in before
     _note(stage, place).parent.mkdir(parents=True, exist_ok=True)
     write_sealed(_note(stage, place), {_REQUEST: request}, indent=1)
@@ -67,7 +61,6 @@ def settle(stage: Stage, place: Path) -> bool:
     result.info["command"] = stage.command
     result.save(folder, force=True)
     write_sealed(_note(stage, place), {_REQUEST: request, _FILES: hashes(folder)}, indent=1)
-    return True
 
 
 def is_finished(stage: Stage, place: Path) -> bool:

@@ -48,7 +48,7 @@ def test_page_1_names_every_claim_with_its_verdict_failures_too() -> None:
 
 def test_every_test_and_command_is_on_some_page() -> None:
     drawn = drawn_quietly(run("trio"))
-    said = " ".join(words(page) for name, page in drawn.items() if name.startswith(("tests", "commands")))  # type: ignore[arg-type]
+    said = " ".join(words(page) for name, page in drawn.items() if name.startswith(("tests", "provenance")))  # type: ignore[arg-type]
     for row in run("trio")["tests"].to_dict("records"):
         assert bound_in_words(row) in said
     for number in range(30):

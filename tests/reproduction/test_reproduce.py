@@ -59,9 +59,9 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     made: list[str] = []
     settle = module.settle
 
-    def noted(stage: Any, place: Path) -> bool:
+    def noted(stage: Any, place: Path) -> None:
         made.append(stage.name)
-        return settle(stage, place)
+        settle(stage, place)
 
     monkeypatch.setattr(module, "settle", noted)
     return made
@@ -217,6 +217,19 @@ def test_recipes_of_one_name_are_no_trio(recipes: tuple[str, str, str], tmp_path
 def test_shipped_scales_are_trios(scale: Scale) -> None:
     loaded = scale.loaded()
     base = loaded[BASELINE]
+    assert bool(scale.needles) == (base.data.tokens >= 256), "question and answer alone take some 150 tokens"
     variants = [recipe.vscale.variant for recipe in loaded.values()]
     assert variants == ["none", "learned", "backward-only"]
     assert all(replace(recipe, name=base.name, vscale=base.vscale) == base for recipe in loaded.values())
+
+
+def test_several_processes_train_and_the_first_does_the_rest(
+    recipes: tuple[str, str, str], forks: forking.Server, tmp_path: Path
+) -> None:
+    place = tmp_path / "out"
+    group = forks.start_group(
+        "victims:reproduces_and_dies", lambda _: [list(recipes), str(place), "never", False], processes=2
+    )
+    assert [forked.wait() for forked in group] == [0, 0], [forked.err for forked in group]
+    assert len(read_run(place / "report")["tests"]) == len(TESTS)
+    assert "2 processes, parameters replicated" in group[0].err

@@ -53,7 +53,7 @@ DIFFERENCES = Entry(
 )
 COMMANDS = tuple(
     Entry(
-        "commands" if sheet == 0 else f"commands_{sheet + 1}",
+        "provenance" if sheet == 0 else f"provenance_{sheet + 1}",
         "How it was made" + ("" if sheet == 0 else f", continued ({sheet + 1})"),
         _commands(sheet),
         "One command makes all of it, and goes on where it was interrupted; each stage can be made by hand too.",
