@@ -28,6 +28,7 @@ docs:  ## rewrite the generated parts of the documentation
 	$(BIN)/python -m sinkscope.tables.reference > docs/tables.md
 	$(BIN)/python -m sinkscope.provenance.reference > docs/run-json.md
 	$(BIN)/python -m sinkscope.quantities.reference README.md docs/quantities.md docs/comparison.md docs/tracking.md
+	$(BIN)/python -m sinkscope.reproduction.reference > docs/claims.md
 
 wheel:  ## build and check a distribution
 	$(BIN)/python -m build

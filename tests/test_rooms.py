@@ -19,6 +19,7 @@ ROOMS = (
     "quantities", "provenance", "tables", "intervals", "capture", "planning", "report", "runs", "results",
     "analysis", "mitigations", "monitoring", "evaluation", "quantization", "comparison", "ablation",
     "training", "pretraining", "finetuning", "tracking",
+    "reproduction",
     "cli", "__main__",
 )  # fmt: skip
 FRONT = "sinkscope"  # the package itself, whose public names load on first use

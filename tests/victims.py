@@ -134,3 +134,59 @@ def _analyze(model: str, out: str, resume: bool, backward: bool = True, **option
     assert analysis.saved is not None
     write_run(analysis.run, Path(out))
     analysis.saved()
+
+
+def reproduces_and_dies(recipes: list[str], out: str, at: str, resume: bool) -> None:
+    """Reproduces two seeds of a trio without reports, and kills itself on the way.
+
+    Args:
+        recipes: TOML files of baseline, V-scale and backward-only.
+        out: where it goes.
+        at: `training`, after a checkpoint of the second model; `analysis`, with one micro-batch of the second model
+            measured; `report`, when that is to be written; or `never`.
+        resume: whether to go on with what is there.
+    """
+    import sinkscope.training.loop as loop
+    from sinkscope.analysis.drivers.resident import Resident
+    from sinkscope.analysis.journal import Journal
+    from sinkscope.reproduction.report import Reproduction
+    from sinkscope.reproduction.run import reproduce
+    from sinkscope.reproduction.scales import Scale
+    from sinkscope.reproduction.settings import Place, ReproductionRequest, Subject
+
+    def after(call: Any, count: int) -> Any:
+        calls = 0
+
+        def counting(*arguments: Any, **keywords: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls > count:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*arguments, **keywords)
+
+        return counting
+
+    defaults: Any = Journal.__init__.__kwdefaults__
+    defaults["every"] = 0.0
+    if at == "training":
+        loop.save_checkpoint = after(loop.save_checkpoint, 3)  # two of the first model
+    if at == "analysis":
+        Resident._forward_backward = after(Resident._forward_backward, 3)  # type: ignore[method-assign]
+    if at == "report":
+        Reproduction.save = after(Reproduction.save, 0)  # type: ignore[method-assign]
+    scale = Scale("tiny", (recipes[0], recipes[1], recipes[2]), 2, 4, 2, needles=0, documents=2)
+    place = Place(Path(out), resume=resume)
+    with undrawn():
+        reproduce(ReproductionRequest(Subject(scale="mini"), place), scale)
+
+
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """Leaves out figures and reports."""
+    import sinkscope.report.render as module
+
+    render, module.render = module.render, lambda *_: None
+    try:
+        yield
+    finally:
+        module.render = render

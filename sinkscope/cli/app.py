@@ -149,6 +149,7 @@ _NO_BUDGET = {
     "finetune": "a training is as long as its `steps`",
     "plan": "it measures nothing: it says how long `sequences` of `tokens` would take",
     "pretrain": "a training is as long as its `steps`",
+    "reproduce": "it is as long as its trainings, and `dry_run` says how long: use a smaller `scale`",
 }
 
 

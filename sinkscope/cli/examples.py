@@ -37,6 +37,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "sinkscope report runs/demo --style paper --width 6.8 --format pdf,svg",
         "sinkscope report runs/demo --format md,tex --out tables",
     ),
+    "reproduce": (
+        "sinkscope reproduce --scale mini --seeds 3 --out runs/reproduction",
+        "sinkscope reproduce --scale demo --dry-run",
+        "sinkscope reproduce --model Qwen/Qwen3-0.6B --out runs/claims",
+    ),
     "track": (
         "sinkscope track runs/mini/checkpoints --out runs/mini-track",
         "sinkscope track EleutherAI/pythia-70m --revisions step0,step512,step143000",

@@ -59,3 +59,8 @@ def _of_size(low: float, high: float, margin: float) -> str:
     if low > 1:
         return GROWN if low > margin else HIGHER
     return UNCLEAR
+
+
+REPRODUCED, REFUTED, UNDECIDED, UNTESTABLE = "reproduced", "not reproduced", "undecided", "not testable"
+CLAIMED = (REPRODUCED, REFUTED, UNDECIDED, UNTESTABLE)
+"""The words for a claim that was written down before, by the rule of `sinkscope.reproduction.rule`."""

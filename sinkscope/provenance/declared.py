@@ -204,6 +204,26 @@ _COMPARISON = (
     Key("headline.*.*.ratio_high", "number or null", "Upper end of the ratio's interval."),
     Key("headline.*.*.verdict", "text", "As docs/comparison.md defines it."),
 )
+_REPRODUCTION = (
+    Key("scale", "text or null", "The scale that was trained; null: a model that there was."),
+    Key("reference", "text", "The model that the others are set against."),
+    Key("runs", "list of objects", "What was measured, the reference first."),
+    Key("runs[].name", "text", "Name."),
+    Key("runs[].seeds", "integer", "Trainings."),
+    Key("runs[].layers", "integer", "Decoder layers."),
+    Key("runs[].recipe", "text", "Recipe, or the model's name."),
+    Key("data", "object", "What every model read."),
+    *under("data", *(key for key in DATA if key.name in ("source", "sequences", "tokens"))),
+    Key("trained", "object or null", "How the models were trained; null: they were not."),
+    Key("trained.*", "text or number", "By key of the recipe."),
+    Key("mismatches", "list of text", "What differs in data and settings between the models."),
+    Key("paired", "boolean", "Whether all read the same windows."),
+    Key("layers_differ", "boolean", "Whether the models have different numbers of layers."),
+    Key("notes", "list of text", "What differs from the paper's setting, and what that means."),
+    Key("settings.backward", "boolean", "Whether gradients were measured."),
+    Key("settings.seeds", "integer", "Trainings of each model."),
+    Key("headline.*", "text", "Verdict by test."),
+)
 
 
 def _kind(name: str, meaning: str, own: tuple[Key, ...], shared: tuple[Key, ...]) -> RunKind:
@@ -224,6 +244,7 @@ KINDS = {
         _kind("comparison", "Of `compare`, and the report of `finetune`.", _COMPARISON, CLOSING),
         _kind("evaluation", "Of `evaluate`.", _EVALUATION, (*MEASURING, *CLOSING)),
         _kind("quantization", "Of `quantize`.", _QUANTIZATION, (*MEASURING, *CLOSING)),
+        _kind("reproduction", "Of `reproduce`.", _REPRODUCTION, CLOSING),
         _kind("track", "Of `track`.", _TRACK, (*MEASURING, *CLOSING)),
     )
 }

@@ -23,6 +23,9 @@ from sinkscope.report.evaluation import terminal as evaluation_terminal
 from sinkscope.report.quantization import pages as quantization
 from sinkscope.report.quantization import sentences as quantized
 from sinkscope.report.quantization import terminal as quantization_terminal
+from sinkscope.report.reproduction import pages as reproduction
+from sinkscope.report.reproduction import terminal as reproduction_terminal
+from sinkscope.report.reproduction import words as reproduced
 from sinkscope.report.text import printable
 from sinkscope.report.tracking import pages as tracking
 from sinkscope.report.tracking import terminal as tracking_terminal
@@ -57,6 +60,7 @@ KINDS: dict[str, ReportKind] = {
     "analysis": ReportKind(analysis.REGISTRY, _model_on_text, analysis_terminal.summary),
     "comparison": ReportKind(comparison.REGISTRY, compared.subtitle, comparison_terminal.summary),
     "evaluation": ReportKind(evaluation.REGISTRY, _model_on_text, evaluation_terminal.summary),
+    "reproduction": ReportKind(reproduction.REGISTRY, reproduced.subtitle, reproduction_terminal.summary),
     "track": ReportKind(tracking.REGISTRY, _model_on_text, tracking_terminal.Summary),
     "quantization": ReportKind(quantization.REGISTRY, quantized.subtitle, quantization_terminal.summary),
 }

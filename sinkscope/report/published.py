@@ -49,6 +49,19 @@ TRAINED: dict[str, dict[str, float]] = {
 """Models that the paper trained from scratch on C4; the 0.3B ones at step 20000."""
 
 
+INT8: dict[str, dict[str, tuple[float, float]]] = {
+    "none": {"perplexity": (22.84, 22.83), "single_2": (98.0, 97.8), "single_3": (85.5, 95.6),
+             "multikey_1": (65.0, 71.6)},
+    "w8a8-dynamic": {"perplexity": (23.16, 23.04), "single_2": (96.0, 96.3), "single_3": (77.0, 91.4),
+                     "multikey_1": (63.4, 66.9)},
+    "w8a8-static": {"perplexity": (33.55, 25.46), "single_2": (1.5, 79.4), "single_3": (0.0, 75.3),
+                    "multikey_1": (2.8, 56.0)},
+    "w8a8-static-down": {"perplexity": (32.94, 25.21), "single_2": (2.2, 79.3), "single_3": (0.0, 79.1),
+                         "multikey_1": (3.4, 56.8)},
+}  # fmt: skip
+"""The paper's 1B models under symmetric INT8, baseline and V-scale: WikiText perplexity, needles found in percent."""
+
+
 @dataclass(frozen=True)
 class Published:
     """A published value of a public model.

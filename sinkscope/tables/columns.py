@@ -12,7 +12,16 @@ from typing import Any
 import pandas as pd
 
 from sinkscope.tables.column import Table
-from sinkscope.tables.declared import ablation, analysis, comparison, evaluation, monitor, quantization, track
+from sinkscope.tables.declared import (
+    ablation,
+    analysis,
+    comparison,
+    evaluation,
+    monitor,
+    quantization,
+    reproduction,
+    track,
+)
 
 BY_KIND: dict[str, tuple[Table, ...]] = {
     "analysis": analysis.TABLES,
@@ -22,6 +31,7 @@ BY_KIND: dict[str, tuple[Table, ...]] = {
     "track": track.TABLES,
     "quantization": quantization.TABLES,
     "ablation": ablation.TABLES,
+    "reproduction": reproduction.TABLES,
 }
 TABLES: dict[str, Table] = {table.name: table for tables in BY_KIND.values() for table in tables}
 

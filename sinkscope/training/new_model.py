@@ -18,12 +18,17 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> LlamaForC
 
     The random state decides the weights; V-scale draws nothing from it, so twins start from the same weights.
     """
+    return model_for(recipe, len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id)
+
+
+def model_for(recipe: Recipe, vocabulary: int, bos: int | None, eos: int | None) -> LlamaForCausalLM:
+    """`build_model` for a vocabulary of which only the size and the special tokens are known."""
     config = LlamaConfig(
         **dataclasses.asdict(recipe.model),
-        vocab_size=len(tokenizer),
+        vocab_size=vocabulary,
         max_position_embeddings=recipe.data.tokens,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=bos,
+        eos_token_id=eos,
     )
     model = LlamaForCausalLM(config)
     model.set_attn_implementation(recipe.attention)

@@ -53,11 +53,10 @@ def plan_training(
         say_plan(f"plan: {device}; {work}; DeepSpeed's steps cannot be tried, so their time is not foretold", {})
         return
     started = now()
-    once = _seconds_of_pass(engine, windows, tokens)
+    once = seconds_of_pass(engine, windows, tokens)
     trial = now() - started
-    evaluations = -(-settings.schedule.steps // settings.checkpoint.evaluate) - start // settings.checkpoint.evaluate
-    valid = len(corpus.valid) / accelerator.num_processes / micro
-    expected = {STEP: trainings * (steps * share // micro + evaluations * valid * _FORWARD) * once}
+    valid = len(corpus.valid) / accelerator.num_processes
+    expected = {STEP: trainings * passes_of_training(settings, share, micro, valid, start) * once}
     if analyzed:
         expected["analyses"] = analyzed / micro * once
     weights = sum(p.numel() * p.element_size() for p in engine.model.parameters())
@@ -70,7 +69,22 @@ def plan_training(
     say_plan(forecast.line(), expected)
 
 
-def _seconds_of_pass(engine: Engine, ids: Tensor, tokens: int) -> float:
+def passes_of_training(settings: Any, share: int, micro: int, valid: float, start: int = 0) -> float:
+    """How many passes of a micro-batch, forward and back, the rest of a training takes.
+
+    Args:
+        settings: `loop.TrainingSettings`.
+        share: windows of a batch that a process takes.
+        micro: windows per pass.
+        valid: held-out windows that a process takes, each time that it validates.
+        start: steps that are done.
+    """
+    steps = settings.schedule.steps - start
+    evaluations = -(-settings.schedule.steps // settings.checkpoint.evaluate) - start // settings.checkpoint.evaluate
+    return float(steps * (share // micro) + evaluations * valid / micro * _FORWARD)
+
+
+def seconds_of_pass(engine: Engine, ids: Tensor, tokens: int) -> float:
     """Seconds of a micro-batch forward and back, at the full length."""
     device = engine.accelerator.device
     short, longer = max(tokens // 8, _SHORTEST), max(tokens // 4, 2 * _SHORTEST)

@@ -13,6 +13,7 @@ import tiny
 import torch
 from reference.models import tokens
 from safetensors.torch import load_file, save_file
+from trios import scale_of, write_trio
 
 from sinkscope.capture.scope import Scope
 from sinkscope.capture.settings import Settings
@@ -23,6 +24,7 @@ from sinkscope.provenance.declared import KINDS
 from sinkscope.provenance.key import CONTAINERS, SCALARS, Key
 from sinkscope.provenance.shared_keys import HOW_READ
 from sinkscope.report.kinds import KINDS as DRAWN
+from sinkscope.reproduction.scales import SCALES
 from sinkscope.tables.run_folder import read_run, write_run
 
 SMALL, WINDOW = ["--sequences", "2", "--tokens", "48"], ["--sink-window", "16"]
@@ -40,6 +42,8 @@ WRITTEN = {
     "evaluation-method": ["evaluate", "demo", "--variants", "none", "--documents", "2", "--quantize", "a4-static"],
     "track": ["track", "CHECKPOINTS", *WINDOW, *SMALL],
     "comparison": ["compare", "OUT/analysis", "OUT/analysis-forward", "--allow-mismatch"],
+    "reproduction": ["reproduce", "--model", "demo", *SMALL],
+    "reproduction-trained": ["reproduce", "--scale", "mini", "--seeds", "1"],
 }
 
 
@@ -56,9 +60,14 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr("sinkscope.report.render.render", lambda *_: None)
         places = {"CHECKPOINTS": str(checkpoints), "GGUF": str(ggufs.write(checkpoints.parent / "tiny.gguf"))}
         places["DEVIATING"] = str(deviating)
+        trio = write_trio(root.parent / "trio")
+        patch.setitem(SCALES, "mini", scale_of(trio))
         for name, arguments in WRITTEN.items():
             known = [places.get(part, part).replace("OUT/", f"{root}/") for part in arguments]
-            assert main([*known, "--out", str(root / name), "--device", "cpu"]) == 0
+            place = root / name if arguments[0] != "reproduce" else root.parent / name
+            assert main([*known, "--out", str(place), "--device", "cpu"]) == 0
+            if place.parent != root:
+                (place / "report").rename(root / name)
         yield root
 
 

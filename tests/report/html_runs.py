@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import pandas as pd
 from synthetic import Shape, synthetic
+from synthetic_reproduction import reproduced
 from synthetic_track import synthetic_track
 from test_ablation import EVERY
 from test_ablation import run as ablation
@@ -44,6 +45,7 @@ def _made() -> dict[str, Run]:
         "comparison": compare_runs([synthetic(SHAPE), other], ["a", EVIL], draws=100),
         "evaluation": evaluation(perplexity_tables(), name=EVIL),
         "quantization": quantization([EVIL], ["none", "w8a8", "nf4"]),
+        "reproduction": reproduced(name=EVIL, stages=3),
         "track": synthetic_track(SHAPE, name=EVIL),
     }
 

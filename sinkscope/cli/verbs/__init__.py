@@ -13,6 +13,7 @@ from sinkscope.cli.verbs.plan import plan
 from sinkscope.cli.verbs.pretrain import pretrain
 from sinkscope.cli.verbs.quantize import quantize
 from sinkscope.cli.verbs.report import report
+from sinkscope.cli.verbs.reproduce import reproduce
 from sinkscope.cli.verbs.track import track
 
 VERBS: tuple[Callable[..., Any], ...] = (
@@ -26,8 +27,9 @@ VERBS: tuple[Callable[..., Any], ...] = (
     pretrain,
     quantize,
     report,
+    reproduce,
     track,
 )
 
 # Those that several launched processes work on together.
-SHARED = ("analyze", "finetune", "pretrain")
+SHARED = ("analyze", "finetune", "pretrain", "reproduce")

@@ -21,7 +21,7 @@ from sinkscope.report.kinds import kind_of
 from sinkscope.tables.run_folder import Run
 
 # Figures that are text, which this page says as text.
-IN_WORDS = {"answer", "verdict", "numbers", "comparison", "overview", "provenance"}
+IN_WORDS = {"answer", "verdict", "claims", "numbers", "comparison", "overview", "provenance"}
 
 _SORTING = (
     "Open a table to sort it by a click or Enter on a column, and to search it. Empty cells were not measured. Blanks "

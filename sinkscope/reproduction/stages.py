@@ -1,0 +1,100 @@
+"""A stage: one verb's work on its way into a folder of its own, done once.
+
+Beside the folders lies a note per stage, in `stages/`: first the request that the stage was begun for, and once its
+run is whole the hashes of the run's files too. A stage whose note has both, for the same request and the same inputs,
+is finished and stays; one that was begun for the same request goes on where its verb can; any other is made anew. What
+depends on a stage has its files among its own inputs, so that whatever changes is carried down the chain.
+
+Work on the same request is the same to the last bit, whether it was interrupted or not.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sinkscope.files.sealed import DamagedError, check_hashes, content_hash, hashes, read_sealed, write_sealed
+from sinkscope.inputs import Output
+from sinkscope.results import Result
+from sinkscope.version import __version__
+
+NOTES = "stages"
+_REQUEST, _FILES = "request", "files"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage after the trainings.
+
+    Attributes:
+        name: the folder of its run below the reproduction's, as `analyze/mini-seed-0`.
+        request: everything that its run depends on but its inputs, JSON-serializable.
+        inputs: folders that it reads.
+        work: makes the result; what it gets says where the run goes, and whether to go on with unfinished work.
+        command: the same by hand.
+        passes: windows forward and back that it takes, about.
+    """
+
+    name: str
+    request: dict[str, Any]
+    inputs: tuple[Path, ...]
+    work: Callable[[Output], Result]
+    command: str
+    passes: float
+
+
+def settle(stage: Stage, place: Path) -> None:
+    """Makes a stage's run, or goes on with one that was begun for the same request.
+
+    Args:
+        stage: the stage; its inputs are whole.
+        place: the reproduction's folder.
+    """
+    request, before = _full(stage, place), _noted(stage, place)
+    same = before is not None and before[_REQUEST] == request and _FILES not in before
+    _note(stage, place).parent.mkdir(parents=True, exist_ok=True)
+    write_sealed(_note(stage, place), {_REQUEST: request}, indent=1)
+    folder = place / stage.name
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    result = stage.work(Output(folder, force=not same, resume=same))
+    result.info["command"] = stage.command
+    result.save(folder, force=True)
+    write_sealed(_note(stage, place), {_REQUEST: request, _FILES: hashes(folder)}, indent=1)
+
+
+def is_finished(stage: Stage, place: Path) -> bool:
+    """Whether a stage's run is there, whole, and of this very request."""
+    note = _noted(stage, place)
+    if note is None or _FILES not in note or not all(folder.is_dir() for folder in stage.inputs):
+        return False
+    if note[_REQUEST] != _full(stage, place):
+        return False
+    try:
+        check_hashes(place / stage.name, note[_FILES])
+    except DamagedError:
+        return False
+    return True
+
+
+def _full(stage: Stage, place: Path) -> dict[str, Any]:
+    inputs = {
+        folder.relative_to(place).as_posix() if folder.is_relative_to(place) else str(folder): content_hash(
+            hashes(folder)
+        )
+        for folder in stage.inputs
+    }
+    request = {**stage.request, "stage": stage.name, "inputs": inputs, "sinkscope": __version__}
+    return dict(json.loads(json.dumps(request)))  # as it is read back
+
+
+def _noted(stage: Stage, place: Path) -> dict[str, Any] | None:
+    """The note of a stage; a damaged one is none."""
+    try:
+        return read_sealed(_note(stage, place))
+    except DamagedError:
+        return None
+
+
+def _note(stage: Stage, place: Path) -> Path:
+    return place / NOTES / f"{stage.name.replace('/', '--')}.json"

@@ -1,0 +1,235 @@
+"""A whole reproduction at a scale of a moment: what it leaves, and that interruptions change no bit."""
+
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import forks as forking
+import pandas as pd
+import pytest
+from trios import scale_of, write_trio
+
+from sinkscope.errors import RequestError, SinkscopeError
+from sinkscope.pretraining.run import pretrain_seeds
+from sinkscope.quantities.rows import quantity
+from sinkscope.reproduction import run as module
+from sinkscope.reproduction.claim import BASELINE
+from sinkscope.reproduction.claims import CLAIMS, TESTS
+from sinkscope.reproduction.measures import Seed, numbers
+from sinkscope.reproduction.run import forecast, forecast_lines, reproduce
+from sinkscope.reproduction.scales import SCALES, Scale
+from sinkscope.reproduction.settings import Place, ReproductionRequest, Subject
+from sinkscope.runs import read_run
+from sinkscope.training.recipe import load_recipe
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def recipes(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, str]:
+    return write_trio(tmp_path_factory.mktemp("recipes"))
+
+
+@pytest.fixture(scope="module")
+def whole(recipes: tuple[str, str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished reproduction; tests must not write into it."""
+    place = tmp_path_factory.mktemp("whole") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sinkscope.report.render.render", lambda *_: None)
+        assert reproduce(asked(place), scale_of(recipes)) == place / "report"
+    return place
+
+
+@pytest.fixture
+def copied(whole: Path, tmp_path: Path, undrawn: None, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: ARG001
+    """A copy of it in the place that it was made for, as its commands and hashes have it."""
+    monkeypatch.chdir(tmp_path)
+    return Path(shutil.copytree(whole, tmp_path / "out"))
+
+
+def asked(place: Path, *, resume: bool = False, **subject: Any) -> ReproductionRequest:
+    return ReproductionRequest(Subject(scale="mini", **subject), Place(place, resume=resume))
+
+
+def settled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the stages that are made from now on."""
+    made: list[str] = []
+    settle = module.settle
+
+    def noted(stage: Any, place: Path) -> None:
+        made.append(stage.name)
+        settle(stage, place)
+
+    monkeypatch.setattr(module, "settle", noted)
+    return made
+
+
+def test_it_leaves_a_folder_per_stage_and_a_report_of_every_claim(whole: Path) -> None:
+    assert {path.name for path in whole.iterdir() if not path.name.startswith(".")} == {
+        "train", "analyze", "track", "quantize", "evaluate", "compare", "report", "stages"
+    }  # fmt: skip
+    assert (whole / "train" / "tiny-vscale" / "seed-1" / "model").is_dir()
+    run = read_run(whole / "report")
+    assert list(run["claims"]["claim"]) == [claim.number for claim in CLAIMS]
+    assert list(run["tests"]["test"]) == list(TESTS)
+    assert set(run["seed_values"]["seed"]) == {0, 1}
+    assert set(run["tests"]["over"]) <= {"seeds", "exact", ""}
+    for name, table in run.tables.items():
+        assert len(pd.read_csv(whole / "report" / f"{name}.csv")) == len(table)
+    text = (whole / "report" / "README.md").read_text()
+    assert all(claim.says.split("|")[0] in text for claim in CLAIMS)
+    assert all(f"`{name}`" in text for name in TESTS)
+    assert run.info["trained"]["steps"] == 6
+
+
+def test_numbers_over_layers_are_those_of_the_headline(whole: Path) -> None:
+    runs = [read_run(whole / "analyze" / f"{name}-seed-0") for name in ("tiny", "tiny-vscale")]
+    for test in TESTS.values():
+        metric = test.measure.removesuffix(" / baseline")
+        if metric not in runs[0].headline or not quantity(metric).over_layers:
+            continue
+        seed = Seed({BASELINE: runs[0], **{role: runs[1] for role in test.models if role != BASELINE}})
+        expected = runs[0].headline[metric]
+        if test.trained:
+            expected = runs[1].headline[metric] / expected if expected else float("nan")
+        assert numbers(test, [seed])[0].value == pytest.approx(expected, nan_ok=True)
+
+
+def test_what_is_finished_stays(recipes: tuple[str, str, str], copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {path: path.stat().st_mtime_ns for path in copied.rglob("*.parquet")}
+    # The copy lies elsewhere, so models have other names: that is another request, but trainings stay.
+    reproduce(asked(copied, resume=True), scale_of(recipes))
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items() if "train" in path.parts)
+    made = settled(monkeypatch)
+    reproduce(asked(copied, resume=True), scale_of(recipes))
+    assert made == []
+    damaged = copied / "analyze" / "tiny-seed-0" / "heads.parquet"
+    damaged.write_bytes(b"no parquet")
+    reproduce(asked(copied, resume=True), scale_of(recipes))
+    assert made == ["analyze/tiny-seed-0", "compare", "report"]
+    made.clear()
+    reproduce(asked(copied, resume=True, sequences=3), scale_of(recipes))
+    assert "analyze/tiny-seed-0" in made
+    assert read_run(copied / "report").info["data"]["sequences"] == 3
+
+
+def test_finished_trainings_are_taken_over(
+    recipes: tuple[str, str, str], tmp_path: Path, undrawn: None, monkeypatch: pytest.MonkeyPatch  # noqa: ARG001
+) -> None:  # fmt: skip
+    place = tmp_path / "out"
+    for path in recipes:
+        recipe = load_recipe(Path(path))
+        pretrain_seeds(recipe, place / "train" / recipe.name, 1)
+    monkeypatch.setattr("sinkscope.pretraining.run._train", lambda *_, **__: pytest.fail("trained again"))
+    reproduce(asked(place, resume=True, seeds=1), scale_of(recipes))
+    run = read_run(place / "report")
+    assert set(run["tests"]["over"]) <= {"sequences", "layers", "exact", ""}
+
+
+@pytest.mark.parametrize("at", ["training", "analysis", "report"])
+def test_a_killed_one_goes_on_to_the_same_bits(
+    at: str, recipes: tuple[str, str, str], forks: forking.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def run(out: str, when: str, resume: bool) -> int:
+        folder = tmp_path / out
+        folder.mkdir(exist_ok=True)
+        return forks.start("victims:reproduces_and_dies", list(recipes), str(folder / "out"), when, resume).wait()
+
+    assert run("killed", at, False) == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "out" / "report").exists()
+    assert run("killed", "never", True) == 0
+    assert run("straight", "never", False) == 0
+    tables = [_tables(tmp_path / name / "out") for name in ("killed", "straight")]
+    assert tables[0].keys() == tables[1].keys()
+    for name, table in tables[0].items():
+        pd.testing.assert_frame_equal(table, tables[1][name], check_exact=True)
+
+
+def _tables(place: Path) -> dict[str, pd.DataFrame]:
+    """Every table below a place, models by the end of their names, commands left out."""
+    tables = {}
+    for path in sorted(place.rglob("*.parquet")):
+        table = pd.read_parquet(path)
+        for column in ("model", "other_model"):
+            if column in table:
+                table[column] = table[column].str.replace(str(place), "", regex=False)
+        tables[path.relative_to(place).as_posix()] = table.drop(columns="command", errors="ignore")
+    return tables
+
+
+def test_a_forecast_makes_nothing(recipes: tuple[str, str, str], tmp_path: Path) -> None:
+    place = tmp_path / "out"
+    lines = forecast_lines(forecast(asked(place), scale_of(recipes)))
+    assert not place.exists()
+    assert lines[0].startswith("train/tiny/seed-0: about ")
+    assert lines[-1].startswith("23 of 23 to do; about ")
+
+
+def test_a_forecast_knows_what_is_finished(recipes: tuple[str, str, str], whole: Path) -> None:
+    lines = forecast_lines(forecast(asked(whole), scale_of(recipes)))
+    assert "analyze/tiny-seed-0: finished" in lines
+    assert lines[-1].startswith("0 of 23 to do")
+
+
+def test_a_model_is_tested_without_training(
+    tiny_folders: dict[str, Path], tmp_path: Path, undrawn: None  # noqa: ARG001
+) -> None:  # fmt: skip
+    subject = Subject(on=str(tiny_folders["llama_gqa"]), sequences=4, tokens=24)
+    reproduce(ReproductionRequest(subject, Place(tmp_path / "out")))
+    run = read_run(tmp_path / "out" / "report")
+    assert set(run["tests"]["test"]) == {name for name, test in TESTS.items() if not test.trained}
+    assert set(run["tests"]["models"]) == {"baseline"}
+
+
+@pytest.mark.parametrize("content", ["file", "folder", "ours"])
+def test_other_peoples_folders_are_refused(
+    content: str, recipes: tuple[str, str, str], tmp_path: Path, make: Callable[[Path, str], str]
+) -> None:
+    place = tmp_path / "out"
+    message = make(place, content)
+    with pytest.raises(RequestError, match=message):
+        reproduce(asked(place, resume=content != "ours"), scale_of(recipes))
+
+
+@pytest.fixture
+def make() -> Callable[[Path, str], str]:
+    def made(place: Path, content: str) -> str:
+        if content == "file":
+            place.write_text("mine")
+            return "is not a folder"
+        (place / ("train" if content == "ours" else "mine")).mkdir(parents=True)
+        return "`resume` to go on" if content == "ours" else "holds no reproduction"
+
+    return made
+
+
+def test_recipes_of_one_name_are_no_trio(recipes: tuple[str, str, str], tmp_path: Path) -> None:
+    with pytest.raises(SinkscopeError, match="named apart"):
+        reproduce(asked(tmp_path / "out"), replace(scale_of(recipes), recipes=(recipes[0],) * 3))
+
+
+@pytest.mark.parametrize("scale", SCALES.values(), ids=SCALES)
+def test_shipped_scales_are_trios(scale: Scale) -> None:
+    loaded = scale.loaded()
+    base = loaded[BASELINE]
+    assert bool(scale.needles) == (base.data.tokens >= 256), "question and answer alone take some 150 tokens"
+    variants = [recipe.vscale.variant for recipe in loaded.values()]
+    assert variants == ["none", "learned", "backward-only"]
+    assert all(replace(recipe, name=base.name, vscale=base.vscale) == base for recipe in loaded.values())
+
+
+def test_several_processes_train_and_the_first_does_the_rest(
+    recipes: tuple[str, str, str], forks: forking.Server, tmp_path: Path
+) -> None:
+    place = tmp_path / "out"
+    group = forks.start_group(
+        "victims:reproduces_and_dies", lambda _: [list(recipes), str(place), "never", False], processes=2
+    )
+    assert [forked.wait() for forked in group] == [0, 0], [forked.err for forked in group]
+    assert len(read_run(place / "report")["tests"]) == len(TESTS)
+    assert "2 processes, parameters replicated" in group[0].err
