@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 WORKERS := -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: install format check test quick docs wheel
+.PHONY: install format check test quick docs site wheel
 
 install:  ## a virtual environment with everything for development
 	$(PYTHON) -m venv .venv
@@ -27,8 +27,11 @@ test: check  ## all checks and all tests, as CI runs them
 docs:  ## rewrite the generated parts of the documentation
 	$(BIN)/python -m sinkscope.tables.reference > docs/tables.md
 	$(BIN)/python -m sinkscope.provenance.reference > docs/run-json.md
-	$(BIN)/python -m sinkscope.quantities.reference README.md docs/quantities.md docs/comparison.md docs/tracking.md
+	$(BIN)/python -m sinkscope.quantities.reference docs/quantities.md docs/comparison.md docs/tracking.md
 	$(BIN)/python -m sinkscope.reproduction.reference > docs/claims.md
+
+site:  ## the documentation as a site, in _site
+	$(BIN)/sphinx-build -W --keep-going -q -c docs . _site
 
 wheel:  ## build and check a distribution
 	$(BIN)/python -m build

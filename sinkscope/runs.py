@@ -10,7 +10,7 @@ seen of it.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sinkscope.tables import run_folder
 
@@ -26,11 +26,6 @@ class Run(run_folder.Run):
         info: provenance, settings and headline numbers, as in run.json.
         tables: data frames by name; `run["layers"]` is `run.tables["layers"]`.
     """
-
-    @property
-    def headline(self) -> dict[str, Any]:
-        """The headline numbers."""
-        return dict(self.info["headline"])
 
     def figures(self, style: str = "page", width: float = 3.3) -> "Mapping[str, Page]":
         """The figures by name, each drawn when it is asked for.

@@ -19,9 +19,16 @@ PAGES = sorted(
     [
         *(
             ROOT / name
-            for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "recipes/README.md", "reports/README.md")
+            for name in (
+                "README.md",
+                "CONTRIBUTING.md",
+                "SECURITY.md",
+                "examples/README.md",
+                "recipes/README.md",
+                "reports/README.md",
+            )
         ),
-        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("docs/**/*.md"),
         *ROOT.glob("reports/*/README.md"),
         *ROOT.glob(".github/**/*.md"),
     ]
@@ -32,9 +39,9 @@ _PATH = re.compile(r"(?<![\w./-])(?:sinkscope|tests|recipes|reports|docs)/[\w./-
 _FLAG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 _LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
 
-# Options of other programs that the pages show: ruff, pytest with xdist, git, torchrun and accelerate.
+# Options of other programs that the pages show: ruff, pytest with xdist, git, twine, torchrun and accelerate.
 FOREIGN = {
-    *("--check", "--dist", "--maxprocesses"),
+    *("--check", "--dist", "--maxprocesses", "--strict"),
     *("--detach", "--nproc-per-node", "--multi_gpu", "--num_processes", "--config_file"),
 }
 

@@ -1,4 +1,4 @@
-"""The README says what is there: every headline number, options that exist, and the block that CI runs."""
+"""The README is short and says what is there: every verb, files that exist, and the block that CI runs."""
 
 import os
 import re
@@ -17,8 +17,9 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def section(title: str) -> str:
-    return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
+def section(page: str, title: str) -> str:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return text.split(f"\n## {title}\n")[1].split("\n## ")[0]
 
 
 def first_cells(table: str) -> list[str]:
@@ -29,14 +30,14 @@ def first_cells(table: str) -> list[str]:
 
 def test_headline_table_lists_every_number() -> None:
     analysis = sinkscope.analyze(tiny("llama_gqa"), input_ids=tokens(2, 24))
-    listed = first_cells(section("The headline numbers"))
+    listed = first_cells(section("docs/quantities.md", "The headline numbers"))
     assert len(listed) == len(set(listed))
     assert set(listed) == set(analysis.headline)
 
 
 @pytest.mark.parametrize("command", [verb.__name__ for verb in VERBS])
 def test_commands_are_listed_and_answer(command: str) -> None:
-    assert f"    sinkscope {command} " in section("Command line")
+    assert f"| [`{command}`](docs/verbs/{command}.md) |" in section("README.md", "The verbs")
     subprocess.run([sys.executable, "-m", "sinkscope", command, "--help"], check=True, capture_output=True)
 
 
@@ -44,9 +45,15 @@ def test_options_exist() -> None:
     command = [sys.executable, "-m", "sinkscope", "analyze", "--help"]
     env = {**os.environ, "COLUMNS": "200"}
     shown = subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout
-    options = re.findall(r"--[a-z-]+", " ".join(first_cells(section("Command line"))))
+    options = re.findall(
+        r"--[a-z-]+", " ".join(first_cells(section("docs/verbs/analyze.md", "Options most often needed")))
+    )
     assert options
     assert [option for option in options if option not in shown] == []
+
+
+def test_it_is_short() -> None:
+    assert len(README.encode()) < 10_000
 
 
 def test_links_lead_to_files() -> None:
@@ -56,7 +63,7 @@ def test_links_lead_to_files() -> None:
 
 
 def test_ci_finds_the_test_command() -> None:
-    block = README.split("<!-- ci: test -->\n```sh\n")[1].split("\n```")[0]
+    block = README.split("<!-- ci: test -->\n")[1].split("```sh\n")[1].split("\n```")[0]
     assert "\n" not in block
     assert re.search(r"/pytest -n [^&|;]*$", block)  # at the end, with all tests, by several workers
     assert " -m " not in block.split("/pytest ")[1]

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 import zipfile
 from pathlib import Path
@@ -27,10 +28,16 @@ def run(*command: str | Path, cwd: Path = ROOT) -> str:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a source distribution, and the wheel that was built from it."""
     folder = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT)
-    (built,) = folder.iterdir()
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(distributions: Path) -> Path:
+    (built,) = distributions.glob("*.whl")
     return built
 
 
@@ -47,8 +54,16 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return scripts
 
 
-def test_its_description_is_one_that_an_index_renders(wheel: Path) -> None:
-    assert "PASSED" in run(sys.executable, "-m", "twine", "check", "--strict", wheel)
+def test_its_description_is_one_that_an_index_renders(distributions: Path) -> None:
+    said = run(sys.executable, "-m", "twine", "check", "--strict", *sorted(distributions.iterdir()))
+    assert said.count("PASSED") == 2
+
+
+def test_the_source_distribution_can_be_tested_and_documented(distributions: Path) -> None:
+    (archive,) = distributions.glob("*.tar.gz")
+    with tarfile.open(archive) as opened:
+        names = {name.partition("/")[2] for name in opened.getnames()}
+    assert names >= {"docs/conf.py", "examples/README.md", "tests/conftest.py", "reports/README.md", "CHANGELOG.md"}
 
 
 def test_it_holds_the_modules_the_models_and_the_recipes(wheel: Path) -> None:
@@ -71,3 +86,9 @@ def test_it_runs_away_from_the_checkout(installed: Path, tmp_path: Path) -> None
     assert Path(home).is_relative_to(installed.parent)
     assert run(installed / "sinkscope", "--version", cwd=tmp_path) == f"sinkscope {sinkscope.__version__}\n"
     assert "llama" in run(installed / "sinkscope", "families", cwd=tmp_path)
+
+
+def test_it_analyzes_the_demo_away_from_the_checkout(installed: Path, tmp_path: Path) -> None:
+    small = ("--sequences", "3", "--tokens", "64")
+    assert "attention sink" in run(installed / "sinkscope", "analyze", "demo", *small, "--out", "run", cwd=tmp_path)
+    assert {"run.json", "report.pdf", "report.html"} <= {path.name for path in (tmp_path / "run").iterdir()}

@@ -111,10 +111,9 @@ def ablate(
         haystack: the text that hides needles, a source as `data` is.
         progress: show the plan, the stages and the time left on stderr; by default on terminals and in notebooks.
         **fields: those of `AblationSettings` (where, layers, draws, measured, seed, ...), `ModelSource` (revision,
-        dtype,
-            device, quantize, ...), `MethodOptions`, `Windows` (sequences, tokens, budget, ...) and `Output` (out,
-            resume,
-            force: where the run is going to be saved, so that what is measured so far is kept beside it).
+            dtype, device, quantize, ...), `MethodOptions`, `Windows` (sequences, tokens, budget, ...) and `Output`
+            (out, resume, force: where the run is going to be saved, so that what is measured so far is kept beside
+            it).
 
     Raises:
         SinkscopeError: for bad input, in one line.

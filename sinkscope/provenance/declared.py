@@ -4,7 +4,11 @@ from sinkscope.provenance.key import Key, RunKind, under, without
 from sinkscope.provenance.shared_keys import CLOSING, DATA, HOW_READ, MEASURED, MEASURING, MODEL, OPENING
 
 _HEADLINE = (
-    Key("headline.*", "number or list of integer or null", "By name, as README.md explains them; null: not measured."),
+    Key(
+        "headline.*",
+        "number or list of integer or null",
+        "By name, as docs/quantities.md explains them; null: not measured.",
+    ),
 )
 
 _ANALYSIS = (

@@ -60,7 +60,7 @@ class Quantity:
     Attributes:
         name: in run.json, in tables and in trackers.
         title: for readers, as the heading of a row; with the number of its equation.
-        meaning: what it is, for the README; empty where the meaning of the row before covers it.
+        meaning: what it is, for docs/quantities.md; empty where the meaning of the row before covers it.
         equation: the equations of docs/definitions.md that define it; empty where none does.
         unit: empty for pure numbers.
         short: its name inside a sentence.

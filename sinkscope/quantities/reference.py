@@ -1,6 +1,6 @@
 """The quantities as documentation, printed from their rows so that the two cannot disagree.
 
-    python -m sinkscope.quantities.reference README.md docs/quantities.md docs/comparison.md docs/tracking.md
+    python -m sinkscope.quantities.reference docs/quantities.md docs/comparison.md docs/tracking.md
 
 writes every block anew that stands between `<!-- quantities: NAME -->` and `<!-- quantities: end -->` in these files.
 """

@@ -70,6 +70,11 @@ class Run:
         return described(self, type(self).__name__)
 
     @property
+    def headline(self) -> dict[str, Any]:
+        """The headline numbers."""
+        return dict(self.info["headline"])
+
+    @property
     def backward(self) -> bool:
         """Whether gradients were measured."""
         return bool(self.info["settings"]["backward"])

@@ -23,7 +23,8 @@ from sinkscope.vscale.attach import attached, attention_modules
 def calibrated_scale(model: PreTrainedModel, input_ids: Tensor, *, batch_size: int = 1) -> list[Tensor]:
     """C at theta = 0 from the value norms of a calibration pass, for `attach_(model, scale=...)`.
 
-    |v_sink| is the mean norm at position 0, |v_med| the median over the tokens of all other positions and sequences.
+    `|v_sink|` is the mean norm at position 0, `|v_med|` the median over the tokens of all other positions and
+    sequences.
 
     Args:
         model: a causal LM without V-scale, in eval mode.

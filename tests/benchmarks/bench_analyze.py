@@ -1,6 +1,6 @@
 r"""Speed and memory of `sinkscope.analyze` beside a bare forward and backward and beside the naive way.
 
-    python tests/benchmarks/bench_analyze.py [--write-readme]
+    python tests/benchmarks/bench_analyze.py [--write-docs]
     python tests/benchmarks/bench_analyze.py --model FOLDER --tokens 2048 --total-tokens 2048 \
         --methods input-gradients analyze-early
 
@@ -27,9 +27,9 @@ import torch
 from rich.console import Console
 
 HERE = Path(__file__).parent
-README = HERE.parents[1] / "README.md"
+PAGE = HERE.parents[1] / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
-COMMAND = "python tests/benchmarks/bench_analyze.py --write-readme"
+COMMAND = "python tests/benchmarks/bench_analyze.py --write-docs"
 BASE = "input-gradients"
 LABELS = {
     BASE: "forward + backward to activations",
@@ -122,7 +122,7 @@ def describe(repetitions: int, limit_gib: float) -> str:
 
 
 def replace_block(text: str, block: str) -> str:
-    """Puts `block` between the markers of the README's benchmark section.
+    """Puts `block` between the markers of docs/benchmarks.md.
 
     Raises:
         ValueError: if the markers are not there exactly once.
@@ -155,20 +155,22 @@ def main() -> None:
     parser.add_argument("--limit-gib", type=float, default=12.0, help="memory that a run may add before it fails")
     parser.add_argument("--model", help="folder of a model to measure on; by default a small random one")
     parser.add_argument("--total-tokens", type=int, default=8192, help="of all sequences of a measurement")
-    parser.add_argument("--write-readme", action="store_true", help="replace the README's benchmark block")
+    parser.add_argument(
+        "--write-docs", "--write-readme", action="store_true", help="replace the block of docs/benchmarks.md"
+    )
     arguments = parser.parse_args()
     if BASE not in arguments.methods:
         parser.error(f"--methods must hold {BASE}, which the ratios are to")
-    if arguments.write_readme and arguments.model:
-        parser.error("the README's block is that of the small random model")
+    if arguments.write_docs and arguments.model:
+        parser.error("the block of docs/benchmarks.md is that of the small random model")
     more = ["--total-tokens", str(arguments.total_tokens), *(["--model", arguments.model] if arguments.model else [])]
     costs = measure_all(arguments.methods, arguments.tokens, arguments.repetitions, arguments.limit_gib, more)
     result = table(costs, arguments.methods, arguments.tokens)
     if not arguments.model:
         result = f"{describe(arguments.repetitions, arguments.limit_gib)}\n\n{result}"
     print(result)
-    if arguments.write_readme:
-        README.write_text(replace_block(README.read_text(encoding="utf-8"), result), encoding="utf-8")
+    if arguments.write_docs:
+        PAGE.write_text(replace_block(PAGE.read_text(encoding="utf-8"), result), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Peak memory against tokens, 1k to 32k: by driver, plain, with a sliding window, and padded; the naive way beside.
 
-    python tests/benchmarks/bench_memory.py [--write-readme]
+    python tests/benchmarks/bench_memory.py [--write-docs]
 
 Every measurement is a process of its own (`memory_workloads.py`): one sequence through a small random model. The last
 row fits memory = tokens^e. A method that runs out of memory at a length is not tried at longer ones. Nothing is
@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import torch
 from memory_workloads import KINDS, METHODS, WINDOW
-from process import exponent, library_versions, processor, write_readme
+from process import exponent, library_versions, processor, write_docs
 from rich.console import Console
 
 HERE = Path(__file__).parent
@@ -108,7 +108,7 @@ def describe(repetitions: int, limit_gib: float) -> str:
         "One sequence through a random 4-layer Llama, with a window a Mistral (256 wide, 4 heads of 64, MLP 704, "
         f"vocabulary 2048), float32, on {torch.get_num_threads()} threads of {processor()}; {library_versions()}. Peak "
         f"memory that the analysis adds, and its time: medians of {repetitions} interleaved processes each. "
-        f'"fails" needs more than {limit_gib:g} GiB. Made by `python tests/benchmarks/bench_memory.py --write-readme`.'
+        f'"fails" needs more than {limit_gib:g} GiB. Made by `python tests/benchmarks/bench_memory.py --write-docs`.'
     )
 
 
@@ -124,7 +124,9 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--limit-gib", type=float, default=12.0, help="memory that a run may add before it fails")
-    parser.add_argument("--write-readme", action="store_true", help="replace the README's block")
+    parser.add_argument(
+        "--write-docs", "--write-readme", action="store_true", help="replace the block of docs/benchmarks.md"
+    )
     options = parser.parse_args()
     places = [(method, kind) for method, kind in PLACES if method in options.methods and kind in options.kinds]
     if not places:
@@ -132,8 +134,8 @@ def main() -> None:
     costs = measure_all(places, options.tokens, options.repetitions, options.limit_gib)
     result = f"{describe(options.repetitions, options.limit_gib)}\n\n{table(costs, places, options.tokens)}"
     print(result)
-    if options.write_readme:
-        write_readme(result, BLOCK)
+    if options.write_docs:
+        write_docs(result, BLOCK)
 
 
 if __name__ == "__main__":

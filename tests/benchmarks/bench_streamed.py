@@ -1,7 +1,7 @@
 """The drivers side by side: seconds, peak memory, and how far their tables agree.
 
     python tests/benchmarks/random_model.py /tmp/300m --preset 300m --sinks
-    python tests/benchmarks/bench_streamed.py /tmp/300m [--write-readme]
+    python tests/benchmarks/bench_streamed.py /tmp/300m [--write-docs]
 
 Every analysis is a process of its own (`analyze_once.py`); loading the weights counts. Repetitions are interleaved, so
 that a machine that warms up or gets busy touches all drivers alike, and medians are shown. Tables are compared with the
@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import torch
 from agreement import Difference, largest_difference
 from analyze_once import DRIVERS
-from process import library_versions, processor, write_readme
+from process import library_versions, processor, write_docs
 from rich.console import Console
 
 from sinkscope.tables.run_folder import read_run
@@ -120,7 +120,7 @@ def describe(folder: Path, options: argparse.Namespace) -> str:
         "every numeric entry of every table with the first row's, relative to the largest entry of its column in the "
         "same layer and site. Made by `python tests/benchmarks/bench_streamed.py FOLDER "
         f"--tokens {options.tokens} --sequences {options.sequences} --repetitions {options.repetitions} "
-        "--write-readme`."
+        "--write-docs`."
     )
 
 
@@ -135,14 +135,16 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--work", type=Path, help="where runs and spilled states go; a temporary folder by default")
-    parser.add_argument("--write-readme", action="store_true", help="replace the README's block")
+    parser.add_argument(
+        "--write-docs", "--write-readme", action="store_true", help="replace the block of docs/benchmarks.md"
+    )
     options = parser.parse_args()
     if options.drivers[0] != BASE:
         parser.error(f"--drivers must begin with {BASE}, which the ratios are to")
     result = f"{describe(options.folder, options)}\n\n{table(compare_drivers(options.folder, options))}"
     print(result)
-    if options.write_readme:
-        write_readme(result, BLOCK)
+    if options.write_docs:
+        write_docs(result, BLOCK)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the benchmarks share: a process's memory as the kernel counts it, the machine's name, and blocks of the README.
+"""What the benchmarks share: a process's memory as the kernel counts it, the machine's name, and blocks of a page.
 
 Peak memory is the rise of the kernel's high-water mark of resident memory above what the process held before (the
 counter behind `ru_maxrss`), reset first through `/proc/self/clear_refs` (Linux): imports do not count, and nor does
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 _SAMPLED_SECONDS = 0.01
 
 
@@ -86,7 +86,7 @@ def exponent(points: list[tuple[float, float]]) -> float | None:
 
 
 def replace_block(text: str, block: str, name: str) -> str:
-    """Puts `block` between the README's markers `<!-- name:begin -->` and `<!-- name:end -->`.
+    """Puts `block` between the page's markers `<!-- name:begin -->` and `<!-- name:end -->`.
 
     Raises:
         ValueError: if the markers are not there exactly once.
@@ -98,6 +98,6 @@ def replace_block(text: str, block: str, name: str) -> str:
     return result
 
 
-def write_readme(block: str, name: str) -> None:
-    """Replaces a block of the README."""
-    README.write_text(replace_block(README.read_text(encoding="utf-8"), block, name), encoding="utf-8")
+def write_docs(block: str, name: str) -> None:
+    """Replaces a block of docs/benchmarks.md."""
+    PAGE.write_text(replace_block(PAGE.read_text(encoding="utf-8"), block, name), encoding="utf-8")
