@@ -4,7 +4,7 @@ A block in `sh` or `python`, and an indented one that begins with a command, is 
 
 - a *synopsis*, which names what to fill in by capitals (MODEL, DIR);
 - *not run*: a comment above it gives a kind and a reason, `<!-- not run: hub: downloads a model -->`;
-- *run*, by `test_blocks.py`, in the order of the page. What it takes for granted stands above it,
+- *run*, by `test_code_blocks.py`, in the order of the page. What it takes for granted stands above it,
   `<!-- given: model, tokenizer -->`.
 """
 
