@@ -10,7 +10,10 @@ from sinkscope.report.plain import Plain
 from sinkscope.report.quantization.sentences import cells, findings, header, subtitle, text_line
 from sinkscope.tables.run_folder import Run
 
-_WORDS = ("Model", "Method", "Scales")  # columns to the left; numbers go to the right
+SCALES_WIDTH = 110
+"""Below this many columns scales are left out of the table; the report and the table `quantization` have them."""
+_SCALES = "Scales"
+_WORDS = ("Model", "Method", _SCALES)  # columns to the left; numbers go to the right
 
 
 @dataclass(frozen=True)
@@ -22,16 +25,16 @@ class Summary(Plain):
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield Text(subtitle(self.run), style="bold")
         yield Text(text_line(self.run), style="dim")
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        titles = header(self.run)
-        for name in titles:
-            last = name == titles[-1]
-            table.add_column(name, justify="left" if name in _WORDS else "right", style="dim" if last else "",
-                             no_wrap=not last)  # fmt: skip
-        for row in cells(self.run):
-            table.add_row(*(Text(cell) for cell in row))
-        yield table
         yield Group(*(Text(f"- {sentence}") for sentence in findings(self.run)))
+        shown = len(header(self.run)) - (options.max_width < SCALES_WIDTH)
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for name in header(self.run)[:shown]:
+            scales = name == _SCALES
+            table.add_column(name, justify="left" if name in _WORDS else "right", style="dim" if scales else "",
+                             no_wrap=not scales)  # fmt: skip
+        for row in cells(self.run):
+            table.add_row(*(Text(cell) for cell in row[:shown]))
+        yield table
 
 
 def summary(run: Run) -> Summary:
