@@ -27,9 +27,9 @@ class Summary(Plain):
             table.add_column(name, justify="left" if index in _WORDS else "right")
         for row in cells(self.run):
             table.add_row(*(Text(cell) for cell in row))
+        yield Group(*(Text(f"- {sentence}") for sentence in findings(self.run)))
         if len(self.run["ablations"]):
             yield table
-        yield Group(*(Text(f"- {sentence}") for sentence in findings(self.run)))
 
 
 def summary(run: Run) -> Summary:

@@ -36,9 +36,9 @@ class Summary(Plain):
             yield Text(warning(self.run), style="bold red")
         for note in self.run.info["notes"]:
             yield Text(printable(note))
-        yield _table(self.run)
         for sentence in outcomes(self.run):
             yield Text(f"- {sentence}")
+        yield _table(self.run)
         yield Text(manner(self.run), style="dim")
 
 

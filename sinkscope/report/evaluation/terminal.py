@@ -25,8 +25,8 @@ class Summary(Plain):
             table.add_column(name, style=style, justify="left" if name in ("Quantity", "Remark") else "right")
         for cells in rows(self.run):
             table.add_row(*(Text(cell) for cell in cells))
-        yield table
         yield Group(*(Text(f"- {sentence}") for sentence in findings(self.run)))
+        yield table
 
 
 def summary(run: Run) -> Summary:

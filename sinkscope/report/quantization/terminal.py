@@ -32,7 +32,10 @@ from sinkscope.report.quantization.sentences import (
 )
 from sinkscope.tables.run_folder import Run
 
-_WORDS = ("Model", "Method", "Scales")  # columns to the left; numbers go to the right
+SCALES_WIDTH = 110
+"""Below this many columns scales are left out of the table; the report and the table `quantization` have them."""
+_SCALES = "Scales"
+_WORDS = ("Model", "Method", _SCALES)  # columns to the left; numbers go to the right
 
 
 @dataclass(frozen=True)
@@ -44,22 +47,18 @@ class Summary(Plain):
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield Text(subtitle(self.run), style="bold")
         yield Text(text_line(self.run), style="dim")
+        said = [*(answers(self.run) if has_mitigations(self.run) else []), *findings(self.run)]
+        yield Group(*(Text(f"- {sentence}") for sentence in said))
+        shown = len(header(self.run)) - (options.max_width < SCALES_WIDTH)
         table = Table(box=None, pad_edge=False, header_style="bold")
-        titles = header(self.run)
-        for name in titles:
-            last = name == titles[-1]
-            table.add_column(name, justify="left" if name in _WORDS else "right", style="dim" if last else "",
-                             no_wrap=not last)  # fmt: skip
+        for name in header(self.run)[:shown]:
+            scales = name == _SCALES
+            table.add_column(name, justify="left" if name in _WORDS else "right", style="dim" if scales else "",
+                             no_wrap=not scales)  # fmt: skip
         for row in cells(self.run):
-            table.add_row(*(Text(cell) for cell in row))
+            table.add_row(*(Text(cell) for cell in row[:shown]))
         yield table
         yield from _repairs(self.run)
-        yield Group(
-            *(
-                Text(f"- {sentence}")
-                for sentence in [*(answers(self.run) if has_mitigations(self.run) else []), *findings(self.run)]
-            )
-        )
 
 
 def _repairs(run: Run) -> Iterator[Text | Table]:

@@ -22,10 +22,10 @@ class Summary(Plain):
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield Text(model_line(self.run), style="bold")
         yield Text(data_line(self.run), style="dim")
+        yield Group(*(Text(f"- {sentence}") for sentence in sentences(self.run)))
         header = ("phenomenon", "seen where", "appeared", "lasting from", "order")
         yield _table(header, appearance_cells(self.run), bold=2)
         yield _table(*progress_cells(self.run))
-        yield Group(*(Text(f"- {sentence}") for sentence in sentences(self.run)))
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], bold: int | None = None) -> Table:
