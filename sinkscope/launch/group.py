@@ -22,6 +22,7 @@ from torch import Tensor
 
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.launch.exit_codes import exit_code
+from sinkscope.launch.threads import share_cores
 from sinkscope.terminal import readable
 
 T = TypeVar("T")
@@ -137,6 +138,7 @@ def together() -> Iterator[Processes]:
         dist.init_process_group("gloo", store=store, rank=rank, world_size=count, timeout=_EXCHANGE_TIMEOUT)
     except (RuntimeError, ValueError) as error:
         raise SinkscopeError(f"the processes cannot find each other: {str(error).partition(chr(10))[0]}") from error
+    share_cores()
     store = dist.PrefixStore("sinkscope", store)  # type: ignore[attr-defined]
     done = threading.Event()
     threading.Thread(target=_watch, args=(store, rank, done), daemon=True).start()

@@ -29,7 +29,7 @@ def quantile(name: str, share: float) -> Formula:
 
     def of(values: LayerValues) -> Array:
         by_layer = values.by_layer(name)
-        if by_layer.size and not np.isnan(by_layer).any():  # all draws at once; with undefined layers numpy takes them one by one
+        if by_layer.size and not np.isnan(by_layer).any():  # all draws at once, and not one by one
             return np.asarray(np.quantile(by_layer, share, axis=1), dtype=float)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # all layers undefined: the result is NaN, as it should be

@@ -1,0 +1,122 @@
+"""Time and memory of an analysis against layers, width, tokens, sequences and processes, with fitted exponents.
+
+    python tests/benchmarks/bench_scale.py [--repetitions 3] [--threads 1] [--write]
+
+One size is varied at a time, around 4 layers of 256 channels, 4 sequences of 512 tokens, in float32 on a random Llama
+with 4 heads of a quarter of the width. Times are of the processor, medians of interleaved repetitions, which other work
+on the machine touches least; memory is what an analysis adds to the process at its peak, the weights not included. An
+exponent is the least-squares slope of the logarithms. Processes are launched by torch's launcher on the packaged demo;
+theirs is the time of all of them together, imports included. `--write` replaces the block of docs/scaling.md.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from process import exponent, library_versions, processor, replace_block, timed
+from transformers import LlamaConfig, LlamaForCausalLM
+from transformers.utils import logging
+
+import sinkscope
+
+PAGE = Path(__file__).parents[2] / "docs" / "scaling.md"
+AROUND = {"layers": 4, "width": 256, "tokens": 512, "sequences": 4}
+VARIED = {
+    "layers": (2, 4, 8, 16),
+    "width": (128, 256, 512, 1024),
+    "tokens": (256, 512, 1024, 2048, 4096),
+    "sequences": (2, 4, 8, 16, 32),
+}
+Point = tuple[float, float]  # seconds of the processor, bytes
+
+
+def analysis_of(size: dict[str, int]) -> dict[str, float]:
+    """One analysis of a model of a size."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=2048, hidden_size=size["width"], intermediate_size=size["width"] * 11 // 4, num_attention_heads=4,
+        num_key_value_heads=4, num_hidden_layers=size["layers"], max_position_embeddings=8192,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config).eval()
+    ids = torch.randint(0, 2048, (size["sequences"], size["tokens"]))
+    return timed(lambda: sinkscope.analyze(model, input_ids=ids))
+
+
+def launched(count: int) -> float:
+    """Processor seconds of so many processes that share an analysis of the demo."""
+    with TemporaryDirectory() as out:
+        verb = ["sinkscope", "analyze", "demo", "--sequences", "16", "--tokens", "240", "--out", f"{out}/run"]
+        words = ["torch.distributed.run", "--nproc-per-node", str(count), "-m", *verb] if count > 1 else verb
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        subprocess.run([sys.executable, "-m", *words], check=True, capture_output=True, env=environment)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def measured(repetitions: int) -> dict[str, dict[int, Point]]:
+    """By size and value the medians."""
+    samples: dict[tuple[str, int], list[Point]] = defaultdict(list)
+    for _ in range(repetitions):
+        for name, values in VARIED.items():
+            for value in values:
+                row = analysis_of({**AROUND, name: value})
+                samples[name, value].append((row["processor"], row["bytes"]))
+                print(name, value, json.dumps(row), file=sys.stderr, flush=True)
+    medians: dict[str, dict[int, Point]] = defaultdict(dict)
+    for (name, value), points in samples.items():
+        medians[name][value] = (statistics.median(p[0] for p in points), statistics.median(p[1] for p in points))
+    return medians
+
+
+def table(medians: dict[str, dict[int, Point]], processes: dict[int, float]) -> str:
+    """The results as a markdown table."""
+    lines = ["| varied | processor seconds | grows as | MiB added | grows as |", "|---|---|---|---|---|"]
+    for name, points in medians.items():
+        values = ", ".join(map(str, points))
+        seconds = ", ".join(f"{point[0]:.2f}" for point in points.values())
+        mebibytes = ", ".join(f"{point[1] / 2**20:.0f}" for point in points.values())
+        slopes = [exponent([(value, point[of]) for value, point in points.items()]) for of in (0, 1)]
+        fits = [f"{name}^{slope:.2f}" for slope in slopes if slope is not None]
+        lines.append(f"| {name}: {values} | {seconds} | {fits[0]} | {mebibytes} | {fits[1]} |")
+    if processes:
+        seconds = ", ".join(f"{value:.1f}" for value in processes.values())
+        fit = exponent(list(processes.items()))
+        lines.append(f"| processes: {', '.join(map(str, processes))} | {seconds} together | processes^{fit:.2f} | | |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--processes", type=int, nargs="*", default=[1, 2, 4])
+    parser.add_argument("--write", action="store_true", help="replace the block of docs/scaling.md")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    logging.set_verbosity_error()
+    analysis_of({**AROUND, "tokens": 64})
+    medians = measured(given.repetitions)
+    processes = {
+        count: statistics.median(launched(count) for _ in range(given.repetitions)) for count in given.processes
+    }
+    block = (
+        f"On {given.threads} thread{'s' if given.threads > 1 else ''} of {processor()}, {library_versions()}; "
+        f"medians of {given.repetitions}.\n\n{table(medians, processes)}"
+    )
+    print(block)
+    if given.write:
+        PAGE.write_text(replace_block(PAGE.read_text(encoding="utf-8"), block, "scale"), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
