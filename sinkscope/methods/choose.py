@@ -44,7 +44,7 @@ def method_of(name: str, field: str = "quantize") -> Probe | Method | None:
         check_method(name, field)
         if isinstance(parse(name), CacheRounding):
             raise RequestError(
-                f"{name} rounds the cache, which the verb `quantize` alone measures: leave out `{field}`"
+                f"{name} rounds the cache, which a comparison of methods alone measures: leave out `{field}`"
             )
     return found
 

@@ -66,10 +66,14 @@ class Probe:
     @property
     def granularity(self) -> str:
         """The scales in words."""
+        weights = None if self.weights is None else self.weights.words
+        inputs = None if self.inputs is None else self.inputs.words
+        both = weights if weights == inputs else None
         parts = (
-            "" if self.weights is None else f"W {self.weights.words}",
-            "" if self.inputs is None else f"A {self.inputs.words}",
-            "down_proj only" if self.down else "",
+            both and f"W and A {both}",
+            weights and not both and f"W {weights}",
+            inputs and not both and f"A {inputs}",
+            self.down and "down_proj only",
         )
         return ", ".join(part for part in parts if part)
 

@@ -39,6 +39,7 @@ from sinkscope.quantization.settings import QuantizationRequest
 
 SHORT = 180.0  # seconds: what would be short, where the plan is long
 _TRIED = 512  # tokens at most of a window on which probes are tried
+_FROM_LAYER = 0.6  # of a whole pass: one that begins at a module's layer, in the mean the middle one, and the head
 _HISTOGRAMS = 1.5  # forward passes over the windows that histograms of the worst modules take
 
 
@@ -97,7 +98,8 @@ class Costs:
         if self.chosen.probes and settings.rank_by is not None:
             ranked = min(settings.rank_limit, self._modules)
             over = min(settings.rank_sequences, sequences) * tokens
-            stages["ranking"] = ranked * over * (rates.plain + rates.ranked) + _HISTOGRAMS * read * rates.plain
+            per_module = _FROM_LAYER * over * (rates.plain + rates.ranked)
+            stages["ranking"] = ranked * per_module + _HISTOGRAMS * read * rates.plain
         if self.chosen.caches:
             stages["caches"] = len(self.chosen.caches) * read * rates.plain
         if self._mitigations:

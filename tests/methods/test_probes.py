@@ -168,3 +168,26 @@ def test_an_input_that_several_modules_read_is_rounded_once_and_anew_when_it_cha
         assert torch.equal(given[2][0, 0], torch.zeros(32))
         for handle in handles:
             handle.remove()
+
+
+def test_granularity_in_words() -> None:
+    expected = {
+        "w8a8-static-down": "W per channel, A per tensor, down_proj only",
+        "w4g128-asym": "W in groups of 128, asymmetric",
+        "a8-dynamic": "A per token",
+        "mxfp4": "W and A E2M1 in blocks of 32, scales E8M0",
+        "w-nvfp4-a-fp8": "W E2M1 in blocks of 16, scales E4M3 under one float32 per tensor, A E4M3 per token",
+    }
+    assert {name: probe_of(name).granularity for name in expected} == expected
+
+
+def test_blocks_that_do_not_divide_are_refused() -> None:
+    model = tiny.build("llama_gqa")  # 32 channels, 48 in the MLP
+    with pytest.raises(
+        SinkscopeError, match=r"blocks of 32 do not divide the 48 inputs of model\.layers\.0\.mlp\.down"
+    ):
+        probe_of("mxfp4").places(model)
+    with pytest.raises(SinkscopeError, match=r"blocks of 64 do not divide the 32 inputs of .*q_proj: choose a group"):
+        probe_of("w4g64").places(model)
+    assert probe_of("nvfp4").places(model)
+    assert probe_of("mxfp4").places(model, "*.q_proj")

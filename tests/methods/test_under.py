@@ -290,3 +290,12 @@ def test_what_help_lists_is_what_there_is() -> None:
     assert all(parse(name) is not None for name in probes)
     assert len(probes) > 10
     assert {name for name, method in LIBRARY.items() if method.streams} == set(QUANTIZATIONS)
+
+
+def test_a_cache_is_refused_where_a_model_is_measured_under_a_method() -> None:
+    with pytest.raises(RequestError, match="cache-k4v4 rounds the cache, which a comparison of methods alone measures"):
+        asked(ModelSource("demo", quantize="cache-k4v4"))
+
+
+def test_a_method_goes_by_its_canonical_name() -> None:
+    assert asked(ModelSource("demo", quantize="w-mxfp4-a-mxfp4")).name == "mxfp4"
