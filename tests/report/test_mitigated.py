@@ -166,16 +166,13 @@ def test_other_pages_show_rows_without_a_mitigation() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "models", [("demo",), ("demo", "twin"), tuple(f"a-model-with-a-long-name-{n}" for n in range(4))]
-)
-@pytest.mark.parametrize("formats", [1, 6, 14])
-def test_pages_are_legible(models: tuple[str, ...], formats: int) -> None:
+@pytest.mark.parametrize(("models", "formats"), [(1, 1), (1, 14), (2, 6), (4, 3)])
+def test_pages_are_legible(models: int, formats: int) -> None:
+    names = ("demo",) if models == 1 else tuple(f"a-model-with-a-long-name-{number}" for number in range(models))
     many = {("none", "none"): (0.0, 0.0)}
     for number in range(formats):
         for mitigation in ("none", "smooth", "rotate", "prefix", "clip-99.9", "keep"):
             many[f"w4a8-static-{number}", mitigation] = (0.1 * number + 0.01 * len(mitigation), 0.01)
-    run = made(models, many)
-    assert_legible(
-        Run(run.info, {name: run[name] for name in ("quantization", "losses", "paired", "mitigation_sites")})
-    )
+    run = made(names, many)
+    kept = ("quantization", "losses", "paired", "mitigation_sites", "outliers")
+    assert_legible(Run(run.info, {name: run[name] for name in kept}))
