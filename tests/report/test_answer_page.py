@@ -11,7 +11,17 @@ from sinkscope.intervals.loss_bootstrap import ratio_interval
 from sinkscope.quantization.changes import change, paired
 from sinkscope.report.html.document import document
 from sinkscope.report.quantization import answer, damage, remains
-from sinkscope.report.quantization.mitigated import BETTER, UNCLEAR, WORSE, answers, formats_of, grid, pair_grid, shares
+from sinkscope.report.quantization.mitigated import (
+    BETTER,
+    UNCLEAR,
+    WORSE,
+    answers,
+    choices,
+    formats_of,
+    grid,
+    pair_grid,
+    shares,
+)
 from sinkscope.report.quantization.terminal import summary
 from sinkscope.tables.builder import Rows
 from sinkscope.tables.run_folder import Run
@@ -127,6 +137,19 @@ def test_cells_are_those_of_the_table() -> None:
     row = run["quantization"].set_index(["method", "mitigation"]).loc[("static", "prefix")]
     cell = cells["prefix", "static"]
     assert (cell.delta, cell.low, cell.high) == (row["delta"], row["delta_low"], row["delta_high"])
+
+
+def test_what_was_chosen_stands_below_the_grid() -> None:
+    assert choices(made()) == ["rotate: stream: Hadamard, 64", "prefix: '<s>'", "keep: layer 1's down_proj"]
+    assert choices(made(("demo", "twin")))[-1] == "twin, keep: layer 1's down_proj"
+    assert "rotate: stream: Hadamard, 64" in words(answer.ENTRY.draw(made()))
+
+
+def test_arithmetic_is_no_difference() -> None:
+    """However narrow its interval is."""
+    costs = {**COSTS, ("none", "rotate"): (-5e-5, 0.0), ("dynamic", "rotate"): (0.001 - 5e-7, 0.02)}
+    cells = grid(made(costs=costs), "demo")
+    assert cells["rotate", "none"].told == cells["rotate", "dynamic"].told == UNCLEAR
 
 
 def test_pairs_of_models_have_cells_of_their_own() -> None:
