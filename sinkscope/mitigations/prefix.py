@@ -5,10 +5,11 @@ first one, whichever it is, and some others. Where those tokens stand in a fixed
 past cache, no rounded module ever reads them, and no static scale has to cover them.
 
 What stands there is found on calibration text. First comes the token that every window begins with, where that is
-<bos>, or else that one of <bos>, <eos> and the most frequent token under which the unquantized model predicts the text
-best: a <bos> that a model never saw in training would harm more than it repairs. Then come the tokens that are sinks
-further on in a window: as many of the most frequent ones as a window has on average. A position counts as such where at
-least a quarter as many heads have a sink as at position 0.
+<bos>. Else it is that one of <bos>, <eos> and the most frequent token under which the model predicts calibration text
+best while a static scale of 8 bits rounds what its modules read: a <bos> that a model never saw in training would
+harm more than it repairs, and a common token is a first token over again where a window begins with it too. Then come
+the tokens that are sinks further on in a window: as many of the most frequent ones as a window has on average. A
+position counts as such where at least a quarter as many heads have a sink as at position 0.
 
 Every loss is taken over the same targets as without the prefix: the tokens of a window but its first. Where windows
 begin with <bos> themselves, theirs is the prefix's, and with <bos> alone in the prefix the model computes what it did
@@ -32,7 +33,9 @@ from sinkscope.analysis.measure import measure
 from sinkscope.capture.settings import Settings
 from sinkscope.compat.read_before import KEYWORDS, keyword_of
 from sinkscope.errors import RequestError, SinkscopeError
-from sinkscope.methods.probes import Probe
+from sinkscope.methods.calibration import calibrate
+from sinkscope.methods.linear_modules import linears
+from sinkscope.methods.probes import CalibratedProbe, Probe, parse_probe
 from sinkscope.mitigations.mitigation import Kind, Mitigation, Subject, Variant
 from sinkscope.mitigations.structure import refusal
 from sinkscope.models.families import family_of
@@ -44,6 +47,7 @@ from sinkscope.passes.modes import frozen, input_device
 LONGEST = 4  # tokens
 _LOOKED_AT = 8  # calibration windows in which sinks are looked for
 _QUARTER = 0.25
+_TRIED = "a8-static"  # the probe that first tokens are tried under
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,8 @@ class Prefix(Mitigation):
         return True
 
     def passes(self, probes: int) -> int:  # noqa: ARG002
-        """About two, as sinks are looked for."""
-        return 2
+        """One or two as sinks are looked for, and two for each of up to three first tokens."""
+        return 8
 
     def refuse(self, model: PreTrainedModel) -> None:
         """Refuses models whose attention does not go on from a cache of other tokens."""
@@ -114,7 +118,8 @@ def prefix_tokens(subject: Subject, name: str = "prefix") -> list[int]:
             "so there is nothing to put into a prefix"
         )
     found = others(sinks, ids)
-    return min(([first, *found] for first in _first(subject, ids)), key=lambda tokens: _loss(subject, tokens))
+    tried = [[first, *found] for first in _first(subject, ids)]
+    return tried[0] if len(tried) == 1 else min(tried, key=lambda tokens: _rounded_loss(subject, tokens))
 
 
 def _first(subject: Subject, ids: Tensor) -> list[int]:
@@ -127,10 +132,13 @@ def _first(subject: Subject, ids: Tensor) -> list[int]:
 
 
 @torch.no_grad()
-def _loss(subject: Subject, tokens: list[int]) -> float:
-    """The unquantized model's loss on some calibration windows behind a prefix, in nats."""
-    with prefixed(subject.model, tokens, cut=_cuts(subject.windows, tokens)), frozen(subject.model):
-        return sum(float(loss_sums(subject.model, batch).sum()) for batch in subject.some)
+def _rounded_loss(subject: Subject, tokens: list[int]) -> float:
+    """The loss on some calibration windows behind a prefix with what modules read in static 8 bits, in nats."""
+    model, places = subject.model, linears(subject.model, subject.modules)
+    with prefixed(model, tokens, cut=_cuts(subject.windows, tokens)), frozen(model):
+        largest = calibrate(model, places, subject.some)
+        with CalibratedProbe(_TRIED, cast("Probe", parse_probe(_TRIED)), places, largest).entered(model):
+            return sum(float(loss_sums(model, batch).sum()) for batch in subject.some)
 
 
 def _cuts(windows: Tensor, tokens: list[int]) -> bool:

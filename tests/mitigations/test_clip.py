@@ -52,11 +52,13 @@ def test_percentiles_are_those_of_all_values(percentile: float) -> None:
 def test_the_range_with_the_smallest_squared_error() -> None:
     model = families.tiny("llama_gqa")
     one = calibrated(model)
-    assert one.probe.activation_bits == 4
     found = least_squared_error(model, one, subject(model).calibration)
     for name, values in inputs_of(model).items():
         ranges = [one.calibration[name] * factor for factor in FACTORS]
-        errors = [float((values - (values * 7 / top).round().clamp(-7, 7) * top / 7).square().sum()) for top in ranges]
+        errors = [
+            float((values - (values / (top / 7)).round().clamp(-7, 7) * (top / 7)).square().sum())  # codes of 4 bits
+            for top in ranges
+        ]
         assert found[name] == pytest.approx(ranges[int(np.argmin(errors))])
     assert any(found[name] < one.calibration[name] for name in found)  # at 4 bits clipping pays
     assert not any(place.module._forward_pre_hooks for place in one.places)

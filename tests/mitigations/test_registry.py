@@ -7,16 +7,18 @@ import families
 import pytest
 import torch
 from test_clip import calibrated
-from test_exact import EXACT, logits, subject
+from test_exact import EXACT, IDS, logits, subject
 
 from sinkscope.errors import RequestError
+from sinkscope.methods.calibration import calibrate
 from sinkscope.mitigations.clip import Clip
 from sinkscope.mitigations.keep import Keep
-from sinkscope.mitigations.prefix import Prefix, others
+from sinkscope.mitigations.prefix import Prefix, others, prefix_tokens, prefixed
 from sinkscope.mitigations.registry import GRAMMAR, KINDS, Together, mitigation_of, mitigations_of
 from sinkscope.mitigations.rotate import Rotate
 from sinkscope.mitigations.smooth import Smooth
 from sinkscope.names import MITIGATIONS
+from sinkscope.passes.losses import loss_sums
 from sinkscope.tables.builder import Rows
 
 NAMES = {
@@ -102,3 +104,29 @@ def test_sinks_further_on_give_the_rest_of_a_prefix() -> None:
                 where: dict[str, Any] = {"layer": layer, "head": head, "sequence": sequence, "position": position}
                 rows.add(**where, token="x", alpha=0.5)  # noqa: S106
     assert others(rows.frame(), ids) == [int(ids[0, 5])]
+
+
+def test_the_first_token_of_a_prefix_is_the_one_that_scales_need_least(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of <bos>, <eos> and the most frequent token: rounded in static 8 bits, behind each, on calibration text."""
+    model = families.tiny("llama_gqa")
+    model.get_submodule("model.embed_tokens").weight.data[:3] *= 40.0  # type: ignore[union-attr, operator, index]
+    ids = IDS.clone()
+    ids[:, 3:30:2] = 9
+    asked, sinks = subject(model, ids), Rows("sinks")
+    sinks.add(layer=0, head=0, sequence=0, position=0, token="x", alpha=0.9)  # noqa: S106
+    monkeypatch.setattr("sinkscope.mitigations.prefix.measure", lambda *_, **__: {"sinks": sinks.frame()})
+    found = prefix_tokens(asked)
+    losses = {}
+    for first in (0, 1, 9):
+        tokens = [first, *found[1:]]
+        with prefixed(model, tokens, cut=False):
+            one = calibrated(model, "a8-static")
+            one = replace(one, calibration=calibrate(model, one.places, asked.some))
+            with one.entered(model):
+                losses[first] = sum(float(loss_sums(model, batch).sum()) for batch in asked.some)
+    assert len(set(losses.values())) == 3
+    assert found[0] == min(losses, key=lambda first: losses[first])
+    assert not model.model._forward_pre_hooks
+    begun = ids.clone()
+    begun[:, 0] = 0
+    assert prefix_tokens(subject(model, begun))[0] == 0  # windows begin with it by rule

@@ -12,6 +12,10 @@ import sinkscope
 from sinkscope import Scope, Settings
 from sinkscope.analysis.run import Analysis
 from sinkscope.loading.load import Loaded, load_model
+from sinkscope.mitigations.mitigation import Subject
+from sinkscope.mitigations.prefix import prefixed
+from sinkscope.mitigations.registry import mitigation_of
+from sinkscope.passes.batches import batches_of
 from sinkscope.vscale import attach_, attached, detach_, save
 
 
@@ -94,3 +98,26 @@ def test_a_scope_leaves_generation_as_it_is(loaded: Loaded, ids: torch.Tensor) -
     with Scope(loaded.model, settings=Settings(backward=False)):
         scoped = loaded.model.generate(ids[:, :16], **options)
     assert torch.equal(plain, scoped)
+
+
+@pytest.mark.parametrize("name", ["smooth", "rotate"])
+def test_mitigations_leave_logits(loaded: Loaded, ids: torch.Tensor, name: str) -> None:
+    """Tied embeddings and all: they are untied on the copy alone."""
+    mitigation = mitigation_of(name)
+    assert mitigation is not None
+    model = loaded.model.float()
+    subject = Subject(model, "smollm2", batches_of(ids, None, 1), ids, loaded.tokenizer)
+    with torch.no_grad():
+        exact = model(input_ids=ids).logits
+        changed = next(mitigation.variants(subject, {})).model
+        assert (changed(input_ids=ids).logits - exact).abs().max() < 1e-4
+        assert torch.equal(model(input_ids=ids).logits, exact)
+    assert model.config.tie_word_embeddings
+
+
+def test_a_prefix_is_the_text_before_it(loaded: Loaded, ids: torch.Tensor) -> None:
+    model = loaded.model.float()
+    with torch.no_grad():
+        exact = model(input_ids=torch.cat([torch.tensor([[1, 198]]), ids], dim=1)).logits[:, 2:]
+        with prefixed(model, [1, 198], cut=False):
+            assert (model(input_ids=ids, use_cache=False).logits - exact).abs().max() < 1e-4

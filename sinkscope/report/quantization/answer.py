@@ -17,6 +17,7 @@ from sinkscope.report.quantization.mitigated import (
     WORSE,
     Cell,
     answers,
+    choices,
     formats_of,
     grid,
     has_mitigations,
@@ -57,6 +58,11 @@ def draw(run: Run) -> Page:
             break
         fit = max(1, int((top - _LOWEST - 1.3 * _STEP) / ((lines + 0.2) * _STEP)))
         top = _grid(page, title, cells, names, rows[:fit], lines, top) - _GAP
+    else:
+        for line in choices(run)[: max(0, int((top - _LOWEST) / (1.05 * _STEP)))]:
+            top -= 1.02 * _STEP
+            text = fitted(line, (RIGHT - LEFT) * style.POINTS[0], style.SMALL)
+            write(page, LEFT, top + 0.3 * _STEP, text, size=style.SMALL, color=style.GREY)
     return page
 
 

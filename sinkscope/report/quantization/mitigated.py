@@ -29,6 +29,7 @@ BETTER, WORSE, UNCLEAR = "better", "worse", ""
 SIGNS = {BETTER: "\u25bc", WORSE: "\u25b2", UNCLEAR: ""}
 UNQUANTIZED = "unquantized"
 _EXACT = 1e-4  # nats: changes of the unquantized loss below this are rounding of the arithmetic
+_SMALLEST = 1e-6  # nats: nor do differences of a format below this say anything
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,19 @@ def pair_grid(run: Run, model: str, other: str) -> dict[tuple[str, str], Cell]:
         for row in _rows(pairs)
         if row.method != NONE
     }  # fmt: skip
+
+
+def choices(run: Run) -> list[str]:
+    """What each mitigation chose, where that is the same for all formats of a model; modules stand in the sentences."""
+    lines = []
+    for model in models(run):
+        table = _table(run, model)
+        for mitigation in mitigations_of(run)[1:]:
+            chosen = {_text(value) for value in table[table["mitigation"] == mitigation]["mitigation_chose"]}
+            if len(chosen) == 1 and chosen != {""}:
+                of = f"{apart(run, model)}, " if apart(run, model) else ""
+                lines.append(f"{of}{mitigation}: {printable(chosen.pop(), 120)}")
+    return lines
 
 
 def answers(run: Run, most: int = MOST_SENTENCES) -> list[str]:
@@ -227,9 +241,11 @@ def _tied(run: Run, model: str, method: str, first: str) -> set[str]:
 
 
 def _told(row: Any) -> str:
+    if not abs(row.against_unmitigated) > (_EXACT if row.method == NONE else _SMALLEST):
+        return UNCLEAR
     if row.against_unmitigated_high < 0:
         return BETTER
-    return WORSE if row.against_unmitigated_low > 0 and row.against_unmitigated > _EXACT / 100 else UNCLEAR
+    return WORSE if row.against_unmitigated_low > 0 else UNCLEAR
 
 
 def _table(run: Run, model: str) -> pd.DataFrame:

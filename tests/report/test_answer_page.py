@@ -11,7 +11,17 @@ from sinkscope.intervals.loss_bootstrap import ratio_interval
 from sinkscope.quantization.changes import change, paired
 from sinkscope.report.html.document import document
 from sinkscope.report.quantization import answer, damage, remains
-from sinkscope.report.quantization.mitigated import BETTER, UNCLEAR, WORSE, answers, formats_of, grid, pair_grid, shares
+from sinkscope.report.quantization.mitigated import (
+    BETTER,
+    UNCLEAR,
+    WORSE,
+    answers,
+    choices,
+    formats_of,
+    grid,
+    pair_grid,
+    shares,
+)
 from sinkscope.report.quantization.terminal import summary
 from sinkscope.tables.builder import Rows
 from sinkscope.tables.run_folder import Run
@@ -129,6 +139,19 @@ def test_cells_are_those_of_the_table() -> None:
     assert (cell.delta, cell.low, cell.high) == (row["delta"], row["delta_low"], row["delta_high"])
 
 
+def test_what_was_chosen_stands_below_the_grid() -> None:
+    assert choices(made()) == ["rotate: stream: Hadamard, 64", "prefix: '<s>'", "keep: layer 1's down_proj"]
+    assert choices(made(("demo", "twin")))[-1] == "twin, keep: layer 1's down_proj"
+    assert "rotate: stream: Hadamard, 64" in words(answer.ENTRY.draw(made()))
+
+
+def test_arithmetic_is_no_difference() -> None:
+    """However narrow its interval is."""
+    costs = {**COSTS, ("none", "rotate"): (-5e-5, 0.0), ("dynamic", "rotate"): (0.001 - 5e-7, 0.02)}
+    cells = grid(made(costs=costs), "demo")
+    assert cells["rotate", "none"].told == cells["rotate", "dynamic"].told == UNCLEAR
+
+
 def test_pairs_of_models_have_cells_of_their_own() -> None:
     run = made(("demo", "twin"))
     cells = pair_grid(run, "twin", "demo")
@@ -166,16 +189,13 @@ def test_other_pages_show_rows_without_a_mitigation() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "models", [("demo",), ("demo", "twin"), tuple(f"a-model-with-a-long-name-{n}" for n in range(4))]
-)
-@pytest.mark.parametrize("formats", [1, 6, 14])
-def test_pages_are_legible(models: tuple[str, ...], formats: int) -> None:
+@pytest.mark.parametrize(("models", "formats"), [(1, 1), (1, 14), (2, 6), (4, 3)])
+def test_pages_are_legible(models: int, formats: int) -> None:
+    names = ("demo",) if models == 1 else tuple(f"model-{number}" for number in range(models))
     many = {("none", "none"): (0.0, 0.0)}
     for number in range(formats):
         for mitigation in ("none", "smooth", "rotate", "prefix", "clip-99.9", "keep"):
-            many[f"w4a8-static-{number}", mitigation] = (0.1 * number + 0.01 * len(mitigation), 0.01)
-    run = made(models, many)
-    assert_legible(
-        Run(run.info, {name: run[name] for name in ("quantization", "losses", "paired", "mitigation_sites")})
-    )
+            many[f"w{number}a8-static", mitigation] = (0.1 * number + 0.01 * len(mitigation), 0.01)
+    run = made(names, many)
+    kept = ("quantization", "losses", "paired", "mitigation_sites", "outliers")
+    assert_legible(Run(run.info, {name: run[name] for name in kept}))
