@@ -49,6 +49,7 @@ FIGURES = {  # run: the beginning of the pictures' names, and the pages
 }
 HERO = (ANALYSIS, "chain", "smollm2-chain.png")
 _WIDTH = 88  # columns, as many as a page of the site has
+_WIDE = {"quantize": 118, "ablate": 130, "track": 118}  # runs whose tables would be squeezed by that
 _BEGIN, _END = "<!-- output: ", "<!-- output: end -->"
 
 
@@ -60,9 +61,9 @@ def picture(run: Run, figure: str, path: Path, dpi: int = 96) -> None:
     flat.quantize(96, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
-def printed(run: Run) -> str:
+def printed(run: Run, width: int) -> str:
     """What the terminal shows of a run, as a block of markdown."""
-    console = Console(width=_WIDTH, file=io.StringIO(), color_system=None)
+    console = Console(width=width, file=io.StringIO(), color_system=None)
     with console.capture() as made:
         console.print(kind_of(run).summary(run))
     lines = [line.rstrip() for line in made.get().splitlines()]
@@ -77,7 +78,7 @@ def renewed(page: str, runs: Path) -> str:
         if _END.removeprefix(_BEGIN) == f"{name} -->":
             continue
         if (runs / name / "run.json").is_file():
-            parts[number] = f"{name} -->\n{printed(read_run(runs / name))}\n"
+            parts[number] = f"{name} -->\n{printed(read_run(runs / name), _WIDE.get(name, _WIDTH))}\n"
     return _BEGIN.join(parts)
 
 

@@ -15,7 +15,7 @@ from sinkscope.report.page import RIGHT, Page, paragraph, table, write
 from sinkscope.report.text import about, number, quoted
 from sinkscope.tables.run_folder import Run
 
-_COLUMN = 0.735  # left end of the texts beside the panels
+_COLUMN = 0.72  # left end of the texts beside the panels
 _LISTED, _GAP = 6, 0.035
 
 
@@ -57,7 +57,7 @@ def _tokens(page: Page, run: Run, top: float) -> float:
         cells.append((f"later {quoted(token, 12)}", f"{number(int(counts[token]))} of {number(sequences)}",
                       _short(layers)))  # fmt: skip
     return table(page, ("Token", "Seq.", "Layers"), cells, top=top, left=_COLUMN, right=RIGHT,
-                 shares=(1.35, 0.85, 2), size=style.SMALL)  # fmt: skip
+                 shares=(1.3, 0.95, 1.9), size=style.SMALL)  # fmt: skip
 
 
 def _massive(page: Page, run: Run, top: float) -> float:
@@ -73,7 +73,7 @@ def _massive(page: Page, run: Run, top: float) -> float:
     if not known:
         cells.insert(0, _largest(run))
     return table(page, ("Channel", "At", "|x|", "Layers"), cells, top=top - 0.02, left=_COLUMN, right=RIGHT,
-                 shares=(1.15, 1.05, 1, 1.2), size=style.SMALL)  # fmt: skip
+                 shares=(1.05, 1, 0.95, 1.5), size=style.SMALL)  # fmt: skip
 
 
 def _phases(page: Page, run: Run, top: float) -> float:
