@@ -76,7 +76,7 @@ def test_both_streams(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
 
 
 def test_no_other_module_prints() -> None:
-    """But for three that write documentation, and what is said before anything is imported, or goes to the descriptor."""
+    """But for three that write documentation, what is said before anything is imported, or goes to the descriptor."""
     documentation = {f"{room}/reference.py" for room in ("tables", "provenance", "reproduction")}
     allowed = {"__main__.py", "terminal.py", *documentation}
     found = []
