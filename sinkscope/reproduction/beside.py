@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sinkscope.intervals import limits
+from sinkscope.quantities.rows import quantity
 from sinkscope.report.published import INT8, TRAINED
 from sinkscope.reproduction.claim import BASELINE, VSCALE
 from sinkscope.reproduction.measures import NONE, Seed
@@ -38,7 +39,9 @@ def beside_paper(
             if metric == _LOSS:
                 values, name = [_last_valid(file) for file in trainings.get(role, ())], _VALID
             if values:
-                rows.add(part=TRAINED_PART, method=NONE, metric=name, model=role, **_over_seeds(values),
+                found = _over_seeds(values)
+                found["high"] = min(found["high"], quantity(metric).ceiling)  # NaN stays NaN
+                rows.add(part=TRAINED_PART, method=NONE, metric=name, model=role, **found,
                          paper=published.get(metric, math.nan), paper_model="0.3B")  # fmt: skip
     for method, numbers in INT8.items():
         for metric, pair in numbers.items():

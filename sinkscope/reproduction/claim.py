@@ -1,5 +1,6 @@
 """What a claim of the paper is made of, and the three models that claims are about."""
 
+import math
 from dataclasses import dataclass
 
 from sinkscope.reproduction.rule import Direction, Scale
@@ -27,6 +28,7 @@ class Test:
         needs: the tables that it reads.
         given: a test without which there is nothing to test: where that is not reproduced, this is not testable.
         single: of one training or one public model, what its interval is over.
+        span: where the number can lie: an interval ends there.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Test:
     needs: str = ANALYSIS
     given: str | None = None
     single: str = "sequences"
+    span: tuple[float, float] = (-math.inf, math.inf)
 
     __test__ = False  # pytest takes a class of this name for tests
 

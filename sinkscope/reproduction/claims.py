@@ -45,6 +45,7 @@ def _trained_against_baseline(model: str, paper: dict[str, str]) -> tuple[Test, 
             "linear",
             paper["sink_rate_mean"],
             given="sinks",
+            span=(0.0, math.inf),
         ),
         Test(
             f"{short}-cuts-residual",
@@ -96,6 +97,7 @@ CLAIMS = (
                 *_above(_HALF),
                 "linear",
                 "0.984 (0.3B)",
+                span=(0.0, 1.0),
             ),
             Test(
                 "massive",

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -60,6 +60,8 @@ def judged_number(test: Test, ones: list[One], refuted: bool) -> Judged:
         refuted: whether what it presupposes was not reproduced.
     """
     found = estimate(ones, test.scale, test.direction)
+    low, high = (min(max(end, test.span[0]), test.span[1]) for end in (found.low, found.high))  # NaN stays NaN
+    found = replace(found, low=low, high=high)
     if refuted:
         reason = f"{test.given} was not reproduced, so there is nothing to test"
         return Judged(test, ones, found, UNTESTABLE, math.nan, reason)

@@ -39,6 +39,9 @@ names: sequences, or the layers of the model where gradients are summed over all
 seed, or in every sequence of one model, has Wilson's interval for as many of these. No interval from one training says
 what another would show.
 
+**Their number.** No interval is widened for the number of tests: of twenty tests whose number lies right on its bound,
+about one gets a verdict by chance.
+
 **The bounds.** A ratio is large from 2 on, as a track has it; the same is within 1/1.25 to 1.25, as in a comparison; a
 perplexity is unharmed within 1.05. One half decides both what V-scale keeps and what it cuts. The paper's own numbers
 lie on the claimed side of every bound for which it prints one. The bounds follow from these numbers and from the

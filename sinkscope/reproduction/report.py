@@ -20,6 +20,7 @@ from sinkscope.reproduction.claim import BASELINE
 from sinkscope.reproduction.differences import of_measuring, of_one_model, of_training
 from sinkscope.reproduction.judge import claims_table, judged, tests_table, values_table
 from sinkscope.reproduction.measures import NONE, STATIC, Seed
+from sinkscope.reproduction.pathways import pathways
 from sinkscope.reproduction.readme import readme
 from sinkscope.reproduction.stages import Stage
 from sinkscope.results import Result
@@ -121,6 +122,7 @@ def _run(subjects: Subjects, trained: Trained | None, stages: Sequence[Stage]) -
         "tests": tests_table(results),
         "seed_values": values_table(results, numbers),
         "beside_paper": beside_paper(seeds, metrics, evaluations),
+        "pathways": pathways(seeds),
         "first_steps": _first_steps(subjects),
         "stages": _stages(subjects, trained, stages),
         **figures,

@@ -13,6 +13,7 @@ from sinkscope.reproduction.chain import METHODS
 from sinkscope.reproduction.claim import BASELINE, TRIO, VSCALE
 from sinkscope.reproduction.judge import claims_table, judged, tests_table, values_table
 from sinkscope.reproduction.measures import Seed
+from sinkscope.reproduction.pathways import pathways
 from sinkscope.tables.columns import frame
 from sinkscope.tables.run_folder import Run
 
@@ -55,6 +56,7 @@ def reproduced(
         "tests": tests_table(results),
         "seed_values": values_table(results, range(seeds)),
         "beside_paper": beside_paper(measured, {}, evaluations if trained else {}),
+        "pathways": pathways(measured),
         "first_steps": frame("first_steps", {key: list(values) for key, values in columns.items()}),
         "stages": frame("stages", listed),
         **stacked([measured[number].analyses[role] for role, number in runs], [role for role, _ in runs],

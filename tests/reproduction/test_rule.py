@@ -141,6 +141,14 @@ def test_a_number_that_has_no_logarithm_is_not_judged() -> None:
     assert found.missing
 
 
+def test_an_interval_ends_where_the_number_can_not_lie() -> None:
+    found = judged_number(TESTS["sinks"], [One(0.1), One(0.4)], refuted=False).found
+    assert (found.low, found.high) == (0.0, 1.0)
+    none = judged_number(TESTS["sinks"], [One(0.1)], refuted=False).found
+    assert math.isnan(none.low)
+    assert math.isnan(none.high)
+
+
 def test_a_claim_falls_with_its_first_test() -> None:
     assert together([REPRODUCED, REPRODUCED]) == REPRODUCED
     assert together([REPRODUCED, UNTESTABLE]) == UNTESTABLE

@@ -5,13 +5,14 @@ Its figures are those of a comparison of its models.
 
 from sinkscope.report.comparison import by_layer, gradient_sinks, reshaping, theta, values
 from sinkscope.report.entry import Entry
-from sinkscope.report.reproduction import differences, first_steps, front_page, tables_pages, tests_pages
+from sinkscope.report.reproduction import differences, first_steps, front_page, pathways, tables_pages, tests_pages
 
 REGISTRY: tuple[Entry, ...] = (
     front_page.ENTRY,
     *tests_pages.ENTRIES,
     by_layer.ENTRY,
     gradient_sinks.ENTRY,
+    pathways.ENTRY,
     values.ENTRY,
     *reshaping.ENTRIES,
     tables_pages.TRAINED,

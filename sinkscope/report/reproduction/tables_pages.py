@@ -62,7 +62,7 @@ def _page(
     paper = str(rows["paper_model"].iloc[0])
     columns = Columns(
         (*first, *models, *(f"paper {paper}: {model}" for model in models)),
-        (0.27, *([0.15] * len(models)), *([0.11] * len(models))),
+        (0.22, *([0.145] * len(models)), *([0.125] * len(models))),
     )
     lines = []
     for key in keys:

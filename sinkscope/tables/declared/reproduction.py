@@ -75,6 +75,17 @@ TABLES = (
         ),
     ),
     Table(
+        "pathways",
+        "A model, a seed, a pathway and an early position; equation (7).",
+        (
+            texts("model", "baseline, V-scale or backward-only"),
+            ints("seed", "number of the training, from 0"),
+            texts("site", "q, k or v"),
+            ints("position", "token position in its sequence"),
+            floats("grad_norm", "l2 norm of the batch-summed gradient, mean over layers", "nats per unit"),
+        ),
+    ),
+    Table(
         "first_steps",
         "A phenomenon in a training of the first seed: at which checkpoint it is there.",
         (
