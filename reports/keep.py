@@ -17,6 +17,7 @@ KEPT = {  # run: its name among the committed files, "report.pdf" standing for a
     "demo": ("demo", "report.pdf", "run.json"),
     "demo-comparison": ("demo-comparison", "report.pdf", "run.json", "comparison.parquet"),
     "demo-quantization": ("demo-quantization", "report.pdf", "run.json", "quantization.csv"),
+    "demo-mitigations": ("demo-quantization/mitigations", "report.pdf", "run.json", "quantization.csv"),
     "demo-quantization-libraries": ("demo-quantization/libraries", "report.pdf", "run.json", "quantization.csv"),
     "demo-evaluation": ("demo-evaluation", "report.pdf", "run.json"),
     "demo-vscale-evaluation": ("demo-evaluation", "demo-vscale.pdf", "demo-vscale.json"),
