@@ -48,7 +48,8 @@ class ModelSource(_Json):
             Hub.
         revision: branch, tag or commit of a Hub model.
         gguf_file: name of a GGUF file in the folder or the Hub's repository, which holds the model.
-        dtype: `auto` keeps the checkpoint's; else `float32`, `bfloat16` or `float16`.
+        dtype: `auto` keeps the checkpoint's (an analysis takes float32 on a CPU that is slow in 16 bit, and says so);
+            else `float32`, `bfloat16` or `float16`.
         device: `auto` is the first GPU, else the CPU; or a torch device.
         device_map: spreads the model over several devices, instead of `device`.
         quantize: a quantization method, of `methods.choose`, that the model is measured under; None is the model as it

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from sinkscope.analysis.cpu_dtype import with_dtype
 from sinkscope.analysis.drivers.layer_by_layer import LayerByLayer
 from sinkscope.analysis.drivers.resident import Resident
 from sinkscope.analysis.journal import KIND, Journal
@@ -184,6 +185,11 @@ def _analyzed(request: AnalysisRequest, memory: LoadedInputs, processes: Process
     resolved = None
     if memory.model is None:
         resolved = resolve(request.model.name, request.model.revision, request.model.gguf_file)
+    why_dtype = None
+    if resolved is not None:
+        device = _device(request.model, processes)
+        request, why_dtype = with_dtype(request, resolved, held_as=under.held_as, device=device, processes=processes)
+        under = asked(request.model, request.method)
     choice = _driver_choice(request, under, memory, processes, resolved)
     if choice.spill is not None and not (choice.stream or choice.gradient_checkpointing):
         raise RequestError("`spill` goes with `stream` or `gradient_checkpointing`")
@@ -246,7 +252,7 @@ def _analyzed(request: AnalysisRequest, memory: LoadedInputs, processes: Process
         journal=journal,
         processes=processes,
     )
-    run = _with_provenance(run, loaded, packed, request.text, forecast)
+    run = _with_provenance(run, loaded, packed, request.text, forecast, why_dtype)
     return Analysis(run, None if journal is None else journal.discard)
 
 
@@ -351,12 +357,19 @@ def _calibration(
 
 
 def _with_provenance(
-    run: Run, loaded: Loaded | None, packed: Packed | None, text: TextSource, forecast: Forecast | None
+    run: Run,
+    loaded: Loaded | None,
+    packed: Packed | None,
+    text: TextSource,
+    forecast: Forecast | None,
+    why_dtype: str | None,
 ) -> Run:
     """The run with what only loading and packing know."""
     info = dict(run.info)
     if loaded is not None:
         info["model"] = {**info["model"], **loaded.description}
+    if why_dtype is not None:
+        info["model"]["dtype_chosen"] = why_dtype
     if packed is not None:
         info["data"] = {**info["data"], **text.provenance(), "sha256": packed.sha256, "bos": packed.bos}
     if forecast is not None:

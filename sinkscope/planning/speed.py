@@ -78,17 +78,18 @@ def matmul_rate(device: str, dtype: torch.dtype) -> float:
     size = 512
     while True:
         a = torch.randn(size, size, device=device).to(dtype)
-        _timed(a)  # the first product loads kernels
-        seconds = _timed(a)
+        seconds_of_product(a)  # the first product loads kernels
+        seconds = seconds_of_product(a)
         if seconds > _MEASURED_SECONDS / 8 or size >= 8192:
             break
         size *= 2
     count = max(1, round(_MEASURED_SECONDS / max(seconds, 1e-6)))
-    best = min(_timed(a) for _ in range(min(count, 8)))
+    best = min(seconds_of_product(a) for _ in range(min(count, 8)))
     return 2.0 * size**3 / best
 
 
-def _timed(a: torch.Tensor) -> float:
+def seconds_of_product(a: torch.Tensor) -> float:
+    """Seconds of the product of a matrix with itself."""
     start = time.perf_counter()
     product = a @ a
     if a.is_cuda:

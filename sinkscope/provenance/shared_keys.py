@@ -80,6 +80,7 @@ MODEL = (
     Key("head_dim", "integer", "Channels of a value head.", least=1, most=_MOST),
     Key("parameters", "integer", "All parameters, as the model is in memory."),
     Key("dtype", "text", "What it ran in."),
+    Key("dtype_chosen", "text", "Why `dtype=auto` took another dtype than the checkpoint's.", always=False),
     Key(
         "quantization",
         "text or null",

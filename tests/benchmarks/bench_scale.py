@@ -1,6 +1,6 @@
 """Time and memory of an analysis against layers, width, tokens, sequences and processes, with fitted exponents.
 
-    python tests/benchmarks/bench_scale.py [--repetitions 3] [--threads 1] [--write]
+    python tests/benchmarks/bench_scale.py [--repetitions 3] [--points 5] [--threads 1] [--write]
 
 One size is varied at a time, around 4 layers of 256 channels, 4 sequences of 512 tokens, in float32 on a random Llama
 with 4 heads of a quarter of the width. Times are of the processor, medians of interleaved repetitions, which other work
@@ -62,12 +62,12 @@ def launched(count: int) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def measured(repetitions: int) -> dict[str, dict[int, Point]]:
-    """By size and value the medians."""
+def measured(repetitions: int, points: int) -> dict[str, dict[int, Point]]:
+    """By size and value the medians, for the first so many values of each size."""
     samples: dict[tuple[str, int], list[Point]] = defaultdict(list)
     for _ in range(repetitions):
         for name, values in VARIED.items():
-            for value in values:
+            for value in values[:points]:
                 row = analysis_of({**AROUND, name: value})
                 samples[name, value].append((row["processor"], row["bytes"]))
                 print(name, value, json.dumps(row), file=sys.stderr, flush=True)
@@ -99,13 +99,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--points", type=int, default=5, help="values of each size, the smallest ones")
     parser.add_argument("--processes", type=int, nargs="*", default=[1, 2, 4])
     parser.add_argument("--write", action="store_true", help="replace the block of docs/scaling.md")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     logging.set_verbosity_error()
     analysis_of({**AROUND, "tokens": 64})
-    medians = measured(given.repetitions)
+    medians = measured(given.repetitions, given.points)
     processes = {
         count: statistics.median(launched(count) for _ in range(given.repetitions)) for count in given.processes
     }
