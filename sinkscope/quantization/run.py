@@ -141,6 +141,10 @@ def _check(chosen: Chosen, settings: QuantizationSettings, mitigations: Mapping[
             "their models themselves"
         )
     for mitigation in mitigations.values():
+        if mitigation.ranks and not settings.rank_sequences:
+            raise RequestError(
+                f"`mitigate={mitigation.name}` takes modules from a ranking: `rank_sequences` must be at least 1"
+            )
         if not any(mitigation.applies_to(probe) for probe in chosen.probes.values()):
             raise RequestError(f"`mitigate={mitigation.name}` makes no difference to {', '.join(chosen.probes)}")
     if rank_by is not None and rank_by not in chosen.probes:

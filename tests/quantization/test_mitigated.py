@@ -13,6 +13,7 @@ from sinkscope.inputs import ModelSource
 from sinkscope.mitigations.registry import mitigation_of
 from sinkscope.quantization.changes import change
 from sinkscope.quantization.run import Quantization, quantize
+from sinkscope.tables.builder import Rows
 
 NAMES = ["smooth", "rotate", "prefix", "clip", "keep-2", "rotate+keep"]
 METHODS = ["w4", "a4-static"]
@@ -21,17 +22,8 @@ SMALL: dict[str, Any] = {"sequences": 4, "tokens": 24, "device": "cpu", "rank_se
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model with sinks at its first token: queries and keys alike are large along one channel there."""
-    return tiny.save(_with_sinks(), tmp_path_factory.mktemp("sinks") / "model")
-
-
-def _with_sinks() -> Any:
-    model = tiny.build("llama_gqa", num_hidden_layers=2)
-    model.model.embed_tokens.weight.data[0] *= 40  # <bos>, with which every window begins
-    for layer in model.model.layers:
-        layer.self_attn.q_proj.weight.data *= 30
-        layer.self_attn.k_proj.weight.data *= 30
-    return model
+    """A random model, and its tokenizer, which puts <bos> before every window."""
+    return tiny.save(tiny.build("llama_gqa"), tmp_path_factory.mktemp("random") / "model")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +33,11 @@ def plain(folder: Path) -> Quantization:
 
 @pytest.fixture(scope="module")
 def run(folder: Path) -> Quantization:
-    return quantize(folder, METHODS, mitigate=NAMES, **SMALL)
+    sinks = Rows("sinks")  # a random model has none
+    sinks.add(layer=0, head=0, sequence=0, position=0, token="x", alpha=0.9)  # noqa: S106
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sinkscope.mitigations.prefix.measure", lambda *_, **__: {"sinks": sinks.frame()})
+        return quantize(folder, METHODS, mitigate=NAMES, **SMALL)
 
 
 def test_rows_without_a_mitigation_are_as_if_there_were_none(plain: Quantization, run: Quantization) -> None:

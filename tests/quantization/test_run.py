@@ -74,6 +74,7 @@ def test_settings_that_contradict_themselves(settings: dict[str, Any], said: str
             {"models": "demo", "methods": ["w8"], "mitigate": ["rotat"]},
             "there is no mitigation rotat .* is rotate",
         ),
+        ({"models": "demo", "methods": ["w8"], "mitigate": "keep", "rank_sequences": 0}, "`rank_sequences` must be at"),
         ({"models": "demo", "methods": ["none"], "mitigate": "rotate"}, "`mitigate=rotate` is put under the probes"),
         ({"models": "demo", "methods": ["w8"], "mitigate": "clip"}, "`mitigate=clip` makes no difference to w8"),
         ({"models": "demo", "methods": ["w8"], "data_options": {"columns": "text"}}, "a text has no option columns"),

@@ -86,8 +86,12 @@ def _grid(
     """One grid; returns the top for what comes below."""
     width = (RIGHT - LEFT - _LABEL) / max(len(names), 1)
     top -= _STEP
-    write(page, LEFT, top + 0.3 * _STEP, _fit(title, _LABEL), size=style.SMALL, weight="bold")
+    there = [any(method == name for _, method in cells) for name in names]
+    free = there.index(True) if True in there else 0  # columns at the left that a long title may cover
+    write(page, LEFT, top + 0.3 * _STEP, _fit(title, _LABEL + free * width), size=style.SMALL, weight="bold")
     for column, name in enumerate(names):
+        if not there[column]:
+            continue
         heading = _fit(UNQUANTIZED if name == NONE else name, width)
         write(page, LEFT + _LABEL + column * width, top + 0.3 * _STEP, heading, size=style.SMALL, weight="bold")
     for row in rows:
@@ -133,11 +137,12 @@ ENTRY = Entry(
     "answer",
     "What repairs the damage of which format",
     draw,
-    "Cells: loss of the mitigated, quantized model minus that of the unquantized one on the same targets, nats "
-    "per token, with its 95 % interval, paired over sequences. Blue and a triangle down: better than the same "
-    "format without a mitigation, by the interval of that difference; orange, up: worse; neither: not told apart. "
-    "Bold: the best of a column, and what is not told apart from it. Empty: a format that the mitigation cannot "
-    "change. Shares won back are ratios to the format's cost, resampled over sequences.",
+    "Cells: loss of the mitigated, quantized model minus that of the unquantized one on the same targets, nats per "
+    "token, with its 95 % interval, paired over sequences. Blue and a triangle down: better than the same format "
+    "without a mitigation, by the interval of that difference; orange, up: worse; neither: not told apart. Of two "
+    "models, the differences of these: blue where the first pays less. Bold: the best, and what is better too and "
+    "not told apart from it. Empty: the mitigation cannot change the format. Shares won back are ratios to the "
+    "format's cost, resampled over sequences.",
     applies=has_mitigations,
     words=True,
 )

@@ -41,7 +41,7 @@ class Cell:
         low: lower end of its interval, NaN where there is none.
         high: upper end.
         told: whether the mitigation makes the format better or worse.
-        best: whether it is the best of its format, or not told apart from it.
+        best: whether it is the best of its format, or better too and not told apart from it.
     """
 
     delta: float
@@ -90,7 +90,7 @@ def grid(run: Run, model: str) -> dict[tuple[str, str], Cell]:
             if (row.method, row.mitigation) == (NONE, NONE):
                 continue
             cells[row.mitigation, method] = Cell(
-                row.delta, row.delta_low, row.delta_high, _told(row), row.mitigation in best
+                row.delta, row.delta_low, row.delta_high, _told(row), _told(row) == BETTER and row.mitigation in best
             )
     return cells
 
