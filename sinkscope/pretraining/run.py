@@ -29,6 +29,7 @@ def pretrain(
     tokens: Path | None = None,
     log_to: str | None = None,
     trainings: int = 1,
+    more: bool = False,
 ) -> Path:
     """Trains a recipe from scratch.
 
@@ -39,6 +40,7 @@ def pretrain(
         tokens: where tokenized text is kept, to be shared between runs; `out/tokens` by default.
         log_to: also log to this tracker.
         trainings: alike that are to come, this one included, for the plan.
+        more: whether this process trains again afterwards, so that several processes stay together.
 
     Returns:
         The folder of the finished model.
@@ -51,11 +53,11 @@ def pretrain(
     shares(recipe.optimizer, accelerator.num_processes)
     refuse_too_large(recipe)
     with owned(out, here=accelerator.is_main_process):
-        return _pretrained(recipe, out, accelerator, tokens or out / TOKENS, trainings, resume=resume)
+        return _pretrained(recipe, out, accelerator, tokens or out / TOKENS, trainings, resume=resume, more=more)
 
 
 def _pretrained(
-    recipe: Recipe, out: Path, accelerator: Accelerator, tokens: Path, trainings: int, *, resume: bool
+    recipe: Recipe, out: Path, accelerator: Accelerator, tokens: Path, trainings: int, *, resume: bool, more: bool
 ) -> Path:
     with claimed(out, asdict(recipe), accelerator, resume=resume):
         if (out / MODEL).is_dir():
@@ -73,7 +75,11 @@ def _pretrained(
         )
     start_tracker(accelerator, asdict(recipe))
     _train(recipe, corpus, out, accelerator, trainings)
-    accelerator.end_training()
+    if more:  # ending a training takes the processes apart for good
+        for tracker in accelerator.trackers:
+            tracker.finish()
+    else:
+        accelerator.end_training()
     return out / MODEL
 
 
@@ -85,6 +91,7 @@ def pretrain_seeds(
     resume: bool = False,
     tokens: Path | None = None,
     log_to: str | None = None,
+    more: bool = False,
 ) -> list[Path]:
     """Trains a recipe once per seed, from the recipe's own seed on.
 
@@ -95,6 +102,7 @@ def pretrain_seeds(
         resume: go on with what is there; finished seeds are left as they are.
         tokens: as for `pretrain`; `out/tokens` by default.
         log_to: as for `pretrain`.
+        more: as for `pretrain`, of the last seed.
 
     Returns:
         The folders of the finished models.
@@ -114,6 +122,7 @@ def pretrain_seeds(
             tokens=tokens,
             log_to=log_to,
             trainings=recipe.seed + count - seed,
+            more=more or seed < recipe.seed + count - 1,
         )
         for seed in seeds
     ]

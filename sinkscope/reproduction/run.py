@@ -81,11 +81,13 @@ def reproduce(
     with _resumable(), owned(place, here=is_main_process()):
         if is_main_process():  # the others would see what it has begun to write
             _refuse_other(place, resume=request.place.resume)
-        for role, seed, folder in plan.trainings():
+        trainings = list(plan.trainings())
+        for number, (role, seed, folder) in enumerate(trainings, start=1):
             recipe = replace(plan.recipes[role], seed=seed)
             if not (folder / MODEL).is_dir():
                 say(f"training {recipe.name}, seed {seed}")
-            pretrain_seeds(recipe, folder.parent, 1, resume=True, tokens=place / TRAIN / TOKENS)
+            more = number < len(trainings)
+            pretrain_seeds(recipe, folder.parent, 1, resume=True, tokens=place / TRAIN / TOKENS, more=more)
         if not is_main_process():
             return None
         stages = plan.stages(request.command or _COMMAND)
