@@ -32,6 +32,7 @@ from sinkscope.models.routing import ExpertPart, Routing
 from sinkscope.models.taps.attention_tap import AttentionCall
 from sinkscope.sites import Site
 
+_Unfilled = tuple[int, MicroBatch, list[AttentionCall], list[Covered]]
 MASSIVE_SITES = (Site.H_OUT, Site.R_MLP, Site.R_ATTN, Site.DOWN_IN)
 
 
@@ -73,7 +74,7 @@ class Recorder(Recorded):
         self.without_gradient: set[int] = set()
         self._adding = threading.Lock()  # gradients of passes in several threads arrive when they please
         self._entering: tuple[Tensor, ...] = ()  # token norms of the layer whose attention is next, replaced by each
-        self._unfilled: dict[int, tuple[MicroBatch, list[AttentionCall], list[Covered]]] = {}  # of the present pass
+        self._unfilled: tuple[_Unfilled, ...] = ()  # layers of the present pass, replaced by each
         self._keeps_entries = {self.canonical(layer, site) for layer in range(layers) for site in MASSIVE_SITES}
 
     def expect(self, *, valved: bool) -> None:
@@ -223,7 +224,7 @@ class Recorder(Recorded):
 
     def passed(self) -> None:
         """Says that the present forward pass has gone through all layers."""
-        self._unfilled.clear()
+        self._unfilled = ()
 
     def _cover_others(self, layer: int, batch: MicroBatch, calls: list[AttentionCall], covered: list[Covered]) -> None:
         """Takes column sums at the sinks of other passes: of those before, and where some are to be expected, after.
@@ -235,15 +236,13 @@ class Recorder(Recorded):
         if last or self.settings.columns == "all":
             self.heads[layer].follow(calls, covered)
             return
-        if any(kept is not batch for kept, _, _ in self._unfilled.values()):
-            self._unfilled.clear()
-        self._unfilled[layer] = (batch, calls, covered)
+        self._unfilled = (*(one for one in self._unfilled if one[1] is batch), (layer, batch, calls, covered))
         if any(heads.suspected for heads in self.heads.values()):
-            for unfilled, (_, of_layer, known) in self._unfilled.items():
+            for unfilled, _, of_layer, known in self._unfilled:
                 self.heads[unfilled].fill(batch.first, of_layer, known)
-            self._unfilled.clear()
+            self._unfilled = ()
         elif not self.settings.backward:  # nothing else holds them
-            self._unfilled.clear()
+            self._unfilled = ()
 
     def routed(self, layer: int, where: Places, routing: Routing, probabilities: Tensor) -> None:
         """Reduces what a router decided; its layer's attention, which finds the sinks, comes before it."""

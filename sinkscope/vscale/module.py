@@ -16,8 +16,7 @@ C has one learned scalar per value head, C = scale * exp(theta) (15), where thet
 float32, whatever the model's dtype, because r overflows float16 and exp(theta) loses its small steps in bfloat16.
 
 Forward and backward are written out as one autograd function: autograd would keep four tensors of the size of v, this
-keeps v and its squared norms. What it makes on the way it makes in place where it may: memory that is new costs as much
-as arithmetic here. Equation numbers are those of docs/definitions.md, after arXiv:2603.17771.
+keeps v and its squared norms. Equation numbers are those of docs/definitions.md, after arXiv:2603.17771.
 """
 
 from typing import Any, cast
@@ -78,13 +77,10 @@ class VScale(KeepsItsOwn):
         Returns:
             The scaled values, of the same shape and dtype.
         """
-        function = _BackwardOnly if self.variant == "backward-only" else _Valve
-        # A projection's output has tokens before heads. In the order of memory all that is made on the way lies alike,
-        # and a product with a factor per vector takes less than half as long.
-        by_token = v.transpose(1, 2)
-        if by_token.is_contiguous():
-            return _apply(function, by_token, self.C[:, None]).transpose(1, 2)
-        return _apply(function, v, self.C[:, None, None])
+        C = self.C[:, None, None]
+        if self.variant == "backward-only":
+            return _apply(_BackwardOnly, v, C)
+        return _apply(_Valve, v, C)
 
     def extra_repr(self) -> str:
         """What `print(model)` shows."""
@@ -110,24 +106,14 @@ def jacobian_product(v: Tensor, C: Tensor, g: Tensor, r: Tensor | None = None) -
         [..., 1]: d phi / dC <v, g> = -r / (r + C)^2 <v, g>.
     """
     r = squared_norms(v) if r is None else r
-    return _jacobian_product(v, C, g.clone(), r)
-
-
-def _jacobian_product(v: Tensor, C: Tensor, g: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
-    """The same in the place of g: of the size of v, only <v, g> before it is summed is made anew."""
     inverse = 1 / (r + C).clamp_min(_TINY)
     factor, along = r * inverse, (v * g).sum(-1, keepdim=True) * inverse
-    return g.mul_(factor).addcmul_(2 * C * inverse * along, v), -factor * along
+    return torch.addcmul(factor * g, 2 * C * inverse * along, v), -factor * along
 
 
 def squared_norms(v: Tensor) -> Tensor:
     """The squared norms |v|^2 in float32, [..., 1] from [..., d]."""
     return v.square().sum(-1, keepdim=True, dtype=torch.float32)
-
-
-def _own(x: Tensor, like: Tensor) -> Tensor:
-    """A copy in float32, as a tensor that nobody else holds and that lies in memory like another."""
-    return torch.empty_like(like, dtype=torch.float32).copy_(x)
 
 
 def _apply(function: Any, v: Tensor, C: Tensor) -> Tensor:
@@ -143,13 +129,13 @@ class _Valve(torch.autograd.Function):
         x = v.float()
         r = squared_norms(x)
         ctx.save_for_backward(v, C, r)
-        return (x.mul_(phi(r, C)) if x is not v else x * phi(r, C)).to(v.dtype)
+        return (phi(r, C) * x).to(v.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None]:
         v, C, r = ctx.saved_tensors
-        pulled, of_C = _jacobian_product(v.float(), C, _own(grads[0], v), r)
-        return pulled.to(v.dtype), of_C.sum_to_size(C.shape) if ctx.needs_input_grad[1] else None
+        pulled, of_C = jacobian_product(v.float(), C, grads[0].float(), r)
+        return pulled.to(v.dtype), of_C.sum((0, 2), keepdim=True)[0] if ctx.needs_input_grad[1] else None
 
 
 class _BackwardOnly(torch.autograd.Function):
@@ -163,5 +149,4 @@ class _BackwardOnly(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         v, C = ctx.saved_tensors
-        x = v.float()
-        return _jacobian_product(x, C, _own(grads[0], v), squared_norms(x))[0].to(v.dtype), None
+        return jacobian_product(v.float(), C, grads[0].float())[0].to(v.dtype), None
