@@ -76,5 +76,6 @@ def test_verbs_that_processes_do_not_share_are_refused_under_a_launcher(
         monkeypatch.setenv(name, value)
     assert main(["compare", "demo", "demo-vscale", "--out", "nowhere"]) == 2
     assert capsys.readouterr().err == (
-        "sinkscope: compare runs in one process; several share analyze, finetune, pretrain (--help shows how)\n"
+        "sinkscope: compare runs in one process; several share analyze, finetune, pretrain, reproduce (--help "
+        "shows how)\n"
     )

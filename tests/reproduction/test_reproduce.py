@@ -184,6 +184,9 @@ def test_a_model_is_tested_without_training(
     run = read_run(tmp_path / "out" / "report")
     assert set(run["tests"]["test"]) == {name for name, test in TESTS.items() if not test.trained}
     assert set(run["tests"]["models"]) == {"baseline"}
+    says = run["claims"].set_index("claim")["says"]
+    assert says[9].endswith("[the baseline's part alone]")  # what V-scale changes was not tested
+    assert says[1] == CLAIMS[0].says
 
 
 @pytest.mark.parametrize("content", ["file", "folder", "ours"])

@@ -25,15 +25,20 @@ class Summary(Plain):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield Text(trio_in_words(self.run), style="bold")
-        yield Text(counted_claims(self.run))
+        yield Text(f"- {counted_claims(self.run)}")
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for name in ("Claim", "Verdict", "What decided it"):
+        for name in ("Claim", "Verdict", "Tests reproduced", "What decided it"):
             table.add_column(name)
         claims: Any = self.run["claims"].to_dict("records")
         for row in claims:
             words = printable(deciding(self.run, row["claim"], row["verdict"]))
             verdict = Text(row["verdict"], style=_STYLES[row["verdict"]])
-            table.add_row(Text(f"{row['claim']}. {row['says']}"), verdict, Text(words))
+            table.add_row(
+                Text(f"{row['claim']}. {row['says']}"),
+                verdict,
+                Text(f"{row['reproduced']} of {row['tests']}"),
+                Text(words),
+            )
         yield table
 
 
