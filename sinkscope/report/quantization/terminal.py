@@ -62,23 +62,24 @@ class Summary(Plain):
 
 
 def _repairs(run: Run) -> Iterator[Text | Table]:
-    """A table per model: mitigations below each other, formats beside each other."""
+    """A table per model: formats below each other, mitigations, whose names are shorter, beside each other."""
     if not has_mitigations(run):
         return
-    names = formats_of(run)
+    rows = mitigations_of(run)
     for model in models(run):
         of = f" of {apart(run, model)}" if apart(run, model) else ""
         yield Text(f"Change of the loss{of} by mitigation; {SIGNS[BETTER]} better, {SIGNS[WORSE]} worse than the same "
                    "format without one", style="dim")  # fmt: skip
         table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column("Mitigation", no_wrap=True)
-        for name in names:
-            table.add_column(UNQUANTIZED if name == NONE else name, justify="right")
+        table.add_column("Format", no_wrap=True)
+        for row in rows:
+            table.add_column(row, justify="right", no_wrap=True)
         cells = grid(run, model)
-        for row in mitigations_of(run):
-            found = [cells.get((row, name)) for name in names]
+        for name in formats_of(run):
+            found = [cells.get((row, name)) for row in rows]
             table.add_row(
-                row, *("" if cell is None else f"{signed(cell.delta)} {SIGNS[cell.told] or ' '}" for cell in found)
+                UNQUANTIZED if name == NONE else name,
+                *("" if cell is None else f"{signed(cell.delta)} {SIGNS[cell.told] or ' '}" for cell in found),
             )
         yield table
 
