@@ -28,6 +28,8 @@ def with_dtype(
     windows = request.windows
 
     def choose() -> Widened | None:
+        if resolved.unsupported is not None:
+            return None  # which loading says
         return widened(
             replace(request.model, device=device),
             resolved,

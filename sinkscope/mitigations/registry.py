@@ -71,7 +71,7 @@ def _nested(parts: tuple[Mitigation, ...], subject: Subject, above: Variant) -> 
     with closing(of_first) as variants:  # type: ignore[type-var]
         for variant in variants:
             chose = "; ".join(filter(None, (above.chose, variant.chose)))
-            yield from _nested(parts[1:], subject, variant._replace(chose=chose))
+            yield from _nested(parts[1:], subject, Variant(variant.model, variant.probes, chose))
 
 
 def mitigation_of(name: str) -> Mitigation | None:

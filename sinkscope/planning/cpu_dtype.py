@@ -57,7 +57,7 @@ def widened(
     """
     if source.dtype != "auto" or source.device_map is not None or held_as is not None:
         return None
-    if resolved.unsupported is not None or resolved.quantization is not None or resolved.gguf is not None:
+    if resolved.quantization is not None or resolved.gguf is not None:
         return None
     stored = stored_dtype(resolved.config)
     if stored not in ("bfloat16", "float16") or named_device(source.device).type != "cpu":

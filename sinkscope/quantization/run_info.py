@@ -16,7 +16,7 @@ CONVENTIONS = {
     "probe": "code = clamp(round_half_even(x / scale), -n, n), n = 2^(bits-1) - 1, scale = largest |x| / n in float32",
     "probe_modules": "linear modules inside the decoder layers; lm_head is left alone",
     "static": "largest |x| of the unquantized model over the calibration windows",
-    "mitigation": "acts before rounding, on calibration text; exact but for `prefix`, which adds context; same targets",
+    "mitigation": "acts before rounding, on calibration text; exact but for a prefix, which adds context; same targets",
     "delta": "loss minus that of the unquantized model on the same windows, nats per token",
     "intervals": "95 %, Student's t with the spread of 10,000 bootstrap draws of sequences; paired for differences",
     "paired": "of two deltas on the same windows, sequence by sequence",

@@ -86,7 +86,8 @@ def prepare_corpus(
     if data.valid_split is None and not document_count(train_file):
         raise SinkscopeError(
             f"{data.source} is a single document, and one of {data.holdout} is held out, so that none is left to train "
-            "on: use a folder of files, rows of a .jsonl or .parquet file, or a data set with a `valid_split`"
+            "on: use a folder of files, rows of a .jsonl or .parquet file, or a data set with a split to validate on "
+            "(valid_split)"
         )
     train = read_windows(train_file, tokenizer, tokens=data.tokens, bos=bos, most=windows)
     valid = read_windows(valid_file, tokenizer, tokens=data.tokens, bos=bos, most=data.valid_sequences)

@@ -32,7 +32,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
     def rate(tokens_per_second: float) -> None:
         def at(_: Trial, tokens: int) -> PassTimes:
-            return PassTimes(tokens / tokens_per_second, 0.0, 0.0, 0.0, 0.0)
+            return PassTimes(tokens / tokens_per_second, 0.0, 0.0, 0.0)
 
         monkeypatch.setattr(Trial, "at", at)
 

@@ -191,7 +191,7 @@ def test_a_method_is_what_quantize_measures(loud: Path, texts: tuple[str, str]) 
     text = texts[0]
     names = ["w8a8-dynamic", "w8a8-static", "w8a8-static-down", "w4"]
     table = sinkscope.quantize(
-        loud, names, data=text, sequences=3, tokens=24, device="cpu", rank_sequences=0
+        loud, names, data=text, calibration_data=text, sequences=3, tokens=24, device="cpu", rank_sequences=0
     ).quantization
     for name in names:
         options = {"calibration_data": text} if "static" in name else {}
