@@ -169,7 +169,7 @@ def test_the_page_comes_first_where_mitigations_were_measured() -> None:
     assert not answer.ENTRY.applies_to(plain)
     assert not remains.ENTRY.applies_to(plain)
     said = words(answer.ENTRY.draw(run))
-    for text in ("rotate wins back 94 %", "unquantized", "+0.9000", "+1.4000 \u25b2", "+0.0500 \u25bc"):
+    for text in ("rotate wins back 94 %", "not quantized", "+0.9000", "+1.4000 \u25b2", "+0.0500 \u25bc"):
         assert text in said, text
     assert "<h1>What repairs the damage of which format</h1>" in document(run, [])
     assert "<h1>What quantization costs</h1>" in document(plain, [])

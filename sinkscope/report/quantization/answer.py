@@ -1,6 +1,7 @@
 """The answer page: which mitigation repairs which format, as sentences and as a grid with intervals."""
 
 import math
+import re
 from itertools import combinations
 
 from matplotlib.patches import Rectangle
@@ -29,10 +30,11 @@ from sinkscope.report.text import counted, fitted
 from sinkscope.tables.run_folder import Run
 
 _GAP = 0.012
+_THIN = "\N{THIN SPACE}"
 _LOWEST = 0.135
 _LABEL = 0.115  # of the page's width, for the names of rows
 _FIT = ((1, 4), (2, 7))  # lines of a cell, and the most formats that so wide cells leave room for
-_MOST = 11  # formats that fit at all, in cells of three lines
+_MOST = 12  # formats that fit at all, in cells of three lines
 _HIGHEST = 0.8  # where grids begin at most
 _SHADES = {BETTER: "#CFE3F1", WORSE: "#F8DFC0", UNCLEAR: "none"}  # pale blue and orange, apart for any colour vision
 _STEP = style.SMALL * 1.32 / style.POINTS[1]
@@ -44,7 +46,8 @@ def draw(run: Run) -> Page:
     top = paragraph(page, text_line(run), top=0.908, size=style.SMALL) - _GAP
     names, rows = formats_of(run)[:_MOST], mitigations_of(run)
     lines = next((lines for lines, most in _FIT if len(names) <= most), 3)
-    height = (1.3 + (lines + 0.2) * len(rows)) * _STEP + _GAP
+    headings = _headings(names)
+    height = (0.3 + max(map(len, headings)) + (lines + 0.2) * len(rows)) * _STEP + _GAP
     grids = _grids(run)
     said = answers(run, 1 if len(models(run)) > 1 else 3)
     said += [calibration(run)] if calibration(run) else []
@@ -56,10 +59,12 @@ def draw(run: Run) -> Page:
             paragraph(page, f"{rest} of models or pairs: quantization.parquet and paired.parquet have all", top=top,
                       size=style.SMALL, color=style.GREY)  # fmt: skip
             break
-        fit = max(1, int((top - _LOWEST - 1.3 * _STEP) / ((lines + 0.2) * _STEP)))
+        fit = max(1, int((top - _LOWEST - (0.3 + max(map(len, headings))) * _STEP) / ((lines + 0.2) * _STEP)))
         top = _grid(page, title, cells, names, rows[:fit], lines, top) - _GAP
     else:
-        for line in choices(run)[: max(0, int((top - _LOWEST) / (1.05 * _STEP)))]:
+        more = len(formats_of(run)) - _MOST
+        notes = [f"{counted(more, 'more format')}: quantization.parquet has all"] if more > 0 else []
+        for line in [*notes, *choices(run)][: max(0, int((top - _LOWEST) / (1.05 * _STEP)))]:
             top -= 1.02 * _STEP
             text = fitted(line, (RIGHT - LEFT) * style.POINTS[0], style.SMALL)
             write(page, LEFT, top + 0.3 * _STEP, text, size=style.SMALL, color=style.GREY)
@@ -85,15 +90,17 @@ def _grid(
 ) -> float:
     """One grid; returns the top for what comes below."""
     width = (RIGHT - LEFT - _LABEL) / max(len(names), 1)
-    top -= _STEP
+    headings = _headings(names)
+    top -= max(map(len, headings)) * _STEP
     there = [any(method == name for _, method in cells) for name in names]
     free = there.index(True) if True in there else 0  # columns at the left that a long title may cover
     write(page, LEFT, top + 0.3 * _STEP, _fit(title, _LABEL + free * width), size=style.SMALL, weight="bold")
-    for column, name in enumerate(names):
+    for column in range(len(names)):
         if not there[column]:
             continue
-        heading = _fit(UNQUANTIZED if name == NONE else name, width)
-        write(page, LEFT + _LABEL + column * width, top + 0.3 * _STEP, heading, size=style.SMALL, weight="bold")
+        for line, part in enumerate(reversed(headings[column])):
+            write(page, LEFT + _LABEL + column * width, top + (0.3 + line) * _STEP, _fit(part, width),
+                  size=style.SMALL, weight="bold")  # fmt: skip
     for row in rows:
         bottom = top - (lines + 0.2) * _STEP
         write(page, LEFT, top - 0.85 * _STEP, _fit(row, _LABEL), size=style.SMALL)
@@ -105,13 +112,27 @@ def _grid(
     return top
 
 
+def _headings(names: list[str]) -> list[list[str]]:
+    """The formats' names in lines, cut after a dash where a cell has no room for the whole."""
+    width = ((RIGHT - LEFT - _LABEL) / max(len(names), 1)) * style.POINTS[0] - 0.5 * style.SMALL
+    headings = []
+    for name in names:
+        lines = [""]
+        for part in re.findall(r"[^- ]+[- ]?", UNQUANTIZED if name == NONE else name):
+            if lines[-1] and fitted(lines[-1] + part, width, style.SMALL, "bold") != lines[-1] + part:
+                lines.append("")
+            lines[-1] += part
+        headings.append(lines)
+    return headings or [[""]]
+
+
 def _cell(page: Page, cell: Cell, left: float, bottom: float, width: float, height: float, lines: int) -> None:
     """A cell: the change with its sign, its interval, shaded where the mitigation makes a difference."""
     page.add_artist(
         Rectangle((left - 0.004, bottom + 0.04 * height), width - 0.002, 0.92 * height, transform=page.transFigure,
                   facecolor=_SHADES[cell.told], edgecolor="none", zorder=0)
     )  # fmt: skip
-    value = f"{signed(cell.delta)} {SIGNS[cell.told]}".rstrip() if math.isfinite(cell.delta) else "not finite"
+    value = f"{signed(cell.delta)}{_THIN}{SIGNS[cell.told]}".rstrip() if math.isfinite(cell.delta) else "not finite"
     top, weight = bottom + height, "bold" if cell.best else "normal"
     write(page, left, top - 0.9 * _STEP, value, size=style.SMALL, weight=weight)
     if math.isfinite(cell.low):

@@ -27,7 +27,7 @@ from sinkscope.tables.unmitigated import mitigations
 MOST_SENTENCES = 3  # formats of one model that a page speaks of
 BETTER, WORSE, UNCLEAR = "better", "worse", ""
 SIGNS = {BETTER: "\u25bc", WORSE: "\u25b2", UNCLEAR: ""}
-UNQUANTIZED = "unquantized"
+UNQUANTIZED = "not quantized"
 _EXACT = 1e-4  # nats: changes of the unquantized loss below this are rounding of the arithmetic
 _SMALLEST = 1e-6  # nats: nor do differences of a format below this say anything
 
