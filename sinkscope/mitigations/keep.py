@@ -4,6 +4,7 @@ Which those are is ranked for each format by itself, on calibration text: by wha
 are quantized but this one, among the modules with the noisiest outputs. `keep` spares three modules, `keep-8` eight.
 """
 
+import re
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -12,7 +13,7 @@ from sinkscope.methods.probes import CalibratedProbe
 from sinkscope.mitigations.mitigation import Kind, Mitigation, Subject
 
 DEFAULT = 3
-SHORTLIST = 16  # modules that are ranked, those with the noisiest outputs
+SHORTLIST = 16  # modules that are ranked, those with the noisiest outputs, or as many as are kept if that is more
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,17 @@ class Keep(Mitigation):
                 f"`mitigate={self.name}` would leave none of the {len(calibrated.places)} modules of {calibrated.name} "
                 "quantized"
             )
-        kept = subject.rank(subject.model, calibrated)[: self.count]
+        kept = subject.rank(subject.model, calibrated, max(SHORTLIST, self.count))[: self.count]
+        if len(kept) < self.count:
+            raise RequestError(f"`mitigate={self.name}` takes more modules than `rank_limit={len(kept)}` ranks")
         places = [place for place in calibrated.places if place.name not in kept]
         named = {place.name: f"layer {place.layer}'s {place.site.rpartition('.')[2]}" for place in calibrated.places}
         return replace(calibrated, places=places), ", ".join(named[name] for name in kept)
 
 
 def _make(name: str, argument: str | None) -> Keep:
+    if argument is not None and not re.fullmatch("[0-9]{1,6}", argument):
+        raise ValueError(name)
     count = DEFAULT if argument is None else int(argument)
     if count < 1:
         raise ValueError(name)

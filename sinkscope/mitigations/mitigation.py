@@ -32,7 +32,8 @@ class Subject:
         isolated: whether documents of a window are kept apart.
         modules: patterns of the modules that probes quantize; None is all.
         seed: of what is drawn at random.
-        rank: the names of a calibrated probe's modules on a model, those first whose sparing wins back most.
+        rank: the names of a calibrated probe's modules on a model, those first whose sparing wins back most, out of so
+            many with the noisiest outputs.
     """
 
     model: PreTrainedModel
@@ -43,7 +44,7 @@ class Subject:
     isolated: bool = False
     modules: str | None = None
     seed: int = 0
-    rank: Callable[[PreTrainedModel, CalibratedProbe], list[str]] | None = field(default=None, repr=False)
+    rank: Callable[[PreTrainedModel, CalibratedProbe, int], list[str]] | None = field(default=None, repr=False)
 
     @property
     def some(self) -> list[Batch]:

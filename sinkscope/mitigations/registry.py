@@ -111,5 +111,7 @@ def mitigations_of(names: Sequence[str]) -> dict[str, Mitigation]:
     Raises:
         RequestError: for a name that is none of the grammar's.
     """
+    if not names:
+        raise RequestError(f"`mitigate` names no mitigation; there are: {GRAMMAR}")
     found = {name: mitigation_of(name) for name in names}
     return {name: one for name, one in found.items() if one is not None}

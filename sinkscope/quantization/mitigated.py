@@ -12,7 +12,6 @@ from transformers import PreTrainedModel
 from sinkscope.methods.calibration import calibrate
 from sinkscope.methods.linear_modules import linears
 from sinkscope.methods.probes import CalibratedProbe, Probe
-from sinkscope.mitigations.keep import SHORTLIST
 from sinkscope.mitigations.mitigation import Mitigation, Subject, Variant
 from sinkscope.mitigations.sites import site_outliers
 from sinkscope.names import NONE
@@ -62,7 +61,7 @@ def measure_mitigated(
 
 def ranker(
     label: str, batches: list[Batch], settings: QuantizationSettings
-) -> Callable[[PreTrainedModel, CalibratedProbe], list[str]] | None:
+) -> Callable[[PreTrainedModel, CalibratedProbe, int], list[str]] | None:
     """Ranks a probe's modules by what sparing them wins back, on calibration text; None where nothing is ranked.
 
     Args:
@@ -74,9 +73,9 @@ def ranker(
         return None
     few = batches[: settings.rank_sequences]
 
-    def ranked(model: PreTrainedModel, calibrated: CalibratedProbe) -> list[str]:
+    def ranked(model: PreTrainedModel, calibrated: CalibratedProbe, most: int) -> list[str]:
         noise = measure_noise(model, label, [calibrated], few)
-        shortlist = noisiest(noise, calibrated.places, min(settings.rank_limit, SHORTLIST))
+        shortlist = noisiest(noise, calibrated.places, min(settings.rank_limit, most))
         found = rank(model, label, calibrated, shortlist, few)
         return list(map(str, found.sort_values("recovered", ascending=False, kind="stable")["module"]))
 

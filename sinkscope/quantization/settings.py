@@ -57,6 +57,7 @@ class QuantizationSettings(MethodOptions):
         checks = {
             "`rank_sequences` must be at least 0": self.rank_sequences >= 0,
             "`rank_limit` must be at least 1": self.rank_limit >= 1,
+            "`seed` must be from 0 to 2^63 - 1": 0 <= self.seed < 2**63,
         }
         for complaint, holds in checks.items():
             if not holds:

@@ -14,6 +14,7 @@ from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.files.owner import owned
 from sinkscope.inputs import DEFAULT_SEQUENCES, TextSource, Windows
 from sinkscope.launch.environment import is_main_process
+from sinkscope.loading.device import usable_device
 from sinkscope.pretraining.run import pretrain_seeds
 from sinkscope.progress.display import say, showing
 from sinkscope.reproduction.chain import REPORT, TRAIN, Subjects, chain, trainings_name
@@ -24,6 +25,7 @@ from sinkscope.reproduction.scales import Scale, scale_of
 from sinkscope.reproduction.settings import ReproductionRequest
 from sinkscope.reproduction.stages import NOTES, Stage, is_finished, settle
 from sinkscope.runs import Run, read_run
+from sinkscope.text.sources import open_text
 from sinkscope.training.recipe import Recipe
 from sinkscope.training.training_folder import MODEL, TOKENS
 
@@ -147,6 +149,13 @@ def planned(request: ReproductionRequest, scale: Scale | None = None) -> Plan:
     chosen = scale or scale_of(subject.scale or "")
     recipes = chosen.loaded()
     first = recipes[BASELINE]
+    usable_device(request.model.device)  # hours before it is needed
+    if subject.tokens is not None and subject.tokens > first.data.tokens:
+        raise RequestError(
+            f"{subject.tokens} tokens exceed the {first.data.tokens} of '{first.name}': use fewer `tokens`"
+        )
+    if subject.data is not None:
+        open_text(TextSource(subject.data))
     count = subject.seeds or chosen.seeds
     seeds = range(first.seed, first.seed + count)
     text = first.data.text(first.data.valid_split)

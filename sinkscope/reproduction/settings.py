@@ -8,6 +8,7 @@ from sinkscope.fields import Section, described
 from sinkscope.inputs import ModelSource, name_as_text
 
 _SCALES = "mini|demo|10m|0.1b|0.3b|1b"
+_MOST_SEEDS = 1000
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,10 @@ class Subject:
             )
         if self.on is not None and self.seeds is not None:
             raise RequestError("`seeds` are trainings of a `scale`: a `model` is one")
+        if self.on is not None and not self.on.strip():
+            raise RequestError("`model` names no model")
         checks = {
-            "`seeds` must be at least 1": self.seeds is None or self.seeds >= 1,
+            f"`seeds` must be from 1 to {_MOST_SEEDS}": self.seeds is None or 1 <= self.seeds <= _MOST_SEEDS,
             "`sequences` must be at least 1": self.sequences is None or self.sequences >= 1,
             "`tokens` must be at least 2": self.tokens is None or self.tokens >= 2,
         }

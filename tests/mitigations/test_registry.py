@@ -69,7 +69,7 @@ def test_together_each_acts_on_what_the_one_before_made() -> None:
     model = families.tiny("llama_gqa")
     one = mitigation_of("keep-2+rotate+clip-90")
     assert one is not None
-    asked = replace(subject(model), rank=lambda _, probe: [place.name for place in probe.places[::-1]])
+    asked = replace(subject(model), rank=lambda _, probe, __: [place.name for place in probe.places[::-1]])
     (variant,) = one.variants(asked, {})
     assert "Hadamard" in variant.chose
     assert (logits(variant.model) - logits(model)).abs().max() < EXACT
@@ -91,6 +91,28 @@ def test_keep_spares_the_first_of_the_ranking() -> None:
         Keep("keep").ready(subject(model), one)
     with pytest.raises(RequestError, match="would leave none of the 21 modules"):
         Keep("keep-21", 21).ready(replace(subject(model), rank=lambda *_: names), one)
+
+
+def test_keep_keeps_as_many_as_it_says_or_refuses() -> None:
+    model = families.tiny("llama_gqa")
+    one = calibrated(model)
+    names = [place.name for place in one.places]
+    asked = replace(subject(model), rank=lambda _, __, most: names[:most])
+    ready, _ = Keep("keep-18", 18).ready(asked, one)
+    assert [place.name for place in ready.places] == names[18:]
+    with pytest.raises(RequestError, match="`mitigate=keep-5` takes more modules than `rank_limit=2` ranks"):
+        Keep("keep-5", 5).ready(replace(asked, rank=lambda *_: names[:2]), one)
+
+
+@pytest.mark.parametrize("name", ["keep-1_0", "keep-\u0663", "keep- 3", "keep-0", "keep-"])
+def test_counts_are_plain_numbers(name: str) -> None:
+    with pytest.raises(RequestError, match="there is no mitigation"):
+        mitigation_of(name)
+
+
+def test_no_name_at_all_is_refused() -> None:
+    with pytest.raises(RequestError, match="`mitigate` names no mitigation"):
+        mitigations_of([])
 
 
 def test_sinks_further_on_give_the_rest_of_a_prefix() -> None:

@@ -198,3 +198,9 @@ def test_a_tokenizer_is_taken_instead_of_the_models_own(tmp_path: Path) -> None:
     tiny.build("llama_gqa").save_pretrained(tmp_path / "bare")
     result = quantize(tmp_path / "bare", ["none"], tokenizer=tiny.tokenizer(), **SMALL)
     assert result.losses["targets"].tolist() == [23, 23, 23]
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 2**70])
+def test_a_seed_that_no_generator_takes_is_refused(seed: int) -> None:
+    with pytest.raises(RequestError, match="`seed` must be from 0 to"):
+        QuantizationSettings(seed=seed)
