@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from transformers import PreTrainedModel
 
+from sinkscope.errors import SinkscopeError
 from sinkscope.methods.calibration import calibrate
 from sinkscope.methods.linear_modules import linears
 from sinkscope.methods.probes import CalibratedProbe, Probe
@@ -16,7 +17,7 @@ from sinkscope.mitigations.mitigation import Mitigation, Subject, Variant
 from sinkscope.mitigations.sites import site_outliers
 from sinkscope.names import NONE
 from sinkscope.passes.batches import Batch
-from sinkscope.progress.display import stage
+from sinkscope.progress.display import say, stage
 from sinkscope.quantization.measurements import Measurements
 from sinkscope.quantization.noise import measure_noise
 from sinkscope.quantization.ranking import losses, noisiest, rank
@@ -40,23 +41,47 @@ def measure_mitigated(
         evaluated: the windows whose losses are taken.
         measurements: where all that is found is added.
         calibration: the largest inputs by module of the unquantized model, for mitigations that leave it as it is.
+
+    Raises:
+        SinkscopeError: if no mitigation can act on the model; one that cannot is left out, with a note, beside others.
     """
     if any(mitigation.changes_model for mitigation in mitigations.values()):
         _add_sites(subject, subject.model, NONE, measurements)
+    refused: dict[str, SinkscopeError] = {}
     for name, mitigation in mitigations.items():
-        fitting = {method: probe for method, probe in probes.items() if mitigation.applies_to(probe)}
         stage(f"{subject.label}: {name}")
-        with closing(mitigation.variants(subject, fitting)) as variants:  # type: ignore[type-var]
-            for number, variant in enumerate(variants):
-                if mitigation.changes_model and number == 0:
-                    _add_sites(subject, variant.model, name, measurements)
-                if len(variant.probes) == len(fitting) and mitigation.changes_model:  # of a search each has its own
-                    exact = losses(variant.model, evaluated, f"{subject.label}: {NONE} under {name}")
-                    measurements.add_losses(subject.label, NONE, exact, mitigation=name, chose=variant.chose)
-                _measure_variant(
-                    subject, name, mitigation, variant, evaluated, measurements,
-                    None if mitigation.changes_model else calibration,
-                )  # fmt: skip
+        try:
+            _measure_one(subject, name, mitigation, probes, evaluated, measurements, calibration)
+        except SinkscopeError as error:  # what was measured before it, maybe for an hour, is not lost
+            refused[name] = error
+            measurements.notes.append(f"{subject.label}, {name}: left out. {str(error).replace('`', '')}.")
+            say(f"{name} is left out of {subject.label}: {error}")
+    if refused and len(refused) == len(mitigations):
+        raise next(iter(refused.values()))
+
+
+def _measure_one(
+    subject: Subject,
+    name: str,
+    mitigation: Mitigation,
+    probes: Mapping[str, Probe],
+    evaluated: list[Batch],
+    measurements: Measurements,
+    calibration: dict[str, float],
+) -> None:
+    """All probes under one mitigation."""
+    fitting = {method: probe for method, probe in probes.items() if mitigation.applies_to(probe)}
+    with closing(mitigation.variants(subject, fitting)) as variants:  # type: ignore[type-var]
+        for number, variant in enumerate(variants):
+            if mitigation.changes_model and number == 0:
+                _add_sites(subject, variant.model, name, measurements)
+            if len(variant.probes) == len(fitting) and mitigation.changes_model:  # of a search each has its own
+                exact = losses(variant.model, evaluated, f"{subject.label}: {NONE} under {name}")
+                measurements.add_losses(subject.label, NONE, exact, mitigation=name, chose=variant.chose)
+            _measure_variant(
+                subject, name, mitigation, variant, evaluated, measurements,
+                None if mitigation.changes_model else calibration,
+            )  # fmt: skip
 
 
 def ranker(

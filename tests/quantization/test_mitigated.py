@@ -128,3 +128,14 @@ def test_structures_are_refused_before_anything_is_measured(tmp_path: Path, monk
 def test_keep_needs_a_ranking(folder: Path) -> None:
     with pytest.raises(RequestError, match="`rank_sequences` must be at least 1"):
         quantize(folder, ["w4"], mitigate="keep", **{**SMALL, "rank_sequences": 0})
+
+
+def test_a_mitigation_that_cannot_act_is_left_out_beside_others(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A random model has no sink, which is seen when the rest is measured; that is not lost."""
+    found = quantize(folder, ["a4-static"], mitigate=["prefix", "clip"], **{**SMALL, "rank_sequences": 0})
+    assert found.quantization["mitigation"].tolist() == ["none", "none", "clip"]
+    (note,) = [note for note in found.info["notes"] if "prefix" in note]
+    assert note.startswith(f"{folder}, prefix: left out. mitigate=prefix: no head of ")
+    assert "prefix is left out of" in capsys.readouterr().err
