@@ -49,7 +49,8 @@ FIGURES = {  # run: the beginning of the pictures' names, and the pages
 }
 HERO = (ANALYSIS, "chain", "smollm2-chain.png")
 _WIDTH = 88  # columns, as many as a page of the site has
-_WIDE = {"quantize": 118, "ablate": 130, "track": 118}  # runs whose tables would be squeezed by that
+# Runs whose tables would be squeezed by that, or would lack columns.
+_WIDE = {ANALYSIS: 118, "quantize": 118, "ablate": 130, "track": 118}
 _BEGIN, _END = "<!-- output: ", "<!-- output: end -->"
 
 

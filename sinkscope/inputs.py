@@ -12,7 +12,7 @@ from typing import Any, Self
 from sinkscope.durations import seconds_of
 from sinkscope.errors import RequestError
 from sinkscope.fields import Section, described
-from sinkscope.names import ADAPTERS, METHODS
+from sinkscope.names import ADAPTERS, MODEL_METHODS
 
 BOS = ("auto", "always", "never")
 DEFAULT_SEQUENCES = 32
@@ -82,7 +82,7 @@ class ModelSource(_Json):
         None, "Spread the model over devices.", Section.MODEL, values="auto|balanced|balanced_low_0|sequential"
     )
     quantize: str | None = described(
-        None, f"Quantization method to measure the model under: {METHODS}.", Section.MODEL, values="METHOD"
+        None, f"Quantization method to measure the model under: {MODEL_METHODS}.", Section.MODEL, values="METHOD"
     )
     trust_remote_code: bool = described(False, "Let Python code that comes with the model run.", Section.MODEL)
     adapter: str = described(

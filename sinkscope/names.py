@@ -20,14 +20,17 @@ FORMATS = ("fp8", "fp8e5m2", "mxfp8", "mxfp8e5m2", "mxfp6", "mxfp6e3m2", "mxfp4"
 """Number formats; `methods.formats.table` has what they are."""
 LIBRARY_METHODS = ("nf4", "int8", "torchao-int8", "torchao-int8-weights", "smoothquant", "gptq", "awq")
 """Methods of libraries; `methods.choose` has what they are."""
-METHODS = (
+CACHE_METHODS = "cache-k4v4 (keys and values in 8 4 or 2 bits), cache-k2v2-g32-sinks4-window128"
+"""Methods that round the cache, in words: `quantize` alone measures them."""
+MODEL_METHODS = (
     f"{NONE}, w8a8-dynamic, w8a8-static, w8 (weights alone), a8-dynamic, a8-static (inputs alone; 2 to 8 bits), w4g128 "
     "(groups of 128), w4g128-asym, w4g64-a8-dynamic, mxfp4 (a format of weights and inputs: "
     f"{' '.join(FORMATS)}), w-mxfp4, w-nvfp4-a-fp8, fp8-static, w8a8-static-down (any with -down: down projections "
-    "alone), cache-k4v4 (keys and values in 8 4 or 2 bits), cache-k2v2-g32-sinks4-window128, "
-    f"{', '.join(LIBRARY_METHODS)}"
+    f"alone), {', '.join(LIBRARY_METHODS)}"
 )
-"""The quantization methods in words; `methods.grammar` understands the names, `methods.choose` knows what they are."""
+"""The quantization methods that a model can be measured under, in words."""
+METHODS = f"{MODEL_METHODS}, {CACHE_METHODS}"
+"""All of them; `methods.grammar` understands the names, `methods.choose` knows what they are."""
 MITIGATIONS = f"{NONE}, smooth, smooth-search, rotate, prefix, clip, clip-99.9, keep, keep-8, or several as rotate+clip"
 """The mitigations in words; `mitigations.registry` knows what they are."""
 QUANTIZATION_BITS = {"nf4": 4, "int8": 8}

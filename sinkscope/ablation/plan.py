@@ -24,6 +24,8 @@ from sinkscope.progress.display import say_plan
 
 SHORT = 180.0  # seconds: what would be short, where the plan is long
 _BACKWARD, _FORWARD = 4.5, 1.6  # what measuring takes over a plain forward pass, with gradients and without
+# What makes it less work, for a budget that nothing fits.
+_LESS = ("ask for fewer `tokens`, a shorter list of `what`, or fewer `draws`",)
 INTERVENTIONS, UNTOUCHED, ANALYZING = "intervention", "untouched", "analyzing"
 
 
@@ -98,7 +100,7 @@ def settled(
         fits = fitting(left, by_length, sequences=windows.sequences, most=DEFAULT_SEQUENCES)
         if fits is None:
             count, spent = windows.sequences or 1, seconds_of(windows.budget) - left
-            raise refusal(windows.budget, in_words(count, lengths[0]), spent + costs.seconds(count, lengths[0]))
+            raise refusal(windows.budget, in_words(count, lengths[0]), spent + costs.seconds(count, lengths[0]), *_LESS)
         settled_windows = replace(windows, sequences=fits.sequences, tokens=fits.tokens)
         given = {"sequences": windows.sequences, "tokens": windows.tokens}
         values = {"sequences": fits.sequences, "tokens": fits.tokens}

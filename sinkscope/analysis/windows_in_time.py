@@ -91,7 +91,14 @@ def chosen_in_time(windows: Windows, model: PreTrainedModel, times: Times, *, st
     if chosen is None:
         fewest = windows.sequences or times.processes
         spent = seconds_of(budget) - left
-        raise refusal(budget, in_words(fewest, lengths[0]), spent + times.of_length(lengths[0])(fewest))
+        backward = ("leave gradients out with `backward=False`",) if times.trial.settings.backward else ()
+        raise refusal(
+            budget,
+            in_words(fewest, lengths[0]),
+            spent + times.of_length(lengths[0])(fewest),
+            "ask for fewer `tokens`",
+            *backward,
+        )
     return replace(windows, sequences=chosen.sequences, tokens=chosen.tokens)
 
 

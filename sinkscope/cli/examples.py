@@ -20,7 +20,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "families": ("sinkscope families", "sinkscope families --json"),
     "finetune": (
-        "sinkscope finetune demo --train theta --steps 50 --out runs/retrofit",
+        "sinkscope finetune demo --vscale --train theta --steps 50 --out runs/retrofit",
         "sinkscope finetune ./model --data text.jsonl --steps 500 --out runs/tuned",
     ),
     "plan": ("sinkscope plan Qwen/Qwen3-8B", "sinkscope plan ./model --sequences 64 --tokens 4096 --json"),

@@ -2,11 +2,13 @@
 
 import shlex
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sinkscope.errors import SinkscopeError
 from sinkscope.inputs import ModelSource, Output, TextSource
 from sinkscope.launch.environment import is_main_process
 from sinkscope.progress.display import ended
@@ -67,6 +69,28 @@ def take_place(folder: Path) -> None:
 def give_up_places() -> None:
     """Lets other commands have the places that this one took."""
     _places.close()
+
+
+@contextmanager
+def training_resumable(folder: Path) -> Iterator[None]:
+    """An interrupt inside says how to go on, where a training has begun in a folder or, of several seeds, below it."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        from sinkscope.training.training_folder import SETTINGS
+
+        if not any(any(folder.glob(place)) for place in (SETTINGS, f"*/{SETTINGS}")):
+            raise
+        raise SinkscopeError("interrupted: the same command with `resume` goes on from here") from error
+
+
+def tell_training(folder: Path) -> None:
+    """Says where a training's checkpoints and metrics are; a training shorter than their spacing has no checkpoints."""
+    from sinkscope.training.training_folder import CHECKPOINTS, METRICS
+
+    for what, name in (("checkpoints", CHECKPOINTS), ("metrics", METRICS)):
+        if (folder / name).exists():
+            tell(f"{what}: {folder / name}")
 
 
 def refuse_mistaken(*models: ModelSource, text: TextSource | None = None) -> None:

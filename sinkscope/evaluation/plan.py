@@ -29,6 +29,8 @@ from sinkscope.progress.display import say_plan, wants_plan
 
 SHORT = 180.0  # seconds: what would be short, where the plan is long
 _PROMPT, _STEPS = 16, 3  # tokens, and how many are written after them, of the trial
+# What makes it less work, for a budget that nothing fits.
+_LESS = ("cut documents at fewer `characters`", "ask for shorter `lengths` or fewer `variants`")
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,7 @@ def planned(
         fits = next((part for part in parts if costs.seconds(part) <= left), None)
         if fits is None:
             spent = seconds_of(budget) - left
-            raise refusal(budget, _in_words(parts[-1]), spent + costs.seconds(parts[-1]))
+            raise refusal(budget, _in_words(parts[-1]), spent + costs.seconds(parts[-1]), *_LESS)
         share = fits
     expected = costs.stages(share)
     passes = sum(seconds for name, seconds in expected.items() if name != DRAWING)

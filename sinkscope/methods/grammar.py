@@ -16,7 +16,7 @@ from difflib import get_close_matches
 from sinkscope.errors import RequestError
 from sinkscope.methods.formats.side import Scope, Side
 from sinkscope.methods.formats.table import ALIASES, FORMATS, Format, Integer, Scales
-from sinkscope.names import LIBRARY_METHODS, METHODS, NONE
+from sinkscope.names import LIBRARY_METHODS, METHODS, MODEL_METHODS, NONE
 
 BITS = range(2, 9)
 CACHE_BITS = (2, 4, 8)
@@ -151,15 +151,22 @@ def check_method(name: str, field: str) -> None:
         field: where.
 
     Raises:
-        RequestError: with the nearest name and the grammar, in one line.
+        RequestError: with the nearest name and the grammar, in one line; and for a cache where a model is measured.
     """
-    if name == NONE or name in LIBRARY_METHODS or parse(name) is not None:
+    found = parse(name)
+    if isinstance(found, CacheRounding) and field != "methods":
+        raise RequestError(
+            f"{name} rounds the cache, which a comparison of methods alone measures: leave out `{field}`, and use "
+            f"`sinkscope quantize --methods {name}`"
+        )
+    if name == NONE or name in LIBRARY_METHODS or found is not None:
         return
     typed, known = name.lower(), [NONE, *LIBRARY_METHODS, *EXAMPLES]
     begun = sorted((other for other in known if len(typed) > 1 and other.startswith(typed)), key=len)
     near = begun or get_close_matches(typed, known, 1, 0.5)
     nearest = f"; the nearest is {near[0]}" if near else ""
-    raise RequestError(f"there is no method {name or '(empty)'} for `{field}`{nearest}; there are: {METHODS}")
+    listed = MODEL_METHODS if field != "methods" else METHODS
+    raise RequestError(f"there is no method {name or '(empty)'} for `{field}`{nearest}; there are: {listed}")
 
 
 def _row(name: str) -> Format:

@@ -67,12 +67,14 @@ def in_words(sequences: int, tokens: int) -> str:
     return f"{sequences} sequence{'s' if sequences != 1 else ''} of {tokens} tokens"
 
 
-def refusal(budget: str, smallest: str, seconds: float) -> RequestError:
+def refusal(budget: str, smallest: str, seconds: float, *less: str) -> RequestError:
     """Why nothing fits a budget.
 
     Args:
         budget: as it was asked for.
         smallest: the least that could be done, in words.
         seconds: what that takes.
+        less: what would make it less work, each as what to do.
     """
-    return RequestError(f"`budget={budget}` is too short: {smallest} would take about {duration_text(seconds)}")
+    ways = ", or ".join(("give it more", *less))
+    return RequestError(f"`budget={budget}` is too short: {smallest} would take about {duration_text(seconds)}: {ways}")

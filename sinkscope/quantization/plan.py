@@ -41,6 +41,8 @@ SHORT = 180.0  # seconds: what would be short, where the plan is long
 _TRIED = 512  # tokens at most of a window on which probes are tried
 _FROM_LAYER = 0.6  # of a whole pass: one that begins at a module's layer, in the mean the middle one, and the head
 _HISTOGRAMS = 1.5  # forward passes over the windows that histograms of the worst modules take
+# What makes it less work, for a budget that nothing fits.
+_LESS = ("ask for fewer `tokens` or `methods`", "leave the ranking out with `rank_sequences=0`")
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,7 @@ def settled(
         fits = fitting(left, by_length, sequences=windows.sequences, most=DEFAULT_SEQUENCES)
         if fits is None:
             count, spent = windows.sequences or 1, seconds_of(windows.budget) - left
-            raise refusal(windows.budget, in_words(count, lengths[0]), spent + costs.seconds(count, lengths[0]))
+            raise refusal(windows.budget, in_words(count, lengths[0]), spent + costs.seconds(count, lengths[0]), *_LESS)
         settled_windows = replace(windows, sequences=fits.sequences, tokens=fits.tokens)
     sequences, tokens = settled_windows.count, settled_windows.tokens or longest
     expected = costs.stages(sequences, tokens)

@@ -94,10 +94,15 @@ def test_windows_fit_the_time(
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--budget", "10s"], "--budget 10s is too short: 1 sequence of 128 tokens would take about 2.1 min"),
+        (
+            ["--budget", "10s"],
+            "--budget 10s is too short: 1 sequence of 128 tokens would take about 2.1 min: give it more, or ask for "
+            "fewer --tokens, or leave gradients out with --no-backward",
+        ),
         (
             ["--budget", "1m", "--sequences", "3"],
-            "--budget 1m is too short: 3 sequences of 128 tokens would take about 6.4 min",
+            "--budget 1m is too short: 3 sequences of 128 tokens would take about 6.4 min: give it more, or ask for "
+            "fewer --tokens, or leave gradients out with --no-backward",
         ),
         (["--budget", "soon"], "--budget is a time, as 90s, 5m or 2h, not soon"),
     ],
@@ -109,6 +114,12 @@ def test_what_does_not_fit_is_refused_in_one_line(
     analyzed(model, tmp_path / "run", *arguments, code=2)
     assert capfd.readouterr().err == f"sinkscope: {complaint}\n"
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("slow")
+def test_what_is_left_out_already_is_no_way_out(model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    analyzed(model, tmp_path / "run", "--budget", "0.001", "--no-backward", code=2)
+    assert capfd.readouterr().err.endswith(": give it more, or ask for fewer --tokens\n")
 
 
 def test_windows_in_memory_have_no_budget() -> None:

@@ -1,6 +1,10 @@
 """What `--help` shows to be typed can be typed."""
 
 import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,9 +33,57 @@ def test_an_example_is_a_command(line: str) -> None:
         assert context.params
 
 
+class Reached(Exception):  # noqa: N818  (nothing is wrong)
+    """A verb has looked at its request, and would import what works on it."""
+
+
+@contextmanager
+def reached() -> Iterator[None]:
+    raise Reached
+    yield
+
+
+@pytest.fixture
+def looking(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Verbs end where their work begins; models, texts and runs are taken to be there."""
+    monkeypatch.chdir(tmp_path)
+    for module in [module for name, module in sys.modules.items() if name.startswith("sinkscope.cli.verbs.")]:
+        if hasattr(module, "importing"):
+            monkeypatch.setattr(module, "importing", reached)
+    monkeypatch.setattr("sinkscope.loading.place.refuse_mistaken", lambda *_: None)
+    monkeypatch.setattr("sinkscope.text.sources.refuse_missing", lambda *_: None)
+
+
+# Verbs that read a run or a folder, or print a list, before anything else: there is nothing to look at beforehand.
+READING = ("ablate", "compare", "families", "report", "track")
+
+
+@pytest.mark.usefixtures("looking")
+@pytest.mark.parametrize("line", [line for verb, lines in EXAMPLES.items() if verb not in READING for line in lines])
+def test_an_example_asks_for_what_can_be(line: str) -> None:
+    with pytest.raises(Reached):
+        main(shlex.split(line)[1:])
+
+
+@pytest.mark.usefixtures("looking")
+def test_an_example_that_contradicts_itself_would_be_seen(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["finetune", "demo", "--train", "theta", "--out", "runs/retrofit"]) == 2
+    assert "--train theta trains V-scale: it needs --vscale" in capsys.readouterr().err
+
+
 def test_a_wrong_example_would_be_seen() -> None:
     with pytest.raises(typer.BadParameter.__bases__[0]):
         verb_command("report").make_context("report", ["runs/demo", "--widht", "3"])
+
+
+@pytest.mark.parametrize("verb", EXAMPLES)
+def test_help_speaks_of_what_the_verb_takes(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Descriptions are shared among verbs: none names an option that this one lacks, or a method that it refuses."""
+    assert main([verb, "--help"]) == 0
+    options = {option for parameter in verb_command(verb).params for option in parameter.opts}
+    shown = capsys.readouterr().out
+    assert ("cache-k4v4" in shown) == (verb == "quantize")
+    assert ("--budget" in shown) == ("--budget" in options)
 
 
 @pytest.mark.parametrize("verb", EXAMPLES)

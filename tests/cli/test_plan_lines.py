@@ -76,6 +76,9 @@ def test_quantize_within_a_budget(llama: str, tmp_path: Path, capfd: pytest.Capt
     assert main([*arguments, "--force", "--budget", "0.001"]) == 2
     error = capfd.readouterr().err
     assert error.startswith("sinkscope: --budget 0.001 is too short: 1 sequence of 64 tokens would take about ")
+    assert error.endswith(
+        ": give it more, or ask for fewer --tokens or --methods, or leave the ranking out with --rank-sequences 0\n"
+    )
     assert error.count("\n") == 1
 
 
@@ -91,7 +94,11 @@ def test_evaluate(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert info["plan"]["chosen"] == {"seeds": 5}
     assert (info["settings"]["documents"], info["settings"]["seeds"]) == (1, 5)
     assert main([*arguments, "--force", "--budget", "0.001"]) == 2
-    assert "is too short: 1 document and needles of 1 seed would take about" in capfd.readouterr().err
+    error = capfd.readouterr().err
+    assert "is too short: 1 document and needles of 1 seed would take about" in error
+    assert error.endswith(
+        ": give it more, or cut documents at fewer --characters, or ask for shorter --lengths or fewer --variants\n"
+    )
 
 
 def test_track(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -32,6 +33,38 @@ def test_trains_by_a_recipe_with_overrides(recipe: Path, tmp_path: Path, capfd: 
     assert used["data"]["bos"] == "always"
     assert len(pd.read_parquet(out / "metrics.parquet")) == 3
     assert load_model(str(out / "model")).model.config.hidden_size == 16
+
+
+@pytest.mark.parametrize(("every", "named"), [(2, ["model", "checkpoints", "metrics"]), (100, ["model", "metrics"])])
+def test_what_it_names_is_there(
+    every: int, named: list[str], recipe: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A training that is shorter than the spacing of its checkpoints has none."""
+    arguments = ["pretrain", str(recipe), "--out", str(tmp_path / "out"), "--steps", "3"]
+    assert main([*arguments, "--set", f"checkpoint.every={every}"]) == 0
+    lines = [line.split(": ") for line in capfd.readouterr().out.splitlines()]
+    assert [what for what, _ in lines] == named
+    assert all(Path(place).exists() for _, place in lines)
+
+
+@pytest.mark.parametrize("seeds", ["1", "2"])
+def test_an_interrupted_training_says_how_to_go_on(
+    seeds: str, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    arguments = ["pretrain", str(recipe), "--out", str(tmp_path / "out"), "--steps", "3", "--seeds", seeds]
+    with monkeypatch.context() as patched:
+        patched.setattr("sinkscope.pretraining.run.refuse_too_large", interrupt)  # nothing has begun
+        assert main(arguments) == 1
+    assert capfd.readouterr().err.splitlines()[-1] == "sinkscope: interrupted"
+    with monkeypatch.context() as patched:
+        patched.setattr("sinkscope.pretraining.run._train", interrupt)
+        assert main(arguments) == 1
+    said = "sinkscope: interrupted: the same command with --resume goes on from here"
+    assert capfd.readouterr().err.splitlines()[-1] == said
+    assert main([*arguments, "--resume"]) == 0
 
 
 @pytest.mark.parametrize(

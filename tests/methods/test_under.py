@@ -20,10 +20,10 @@ from sinkscope.evaluation.settings import EvaluationSettings
 from sinkscope.inputs import MethodOptions, ModelSource
 from sinkscope.loading.load import Loaded, load_model
 from sinkscope.methods.choose import LIBRARY
-from sinkscope.methods.grammar import parse
+from sinkscope.methods.grammar import check_method, parse
 from sinkscope.methods.library.method import LoadRequest, Method
 from sinkscope.methods.under import asked
-from sinkscope.names import METHODS, NONE, QUANTIZATIONS
+from sinkscope.names import METHODS, MODEL_METHODS, NONE, QUANTIZATIONS
 from sinkscope.tables.run_folder import Run
 from sinkscope.text.documents import Document
 from sinkscope.text.packing import pack
@@ -295,6 +295,14 @@ def test_what_help_lists_is_what_there_is() -> None:
 def test_a_cache_is_refused_where_a_model_is_measured_under_a_method() -> None:
     with pytest.raises(RequestError, match="cache-k4v4 rounds the cache, which a comparison of methods alone measures"):
         asked(ModelSource("demo", quantize="cache-k4v4"))
+    with pytest.raises(RequestError, match=r"leave out `quantize`, and use `sinkscope quantize --methods cache-k4v4`"):
+        check_method("cache-k4v4", "quantize")
+    check_method("cache-k4v4", "methods")
+    assert "cache-" in METHODS
+    assert "cache-" not in MODEL_METHODS
+    with pytest.raises(RequestError) as caught:
+        check_method("w9000", "quantize")
+    assert str(caught.value).endswith(MODEL_METHODS)
 
 
 def test_a_method_goes_by_its_canonical_name() -> None:

@@ -83,4 +83,6 @@ def test_longer_windows_than_could_be_taken_are_not_tried() -> None:
 def test_a_refusal_says_what_the_least_takes() -> None:
     error = refusal("5s", in_words(1, 128), 75.0)
     assert isinstance(error, RequestError)
-    assert str(error) == "`budget=5s` is too short: 1 sequence of 128 tokens would take about 1.2 min"
+    said = "`budget=5s` is too short: 1 sequence of 128 tokens would take about 1.2 min: give it more"
+    assert str(error) == said
+    assert str(refusal("5s", in_words(1, 128), 75.0, "ask for fewer `tokens`")) == f"{said}, or ask for fewer `tokens`"

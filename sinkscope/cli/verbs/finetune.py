@@ -3,7 +3,15 @@
 from typing import Annotated
 
 from sinkscope.cli import options
-from sinkscope.cli.output import command_line, default_folder, refuse_mistaken, show, take_place
+from sinkscope.cli.output import (
+    command_line,
+    default_folder,
+    refuse_mistaken,
+    show,
+    take_place,
+    tell_training,
+    training_resumable,
+)
 from sinkscope.cli.signature import Offered
 from sinkscope.fields import Section
 from sinkscope.finetuning.options import FinetuneOptions
@@ -40,25 +48,25 @@ def finetune(
         from sinkscope.finetuning.before_after import SEQUENCES
         from sinkscope.finetuning.run import finetune as run
 
-    done = run(
-        settings,
-        folder,
-        control=training.with_control,
-        resume=output.resume,
-        device=model.device,
-        log_to=training.log_to,
-        analyzed=SEQUENCES if report else 0,
-    )
-    if not is_main_process():
-        return
-    if report:
-        from sinkscope.finetuning.before_after import REPORT
-        from sinkscope.finetuning.before_after import report as before_after
+    with training_resumable(folder):
+        done = run(
+            settings,
+            folder,
+            control=training.with_control,
+            resume=output.resume,
+            device=model.device,
+            log_to=training.log_to,
+            analyzed=SEQUENCES if report else 0,
+        )
+        if not is_main_process():
+            return
+        if report:
+            from sinkscope.finetuning.before_after import REPORT
+            from sinkscope.finetuning.before_after import report as before_after
 
-        show(before_after(done, folder, command=command_line()).run, folder / REPORT)
+            show(before_after(done, folder, command=command_line()).run, folder / REPORT)
     ended()
     tell(f"model: {done.model}")
     if done.control is not None:
         tell(f"control: {done.control}")
-    tell(f"checkpoints: {folder / 'checkpoints'}")
-    tell(f"metrics: {folder / 'metrics.parquet'}")
+    tell_training(folder)

@@ -13,12 +13,13 @@ from sinkscope.launch.collector import importing
 from sinkscope.progress.display import ended
 from sinkscope.terminal import show, tell_json
 
+_SEQUENCES = {"text": "Number of sequences; by default 32."}
 _SPILL = {"text": "Folder whose disk would hold the states between layers."}
 
 
 def plan(
     model: Annotated[ModelSource, Offered("name", "revision", "gguf_file", "dtype", "device", "quantize")],
-    windows: Annotated[Windows, Offered("sequences", "tokens", "batch_size")],
+    windows: Annotated[Windows, Offered("sequences", "tokens", "batch_size", sequences=_SEQUENCES)],
     settings: Annotated[Settings, Offered("backward", "early", "positions", backward={"before": None})],
     driver: Annotated[DriverChoice, Offered("spill", spill=_SPILL)],
     json: options.PlanJson = False,

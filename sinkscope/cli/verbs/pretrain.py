@@ -1,6 +1,7 @@
 """`sinkscope pretrain`: from a recipe to a trained model, or to one per seed."""
 
 from sinkscope.cli import options
+from sinkscope.cli.output import tell_training, training_resumable
 from sinkscope.launch.collector import importing
 from sinkscope.launch.environment import is_main_process
 from sinkscope.progress.display import ended
@@ -34,15 +35,14 @@ def pretrain(
     with importing():
         from sinkscope.pretraining.run import pretrain as train
         from sinkscope.pretraining.run import pretrain_seeds
-        from sinkscope.training.training_folder import CHECKPOINTS, METRICS
 
-    if seeds == 1:
-        models = [train(plan, out, resume=resume, tokens=tokens_dir, log_to=log_to)]
-    else:
-        models = pretrain_seeds(plan, out, seeds, resume=resume, tokens=tokens_dir, log_to=log_to)
+    with training_resumable(out):
+        if seeds == 1:
+            models = [train(plan, out, resume=resume, tokens=tokens_dir, log_to=log_to)]
+        else:
+            models = pretrain_seeds(plan, out, seeds, resume=resume, tokens=tokens_dir, log_to=log_to)
     ended()
     if is_main_process():
         for model in models:
             tell(f"model: {model}")
-            tell(f"checkpoints: {model.parent / CHECKPOINTS}")
-            tell(f"metrics: {model.parent / METRICS}")
+            tell_training(model.parent)
