@@ -158,12 +158,10 @@ ENTRY = Entry(
     "answer",
     "What repairs the damage of which format",
     draw,
-    "Cells: loss of the mitigated, quantized model minus that of the unquantized one on the same targets, nats per "
-    "token, with its 95 % interval, paired over sequences. Blue and a triangle down: better than the same format "
-    "without a mitigation, by the interval of that difference; orange, up: worse; neither: not told apart. Of two "
-    "models, the differences of these: blue where the first pays less. Bold: the best, and what is better too and "
-    "not told apart from it. Empty: the mitigation cannot change the format. Shares won back are ratios to the "
-    "format's cost, resampled over sequences.",
+    "Cells: loss of the mitigated, quantized model minus that of the unquantized one, nats per token, with its 95 % "
+    "interval, paired over sequences. Blue, down: better than the same format without a mitigation, by the interval of "
+    "that difference; orange, up: worse; neither: not told apart. Of two models, the differences of these. Bold: the "
+    "best, and what is not told apart from it. Empty: cannot change the format.",
     applies=has_mitigations,
     words=True,
 )
