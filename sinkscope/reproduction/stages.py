@@ -14,9 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sinkscope.errors import RequestError
 from sinkscope.files.sealed import DamagedError, check_hashes, content_hash, hashes, read_sealed, write_sealed
+from sinkscope.files.whole import make_folders, remove_empty
 from sinkscope.inputs import Output
 from sinkscope.results import Result
+from sinkscope.tables.run_folder import check_target
 from sinkscope.version import __version__
 
 NOTES = "stages"
@@ -50,17 +53,36 @@ def settle(stage: Stage, place: Path) -> None:
     Args:
         stage: the stage; its inputs are whole.
         place: the reproduction's folder.
+
+    Raises:
+        RequestError: if something else lies where its run goes, or for what the verb refuses.
     """
     request, before = _full(stage, place), _noted(stage, place)
     same = before is not None and before[_REQUEST] == request and _FILES not in before
-    _note(stage, place).parent.mkdir(parents=True, exist_ok=True)
-    write_sealed(_note(stage, place), {_REQUEST: request}, indent=1)
     folder = place / stage.name
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    result = stage.work(Output(folder, force=not same, resume=same))
+    _check_replaceable(folder)
+    made = [*make_folders(folder.parent), *make_folders(_note(stage, place).parent)]
+    write_sealed(_note(stage, place), {_REQUEST: request}, indent=1)
+    try:
+        result = stage.work(Output(folder, force=not same, resume=same))
+    except RequestError:  # what could never work leaves nothing behind, so that it can be asked for differently
+        if before is None:
+            _note(stage, place).unlink()
+            remove_empty(made)
+        raise
     result.info["command"] = stage.command
     result.save(folder, force=True)
     write_sealed(_note(stage, place), {_REQUEST: request, _FILES: hashes(folder)}, indent=1)
+
+
+def _check_replaceable(folder: Path) -> None:
+    try:
+        check_target(folder, force=True)
+    except RequestError as error:
+        raise RequestError(
+            f"{folder} is not the run that was left there, or holds files of yours: move it away, and the same command "
+            "with `resume` makes it anew"
+        ) from error
 
 
 def is_finished(stage: Stage, place: Path) -> bool:

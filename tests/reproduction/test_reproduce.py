@@ -13,6 +13,7 @@ import pytest
 from trios import scale_of, write_trio
 
 from sinkscope.errors import RequestError, SinkscopeError
+from sinkscope.inputs import Output
 from sinkscope.pretraining.run import pretrain_seeds
 from sinkscope.quantities.rows import quantity
 from sinkscope.reproduction import run as module
@@ -22,6 +23,8 @@ from sinkscope.reproduction.measures import Seed, numbers
 from sinkscope.reproduction.run import forecast, forecast_lines, reproduce
 from sinkscope.reproduction.scales import SCALES, Scale
 from sinkscope.reproduction.settings import Place, ReproductionRequest, Subject
+from sinkscope.reproduction.stages import Stage, settle
+from sinkscope.results import Result
 from sinkscope.runs import read_run
 from sinkscope.training.recipe import load_recipe
 
@@ -236,3 +239,31 @@ def test_several_processes_train_and_the_first_does_the_rest(
     assert [forked.wait() for forked in group] == [0, 0], [forked.err for forked in group]
     assert len(read_run(place / "report")["tests"]) == len(TESTS)
     assert "2 processes, parameters replicated" in group[0].err
+
+
+@pytest.mark.parametrize("how", ["lost", "mine"])
+def test_what_lies_in_the_place_of_a_run_is_named(copied: Path, recipes: tuple[str, str, str], how: str) -> None:
+    """The advice is to move that one folder away, not to train everything anew elsewhere."""
+    report = copied / "report"
+    if how == "lost":
+        (report / "run.json").unlink()
+    else:
+        (report / "notes.txt").write_text("mine")
+        (report / "claims.csv").unlink()
+    with pytest.raises(RequestError, match=r"report is not the run that was left there.* move it away"):
+        reproduce(asked(copied, resume=True), scale_of(recipes))
+    report.rename(copied.parent / "report-aside")
+    reproduce(asked(copied, resume=True), scale_of(recipes))
+    assert (report / "run.json").is_file()
+
+
+def test_what_a_verb_refuses_leaves_nothing_behind(tmp_path: Path) -> None:
+    def refuses(_: Output) -> Result:
+        raise RequestError("never")
+
+    place = tmp_path / "out"
+    place.mkdir()
+    stage = Stage("analyze/model", {"any": 1}, (), refuses, "by hand", 0.0)
+    with pytest.raises(RequestError, match="never"):
+        settle(stage, place)
+    assert list(place.iterdir()) == []
