@@ -156,8 +156,8 @@ def check_method(name: str, field: str) -> None:
     found = parse(name)
     if isinstance(found, CacheRounding) and field != "methods":
         raise RequestError(
-            f"{name} rounds the cache, which a comparison of methods alone measures: leave out `{field}`, and use "
-            f"`sinkscope quantize --methods {name}`"
+            f"{name} rounds the cache, which a comparison of methods alone measures: leave out `{field}`, and name it "
+            "among the `methods` of quantize"
         )
     if name == NONE or name in LIBRARY_METHODS or found is not None:
         return

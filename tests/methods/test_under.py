@@ -295,7 +295,7 @@ def test_what_help_lists_is_what_there_is() -> None:
 def test_a_cache_is_refused_where_a_model_is_measured_under_a_method() -> None:
     with pytest.raises(RequestError, match="cache-k4v4 rounds the cache, which a comparison of methods alone measures"):
         asked(ModelSource("demo", quantize="cache-k4v4"))
-    with pytest.raises(RequestError, match=r"leave out `quantize`, and use `sinkscope quantize --methods cache-k4v4`"):
+    with pytest.raises(RequestError, match=r"leave out `quantize`, and name it among the `methods` of quantize"):
         check_method("cache-k4v4", "quantize")
     check_method("cache-k4v4", "methods")
     assert "cache-" in METHODS
