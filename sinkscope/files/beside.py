@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 BUILDING, RETIRED = "building", "retired"
@@ -68,11 +69,14 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
 
 
 def remove(path: Path) -> None:
-    """Removes a file, a link, or a folder with all that is in it; nothing where there is nothing."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    """Removes a file, a link, or a folder with all that is in it; nothing where there is nothing.
+
+    Processes of one analysis may do so at once: what another has removed meanwhile is no error.
+    """
+    while path.is_dir() and not path.is_symlink():
+        with suppress(FileNotFoundError):
+            shutil.rmtree(path)
+    path.unlink(missing_ok=True)
 
 
 def _of(folder: Path, name: str | None) -> list[Path]:
