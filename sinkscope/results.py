@@ -99,11 +99,15 @@ class Result:
         Raises:
             SinkscopeError: if the place is taken or cannot be written.
         """
-        from sinkscope.report.render import render
-
         place = Path(folder).expanduser()
         stage("writing")
-        write_run(self.run, place, force=force, finish=lambda building: render(self.run, building))
+        write_run(self.run, place, force=force, finish=self.add_files)
         if self.saved is not None:
             self.saved()
         return place
+
+    def add_files(self, folder: Path) -> None:
+        """Adds to a run folder what is no table of it, while it is written."""
+        from sinkscope.report.render import render
+
+        render(self.run, folder)

@@ -14,7 +14,13 @@ from sinkscope.progress.display import say
 
 
 def with_dtype(
-    request: AnalysisRequest, resolved: Resolved, *, held_as: str | None, device: str, processes: Processes | None
+    request: AnalysisRequest,
+    resolved: Resolved,
+    *,
+    held_as: str | None,
+    device: str,
+    processes: Processes | None,
+    begun: str | None = None,
 ) -> tuple[AnalysisRequest, str | None]:
     """The request with the dtype that `auto` stands for here, and why, where that is not the checkpoint's.
 
@@ -24,6 +30,8 @@ def with_dtype(
         held_as: the quantization that weights are held in, or None.
         device: of this process.
         processes: share the analysis, and take what the first one chooses.
+        begun: the dtype of unfinished work that is gone on with, which no other trial of the processor may change; None
+            where there is none.
     """
     windows = request.windows
 
@@ -38,6 +46,7 @@ def with_dtype(
             tokens=windows.tokens or default_tokens(read_configuration(resolved).config),
             sequences=windows.count,
             batch_size=windows.batch_size,
+            begun=begun,
         )
 
     choice = choose() if processes is None else processes.from_first(choose)

@@ -188,7 +188,9 @@ def _analyzed(request: AnalysisRequest, memory: LoadedInputs, processes: Process
     why_dtype = None
     if resolved is not None:
         device = _device(request.model, processes)
-        request, why_dtype = with_dtype(request, resolved, held_as=under.held_as, device=device, processes=processes)
+        request, why_dtype = with_dtype(
+            request, resolved, held_as=under.held_as, device=device, processes=processes, begun=_begun(output)
+        )
         under = asked(request.model, request.method)
     choice = _driver_choice(request, under, memory, processes, resolved)
     if choice.spill is not None and not (choice.stream or choice.gradient_checkpointing):
@@ -302,6 +304,14 @@ def _automatic(
         )
 
     return choose() if processes is None else processes.from_first(choose)
+
+
+def _begun(output: Output) -> str | None:
+    """The dtype of an unfinished analysis that is gone on with; None where there is none."""
+    if output.out is None or not output.resume:
+        return None
+    dtype: str | None = request_before(output.out, KIND).get("model", {}).get("dtype")
+    return dtype
 
 
 def _interrupted(output: Output) -> str | None:

@@ -1,19 +1,19 @@
 """MinMax calibration: the largest |x| that each linear module reads, in the unquantized model.
 
-Symmetric quantization needs nothing else of the range. No percentile and no clipping: a single massive activation sets
-the scale of its whole tensor, which is the effect under study.
+Symmetric quantization needs nothing else of the range. A single massive activation sets the scale of its whole tensor,
+which is the effect under study; `mitigations.clip` takes other ranges.
 """
 
+from collections.abc import Callable
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from sinkscope.errors import SinkscopeError
 from sinkscope.methods.linear_modules import Place
-from sinkscope.models.families import family_of
-from sinkscope.passes.batches import Batch, unit
-from sinkscope.passes.modes import frozen, input_device
-from sinkscope.progress.display import counted
+from sinkscope.methods.read_inputs import read_inputs
+from sinkscope.passes.batches import Batch
 
 
 @torch.no_grad()
@@ -31,32 +31,18 @@ def calibrate(model: PreTrainedModel, places: list[Place], batches: list[Batch])
     Raises:
         SinkscopeError: if an input is not finite.
     """
-    largest = dict.fromkeys((place.name for place in places), torch.zeros(()))
+    largest: dict[str, Tensor] = {}
 
-    def watch(name: str) -> "torch.utils.hooks.RemovableHandle":
-        def record(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            largest[name] = torch.maximum(largest[name].to(inputs[0].device), inputs[0].abs().amax().float())
+    def look(name: str) -> Callable[[Tensor], None]:
+        def at(x: Tensor) -> None:
+            here = x.abs().amax().float()
+            largest[name] = torch.maximum(largest[name].to(here.device), here) if name in largest else here
 
-        return by_name[name].register_forward_pre_hook(record)
+        return at
 
-    by_name = {place.name: place.module for place in places}
-    handles = [watch(name) for name in by_name]
-    try:
-        with frozen(model):
-            for batch in counted(batches, f"calibrating: {unit(batches)}"):
-                _read(model, batch)
-    finally:
-        for handle in handles:
-            handle.remove()
+    read_inputs(model, [(place.module, look(place.name)) for place in places], batches, "calibrating")
     ranges = {name: float(value) for name, value in largest.items()}
     for name, value in ranges.items():
         if value == torch.inf or value != value:
             raise SinkscopeError(f"the input of {name} is not finite in the unquantized model: try float32 or bfloat16")
     return ranges
-
-
-def _read(model: PreTrainedModel, batch: Batch) -> None:
-    """Runs the decoder: the output head is not quantized, and its logits would take the most memory of all."""
-    device = input_device(model)
-    positions = None if batch.positions is None else batch.positions.to(device)
-    family_of(model).decoder(model)(input_ids=batch.input_ids.to(device), position_ids=positions, use_cache=False)

@@ -30,18 +30,8 @@ from sinkscope.methods.linear_modules import Place, down_pattern, linears
 
 
 @dataclass(frozen=True)
-class Probe:
-    """What a probe rounds.
-
-    Attributes:
-        weights: how weights are rounded; None leaves them alone.
-        inputs: how inputs are; None leaves them alone.
-        down: the MLPs' down projections only.
-    """
-
-    weights: Side | None
-    inputs: Side | None
-    down: bool = False
+class Probe(Rounding):
+    """What a name of the grammar says of linear maps, put on a model."""
 
     @property
     def weight_bits(self) -> int | None:

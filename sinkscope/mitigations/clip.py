@@ -11,7 +11,7 @@ the next.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -22,6 +22,7 @@ from transformers import PreTrainedModel
 
 from sinkscope.methods.linear_modules import Place
 from sinkscope.methods.probes import CalibratedProbe, Probe
+from sinkscope.methods.read_inputs import read_inputs
 from sinkscope.mitigations.hidden import last_hidden
 from sinkscope.mitigations.mitigation import Kind, Mitigation, Subject
 from sinkscope.passes.batches import Batch
@@ -70,23 +71,19 @@ def percentiles(
     largest: dict[str, Tensor] = {}
     counts = dict.fromkeys((place.name for place in places), 0)
 
-    def watch(place: Place) -> Any:
+    def look(place: Place) -> Callable[[Tensor], None]:
         held = _above(tokens * place.module.in_features, percentile) + 1
 
-        def record(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            values = inputs[0].detach().abs().float().flatten()
+        def at(x: Tensor) -> None:
+            values = x.abs().float().flatten()
             counts[place.name] += values.numel()
             values = torch.cat([largest[place.name], values]) if place.name in largest else values
             largest[place.name] = values.topk(min(held, values.numel())).values
 
-        return place.module.register_forward_pre_hook(record)
+        return at
 
-    handles = [watch(place) for place in places]
-    try:
-        last_hidden(model, batches)
-    finally:
-        for handle in handles:
-            handle.remove()
+    shown = [(place.module, look(place)) for place in places]
+    read_inputs(model, shown, batches, f"{percentile:g}th percentiles")
     return {name: float(values[_above(counts[name], percentile)]) for name, values in largest.items()}
 
 

@@ -3,16 +3,16 @@
 Taken on calibration text, unquantized: by this, a model before and after a mitigation compare module by module.
 """
 
-from typing import Any
+from collections.abc import Callable
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from sinkscope.methods.linear_modules import Place
+from sinkscope.methods.read_inputs import read_inputs
 from sinkscope.metrics.moments import kurtosis, token_moments
-from sinkscope.mitigations.hidden import last_hidden
 from sinkscope.passes.batches import Batch
 from sinkscope.tables.builder import Rows
 
@@ -33,21 +33,16 @@ def site_outliers(
     counts, sums = dict.fromkeys((place.name for place in places), 0), dict[str, Tensor]()
     largest = dict.fromkeys(counts, 0.0)
 
-    def watch(name: str) -> Any:
-        def record(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            found = token_moments(inputs[0].detach())
-            counts[name] += inputs[0].numel()
+    def look(name: str) -> Callable[[Tensor], None]:
+        def at(x: Tensor) -> None:
+            found = token_moments(x)
+            counts[name] += x.numel()
             sums[name] = found.power_sums + sums.get(name, 0)
             largest[name] = max(largest[name], float(found.abs_max.max()))
 
-        return record
+        return at
 
-    handles = [place.module.register_forward_pre_hook(watch(place.name)) for place in places]
-    try:
-        last_hidden(model, batches)
-    finally:
-        for handle in handles:
-            handle.remove()
+    read_inputs(model, [(place.module, look(place.name)) for place in places], batches, "measuring outliers")
     rows = Rows("mitigation_sites")
     for place in places:
         rows.add(model=label, mitigation=mitigation, layer=place.layer, site=place.site, module=place.name,

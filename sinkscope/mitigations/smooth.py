@@ -14,9 +14,9 @@ error of the last hidden states, on calibration text.
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -25,11 +25,12 @@ from transformers import PreTrainedModel
 from sinkscope.methods.calibration import calibrate
 from sinkscope.methods.linear_modules import linears
 from sinkscope.methods.probes import CalibratedProbe, Probe
+from sinkscope.methods.read_inputs import read_inputs
 from sinkscope.mitigations.hidden import last_hidden
 from sinkscope.mitigations.mitigation import Kind, Mitigation, Subject, Variant
 from sinkscope.mitigations.structure import Block, blocks_of, set_gain_
 from sinkscope.models.families import family_of
-from sinkscope.passes.batches import Batch, unit
+from sinkscope.passes.batches import Batch
 from sinkscope.progress.display import counted
 from sinkscope.vscale.attach import attached
 
@@ -90,25 +91,20 @@ class Smooth(Mitigation):
 def channel_ranges(model: PreTrainedModel, batches: list[Batch], name: str) -> list[dict[str, Tensor]]:
     """The largest |x| of every channel that q, o, gate and down read, by layer, float32."""
     ranges: list[dict[str, Tensor]] = []
-    handles = []
+    shown: list[tuple[nn.Module, Callable[[Tensor], None]]] = []
 
-    def watch(module: nn.Linear, found: dict[str, Tensor], key: str) -> Any:
-        def record(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            largest = inputs[0].detach().abs().flatten(0, -2).amax(0).float()
+    def look(found: dict[str, Tensor], key: str) -> Callable[[Tensor], None]:
+        def at(x: Tensor) -> None:
+            largest = x.abs().flatten(0, -2).amax(0).float()
             found[key] = torch.maximum(found[key], largest) if key in found else largest
 
-        return module.register_forward_pre_hook(record)
+        return at
 
     for block in blocks_of(model, name):
         found: dict[str, Tensor] = {}
         ranges.append(found)
-        handles += [watch(module, found, key) for key, module in _watched(block)]
-    try:
-        for one in counted(batches, f"{name}, ranges of channels: {unit(batches)}"):
-            last_hidden(model, [one])
-    finally:
-        for handle in handles:
-            handle.remove()
+        shown += [(module, look(found, key)) for key, module in _watched(block)]
+    read_inputs(model, shown, batches, f"{name}, ranges of channels")
     return ranges
 
 

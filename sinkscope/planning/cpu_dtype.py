@@ -43,6 +43,7 @@ def widened(
     tokens: int,
     sequences: int,
     batch_size: int,
+    begun: str | None = None,
 ) -> Widened | None:
     """What `auto` stands for where it is not the checkpoint's dtype; None where it is.
 
@@ -54,6 +55,7 @@ def widened(
         tokens: T.
         sequences: N.
         batch_size: sequences per forward pass.
+        begun: the dtype of unfinished work that is gone on with, whatever a trial says today; None where there is none.
     """
     if source.dtype != "auto" or source.device_map is not None or held_as is not None:
         return None
@@ -62,10 +64,12 @@ def widened(
     stored = stored_dtype(resolved.config)
     if stored not in ("bfloat16", "float16") or named_device(source.device).type != "cpu":
         return None
+    wide = replace(source, dtype=WIDE)
+    if begun is not None:
+        return Widened(wide, f"{WIDE}, as the unfinished work has it") if begun == WIDE else None
     times = slowness(stored)
     if times < _SLOW:
         return None
-    wide = replace(source, dtype=WIDE)
     config = read_configuration(resolved).config
     needed, free = memory_of(
         config, machine, tokens=tokens, sequences=sequences, batch_size=batch_size, dtype=WIDE, device="cpu",

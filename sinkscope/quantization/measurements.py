@@ -58,6 +58,16 @@ class Measurements:
                  targets=measured["targets"].to_numpy(), mitigation=mitigation)  # fmt: skip
         self.add("losses", rows.frame())
 
+    def drop(self, model: str, mitigation: str) -> None:
+        """Takes back all rows of a model under a mitigation that turned out not to act on it."""
+        self.chose = {key: words for key, words in self.chose.items() if key[::2] != (model, mitigation)}
+        for name, parts in self.parts.items():
+            self.parts[name] = [
+                part
+                for part in parts
+                if "mitigation" not in part or not ((part["model"] == model) & (part["mitigation"] == mitigation)).any()
+            ]
+
     def add_outliers(self, model: str, analysis: Run, linear_absmax: float | None) -> None:
         """Adds what an analysis says of the unquantized model's outliers.
 

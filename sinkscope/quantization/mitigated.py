@@ -54,6 +54,7 @@ def measure_mitigated(
             _measure_one(subject, name, mitigation, probes, evaluated, measurements, calibration)
         except SinkscopeError as error:  # what was measured before it, maybe for an hour, is not lost
             refused[name] = error
+            measurements.drop(subject.label, name)
             measurements.notes.append(f"{subject.label}, {name}: left out. {str(error).replace('`', '')}.")
             say(f"{name} is left out of {subject.label}: {error}")
     if refused and len(refused) == len(mitigations):

@@ -6,6 +6,7 @@ mathematics, or letters that no font at hand can draw, so whatever is not printa
 
 import functools
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -114,7 +115,7 @@ def fitted(text: str, points: float, size: float, weight: str = "normal") -> str
 
 
 def wrapped(text: str, points: float, size: float, weight: str = "normal") -> list[str]:
-    """The text in lines no wider than `points`, broken at blanks, and inside a word that is wider than a line."""
+    """The text in lines no wider than `points`, broken at blanks; a word wider than a line after a dash."""
     lines: list[str] = []
     for word in text.split():
         extended = f"{lines[-1]} {word}" if lines else word
@@ -126,9 +127,13 @@ def wrapped(text: str, points: float, size: float, weight: str = "normal") -> li
 
 
 def _pieces(word: str, points: float, size: float, weight: str) -> list[str]:
+    """A word in lines, broken after dashes, and between letters where no dash helps."""
     pieces = [""]
-    for letter in word:
-        if pieces[-1] and width(pieces[-1] + letter, size, weight) > points:
+    for part in re.findall(r"[^-]*-+|[^-]+", word):
+        if pieces[-1] and width(pieces[-1] + part, size, weight) > points:
             pieces.append("")
-        pieces[-1] += letter
+        for letter in part:
+            if pieces[-1] and width(pieces[-1] + letter, size, weight) > points:
+                pieces.append("")
+            pieces[-1] += letter
     return pieces

@@ -80,8 +80,9 @@ def of_measuring(data: Mapping[str, Any], *, needles: bool) -> list[str]:
     return [
         f"Gradients: summed over {data['sequences']} sequences of {data['tokens']} tokens, where the paper's diagnosis "
         "of public models sums over 512 of 2048. R_GS depends on their number.",
-        "INT8: static scales are calibrated on the evaluated windows (minimum and maximum), and weights are rounded "
-        "per output channel; perplexities are of these windows, where the paper's are of WikiText.",
+        "INT8: static scales are calibrated on windows of the same text behind the evaluated ones (minimum and "
+        "maximum), and weights are rounded per output channel; perplexities are of the evaluated windows, where the "
+        "paper's are of WikiText.",
         f"Left out: {left_out}.{asked}",
     ]
 

@@ -11,7 +11,6 @@ import pandas as pd
 from sinkscope.comparison.compare_runs import CONVENTIONS as COMPARED
 from sinkscope.comparison.stacked import stacked
 from sinkscope.inputs import Output
-from sinkscope.progress.display import stage
 from sinkscope.provenance.begin import TABLE_LIBRARIES, begin, library_versions
 from sinkscope.reproduction import chain
 from sinkscope.reproduction.beside import beside_paper
@@ -25,7 +24,7 @@ from sinkscope.reproduction.readme import readme
 from sinkscope.reproduction.stages import Stage
 from sinkscope.results import Result
 from sinkscope.tables.builder import Rows
-from sinkscope.tables.run_folder import Run, read_run, write_run
+from sinkscope.tables.run_folder import Run, read_run
 from sinkscope.training.recipe import Recipe
 from sinkscope.training.training_folder import METRICS
 
@@ -35,29 +34,12 @@ README = "README.md"
 class Reproduction(Result):
     """A finished reproduction: `run`, `info`, `headline`, its tables as attributes, `figures()` and `save(folder)`."""
 
-    def save(self, folder: str | Path, *, force: bool = False) -> Path:
-        """Writes the run folder with its report, every table as CSV too, and a README.
-
-        Args:
-            folder: its place.
-            force: replace an existing run folder.
-
-        Raises:
-            SinkscopeError: if the place is taken or cannot be written.
-        """
-        from sinkscope.report.render import render
-
-        place = Path(folder).expanduser()
-        stage("writing")
-
-        def finish(building: Path) -> None:
-            for name, table in self.tables.items():
-                table.to_csv(building / f"{name}.csv", index=False)
-            (building / README).write_text(readme(self.run), encoding="utf-8")
-            render(self.run, building)
-
-        write_run(self.run, place, force=force, finish=finish)
-        return place
+    def add_files(self, folder: Path) -> None:
+        """Every table as CSV too, a README, and the report."""
+        for name, table in self.tables.items():
+            table.to_csv(folder / f"{name}.csv", index=False)
+        (folder / README).write_text(readme(self.run), encoding="utf-8")
+        super().add_files(folder)
 
 
 @dataclass(frozen=True)

@@ -90,3 +90,11 @@ def test_an_analysis_says_what_was_chosen(
     run = sinkscope.analyze(folder, sequences=1, tokens=32, device="cpu").run
     assert run.info["model"]["dtype"] == "bfloat16"
     assert "dtype_chosen" not in run.info["model"]
+
+
+def test_unfinished_work_keeps_its_dtype(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trial that comes out otherwise the second time would make it another request."""
+    for times, begun, taken in ((1.0, "float32", "float32"), (9.0, "bfloat16", None)):
+        slow(monkeypatch, times)
+        found = widened(ModelSource(folder), resolve(folder), this_machine(), held_as=None, begun=begun, **SIZES)
+        assert (None if found is None else found.source.dtype) == taken

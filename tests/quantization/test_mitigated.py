@@ -10,6 +10,8 @@ import tiny
 
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.inputs import ModelSource
+from sinkscope.methods.probes import CalibratedProbe
+from sinkscope.mitigations.clip import Clip
 from sinkscope.mitigations.registry import mitigation_of
 from sinkscope.quantization.changes import change
 from sinkscope.quantization.run import Quantization, quantize
@@ -139,3 +141,20 @@ def test_a_mitigation_that_cannot_act_is_left_out_beside_others(
     (note,) = [note for note in found.info["notes"] if "prefix" in note]
     assert note.startswith(f"{folder}, prefix: left out. mitigate=prefix: no head of ")
     assert "prefix is left out of" in capsys.readouterr().err
+
+
+def test_of_what_is_left_out_no_row_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where some of its formats were measured before it turned out."""
+    seen = []
+
+    def ready(_: Clip, __: Any, calibrated: CalibratedProbe) -> Any:
+        seen.append(calibrated.name)
+        if calibrated.name == "a8-static":
+            raise SinkscopeError("no more")
+        return calibrated, "as it is"
+
+    monkeypatch.setattr(Clip, "ready", ready)
+    found = quantize(folder, ["a4-static", "a8-static"], mitigate=["clip", "smooth"], **{**SMALL, "rank_sequences": 0})
+    assert seen == ["a4-static", "a8-static"]
+    for table in (found.quantization, found.losses):
+        assert set(table["mitigation"]) == {"none", "smooth"}

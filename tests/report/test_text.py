@@ -45,3 +45,10 @@ def test_fitted_and_wrapped_texts_are_no_wider_than_asked() -> None:
     lines = wrapped(text, 100, 9)
     assert all(width(line, 9) <= 100 for line in lines)
     assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+
+
+def test_a_word_is_broken_after_a_dash_before_it_is_broken_inside() -> None:
+    room = width("w8a8-static-", 9)
+    assert wrapped("w8a8-static-down", room, 9) == ["w8a8-static-", "down"]
+    assert "".join(wrapped("undashed" * 4, room, 9)) == "undashed" * 4
+    assert all(width(line, 9) <= room for line in wrapped("undashed" * 4, room, 9))

@@ -21,6 +21,7 @@ from sinkscope.models.first_layers import first_layers
 from sinkscope.models.taps.attention_tap import AttentionCall, Observer, tapped
 from sinkscope.names import RESIDENT
 from sinkscope.passes.batches import Batch, target_counts, unit
+from sinkscope.passes.decoder_pass import decoder_pass
 from sinkscope.passes.finite import refuse_losses
 from sinkscope.passes.modes import input_device
 from sinkscope.passes.output_head import head_losses
@@ -86,19 +87,15 @@ class Resident:
             missing: the columns by layer, int64.
         """
         lacking = scope.recorder.lacking(missing)
-        device = input_device(self.model)
-        decoder = scope.family.decoder(self.model)
         attention = [layer.get_submodule(scope.family.attention) for layer in scope.family.decoder_layers(self.model)]
         for number in counted(list(lacking), f"completing sinks: {unit(batches)}"):
-            ids, _, positions = batches[number]
             observers = {
                 attention[layer]: sweeper(scope.recorder.heads[layer].sweep, columns)
                 for layer, columns in lacking[number].items()
             }
-            positions = None if positions is None else positions.to(device)
             # The layers that follow those concerned are not run.
             with first_layers(self.model, max(lacking[number]) + 1), tapped(self.model, observers), torch.no_grad():
-                decoder(input_ids=ids.to(device), position_ids=positions, use_cache=False)
+                decoder_pass(self.model, batches[number])
 
     def _forward_backward(self, batch: Batch, backward: bool) -> list[float]:
         """One micro-batch: backpropagates the sum of its losses and returns each sequence's mean loss in nats."""

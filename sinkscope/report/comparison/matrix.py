@@ -24,6 +24,7 @@ _COLOURS = {
     UNCHANGED: style.GREEN,
 }
 _LEADING = 1.28
+_HEAD_LINES = 2
 _DECIMAL = (0.1, 10.0)
 _LOWEST = 0.12  # of the page's height: what does not fit above the caption is left to the tables
 
@@ -67,10 +68,11 @@ def matrix(
     step = size * _LEADING / style.POINTS[1]
     width = (RIGHT - LEFT - first) / len(header)
     room = width * style.POINTS[0] - 6
-    top -= step
-    for column, title in enumerate(header):
-        write(page, LEFT + first + column * width, top + 0.3 * step, fitted(title, room, size, "bold"), size=size,
-              weight="bold")  # fmt: skip
+    titles_in_lines = [wrapped(title, room, size, "bold")[:_HEAD_LINES] for title in header]
+    top -= max(map(len, titles_in_lines), default=1) * step
+    for column, parts in enumerate(titles_in_lines):
+        for place, part in enumerate(reversed(parts)):
+            write(page, LEFT + first + column * width, top + (place + 0.3) * step, part, size=size, weight="bold")
     _rule(page, top, 0.8)
     for title, cells in rows:
         if top - (lines + 0.35) * step < _LOWEST:

@@ -1,7 +1,6 @@
 """The answer page: which mitigation repairs which format, as sentences and as a grid with intervals."""
 
 import math
-import re
 from itertools import combinations
 
 from matplotlib.patches import Rectangle
@@ -26,7 +25,7 @@ from sinkscope.report.quantization.mitigated import (
     pair_grid,
 )
 from sinkscope.report.quantization.sentences import apart, calibration, models, short, signed, text_line
-from sinkscope.report.text import counted, fitted
+from sinkscope.report.text import counted, fitted, wrapped
 from sinkscope.tables.run_folder import Run
 
 _GAP = 0.012
@@ -113,17 +112,10 @@ def _grid(
 
 
 def _headings(names: list[str]) -> list[list[str]]:
-    """The formats' names in lines, cut after a dash where a cell has no room for the whole."""
+    """The formats' names in lines, as wide as a cell."""
     width = ((RIGHT - LEFT - _LABEL) / max(len(names), 1)) * style.POINTS[0] - 0.5 * style.SMALL
-    headings = []
-    for name in names:
-        lines = [""]
-        for part in re.findall(r"[^- ]+[- ]?", UNQUANTIZED if name == NONE else name):
-            if lines[-1] and fitted(lines[-1] + part, width, style.SMALL, "bold") != lines[-1] + part:
-                lines.append("")
-            lines[-1] += part
-        headings.append(lines)
-    return headings or [[""]]
+    titles = (UNQUANTIZED if name == NONE else name for name in names)
+    return [wrapped(title, width, style.SMALL, "bold") for title in titles] or [[""]]
 
 
 def _cell(page: Page, cell: Cell, left: float, bottom: float, width: float, height: float, lines: int) -> None:

@@ -8,7 +8,7 @@ from sinkscope.report.text import number
 from sinkscope.tables.run_folder import Run
 
 _GAP = 0.012
-_SHARES = (2.1, 1.9, 0.75, 0.75, 1.15, 0.9, 1.95, 4.9)
+_SHARES = (2.9, 1.9, 0.75, 0.75, 1.15, 0.9, 1.95, 4.1)
 _LOWEST = 0.135
 _SPACING = 1.45
 
