@@ -2,13 +2,15 @@
 
 from sinkscope.report import style
 from sinkscope.report.entry import Entry
-from sinkscope.report.page import Page, numbered, paragraph, table
+from sinkscope.report.page import LEFT, RIGHT, Page, numbered, paragraph, table
 from sinkscope.report.quantization.sentences import cells, findings, header, text_line
-from sinkscope.report.text import number
+from sinkscope.report.text import number, width
 from sinkscope.tables.run_folder import Run
 
 _GAP = 0.012
-_SHARES = (2.9, 1.9, 0.75, 0.75, 1.15, 0.9, 1.95, 4.1)
+_SHARES = (1.9, 0.75, 0.75, 1.15, 0.9, 1.95)  # the columns between the models' names and what shares a scale
+_NAMES_AND_SCALES = 7.0
+_NAMES = (2.1, 2.9)
 _LOWEST = 0.135
 _SPACING = 1.45
 
@@ -23,12 +25,22 @@ def draw(run: Run) -> Page:
     step = style.SMALL * _SPACING / style.POINTS[1]
     fit = int((top - _GAP - _LOWEST) / step) - 2
     titles = header(run)
-    end = table(page, titles, rows[:fit], top=top - _GAP, shares=_SHARES[-len(titles):], size=style.SMALL,
+    several = len(titles) > len(_SHARES) + 1
+    names = _names_share([row[0] for row in rows] if several else [])
+    shares = (*((names,) if several else ()), *_SHARES, _NAMES_AND_SCALES - names)
+    end = table(page, titles, rows[:fit], top=top - _GAP, shares=shares, size=style.SMALL,
                 bold=titles.index("Perplexity"), spacing=_SPACING)  # fmt: skip
     if len(rows) > fit:
         rest = f"and {number(len(rows) - fit)} more rows in quantization.parquet"
         paragraph(page, rest, top=end, size=style.SMALL, color=style.GREY)
     return page
+
+
+def _names_share(names: list[str]) -> float:
+    """The share of the models' names: what the longest needs, as long as scales keep their place."""
+    points_per_share = (RIGHT - LEFT) * style.POINTS[0] / (sum(_SHARES) + _NAMES_AND_SCALES)
+    needed = max((width(name, style.SMALL) for name in names), default=0.0) + 0.7 * style.SMALL
+    return min(max(needed / points_per_share, _NAMES[0]), _NAMES[1])
 
 
 ENTRY = Entry(
