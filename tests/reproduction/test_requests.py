@@ -15,7 +15,7 @@ from sinkscope.reproduction.settings import Place, ReproductionRequest, Subject
     ("subject", "said"),
     [
         ({"seeds": 10**23}, "`seeds` must be from 1 to 1000"),
-        ({"tokens": 999_999}, "999999 tokens exceed the 128 of 'mini'"),
+        ({"tokens": 999_999}, "999999 tokens exceed the 256 of 'mini'"),
         ({"data": "nowhere.txt"}, "nowhere.txt"),
         ({"scale": None, "on": " "}, "`model` names no model"),
     ],
