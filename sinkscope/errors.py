@@ -26,6 +26,10 @@ class RequestError(SinkscopeError):
     """A request that could never work, whatever the state of the machine, the network or the files."""
 
 
+class UnsuitedError(SinkscopeError):
+    """A model that is not made for what is asked of it, whatever else is asked: its weights, or how it is built."""
+
+
 def first_line(error: BaseException) -> str:
     """The first line of a library's message, with the next where the first only announces it.
 

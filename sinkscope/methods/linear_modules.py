@@ -11,7 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from sinkscope.compat.linear_layers import Conv1D
-from sinkscope.errors import RequestError, SinkscopeError
+from sinkscope.errors import RequestError, SinkscopeError, UnsuitedError
 from sinkscope.models.families import family_of
 
 
@@ -38,7 +38,7 @@ def linears(model: PreTrainedModel, pattern: str | None = None) -> list[Place]:
     family = family_of(model)
     method = quantization_of(model)
     if method is not None:
-        raise SinkscopeError(f"the model is quantized already ({method}): the probes need full-precision weights")
+        raise UnsuitedError(f"the model is quantized already ({method}): the probes need full-precision weights")
     places = []
     for number, layer in enumerate(family.decoder_layers(model)):
         for site, module in layer.named_modules():
@@ -68,20 +68,20 @@ def down_pattern(model: PreTrainedModel) -> str:
     """The pattern that selects the MLPs' down projections."""
     family = family_of(model)
     if family.down is None:
-        raise SinkscopeError(f"a '{family.model_type}' has no down projection that is a module of its own")
+        raise UnsuitedError(f"a '{family.model_type}' has no down projection that is a module of its own")
     return family.down
 
 
 def _check(module: nn.Module, site: str) -> None:
     if isinstance(module, Conv1D):
-        raise SinkscopeError(f"{site} is a Conv1D, which keeps its weight the other way round: the probes need plain "
-                             "linear modules")  # fmt: skip
+        raise UnsuitedError(f"{site} is a Conv1D, which keeps its weight the other way round: the probes need plain "
+                            "linear modules")  # fmt: skip
     if isinstance(module, nn.Linear) and type(module) is not nn.Linear:
-        raise SinkscopeError(f"{site} is a {type(module).__name__}, no plain linear module: the probes need those")
+        raise UnsuitedError(f"{site} is a {type(module).__name__}, no plain linear module: the probes need those")
     for name, parameter in module.named_parameters(recurse=False):
         if parameter.dim() > 2:
-            raise SinkscopeError(f"{site}.{name} fuses several matrices, which the probes cannot quantize: use a "
-                                 "library method")  # fmt: skip
+            raise UnsuitedError(f"{site}.{name} fuses several matrices, which the probes cannot quantize: use a "
+                                "library method")  # fmt: skip
         if parameter.is_meta:
             raise SinkscopeError(f"{site}.{name} is offloaded, and the probes need the model in memory: leave out "
                                  "`device_map`, or use a smaller `dtype`")  # fmt: skip

@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import SinkscopeError, UnsuitedError
 from sinkscope.inputs import ModelSource, Windows
 from sinkscope.loading.load import Loaded, load_named
 from sinkscope.methods.choose import Chosen, calibrates
@@ -65,7 +65,7 @@ def measure_model(
     loaded = load_named(source, tokenizer=tokenizer)
     seconds = time.perf_counter() - began
     if loaded.quantization is not None:
-        raise SinkscopeError(
+        raise UnsuitedError(
             f"{source.name} is quantized already ({loaded.quantization}): name the full-precision model that it was "
             "made from"
         )

@@ -170,7 +170,7 @@ def _quantization(subjects: Subjects, seed: int) -> Stage:
     options = ["--methods", ",".join(METHODS), "--rank-sequences", "0"]
     command = _command(subjects, "quantize", name, [model.name for model in models], models[0], options)
     passes = _FORWARD * subjects.windows.count * len(models) * (len(METHODS) + 2)
-    return Stage(name, request, _inputs(*models), work, command, passes)
+    return Stage(name, request, _inputs(*models), work, command, passes, spared=not subjects.trained)
 
 
 def _evaluation(subjects: Subjects, role: str, seed: int, method: str | None) -> Stage:

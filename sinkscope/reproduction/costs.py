@@ -76,7 +76,7 @@ def costs(
             seconds = passes_of_training(recipe, share, micro, recipe.data.valid_sequences) * tried[0]
         listed.append(Cost(folder.relative_to(place).as_posix(), *_state(done, seconds)))
     for stage in stages:
-        done = all(folder.is_dir() for folder in stage.inputs) and is_finished(stage, place)
+        done = is_finished(stage, place)
         window = None if tried is None else tried[0] / tried[1]
         listed.append(Cost(stage.name, *_state(done, None if window is None else stage.passes * window)))
     return listed

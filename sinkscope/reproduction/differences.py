@@ -68,21 +68,27 @@ def of_training(recipe: Recipe, parameters: int, seeds: int) -> list[str]:
     return said
 
 
-def of_measuring(data: Mapping[str, Any], *, needles: bool) -> list[str]:
+def of_measuring(data: Mapping[str, Any], *, needles: bool, unquantized: str = "") -> list[str]:
     """The sentences of how models were measured.
 
     Args:
         data: what they read.
         needles: whether needles were asked for.
+        unquantized: why INT8 was not measured; empty where it was.
     """
     left_out = "downstream tasks, YaRN" + ("" if needles else ", and needles in a haystack")
     asked = " Needles lie in text of the Python standard library, at one length." if needles else ""
+    int8 = (
+        "static scales are calibrated on windows of the same text behind the evaluated ones (minimum and maximum), and "
+        "weights are rounded per output channel; perplexities are of the evaluated windows, where the paper's are of "
+        "WikiText."
+    )
+    if unquantized:
+        int8 = f"not measured, so that the claims about it are not testable here: {unquantized}."
     return [
         f"Gradients: summed over {data['sequences']} sequences of {data['tokens']} tokens, where the paper's diagnosis "
         "of public models sums over 512 of 2048. R_GS depends on their number.",
-        "INT8: static scales are calibrated on windows of the same text behind the evaluated ones (minimum and "
-        "maximum), and weights are rounded per output channel; perplexities are of the evaluated windows, where the "
-        "paper's are of WikiText.",
+        f"INT8: {int8}",
         f"Left out: {left_out}.{asked}",
     ]
 

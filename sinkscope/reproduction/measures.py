@@ -18,6 +18,7 @@ from sinkscope.intervals.wilson import wilson
 from sinkscope.quantities.measured import NEIGHBOURS
 from sinkscope.quantities.rows import quantity
 from sinkscope.reproduction.claim import Test
+from sinkscope.reproduction.first_query import first_query
 from sinkscope.reproduction.rule import LAYERS, SEQUENCES, One
 from sinkscope.tables.run_folder import Run
 
@@ -34,11 +35,13 @@ class Seed:
         analyses: by model of the trio.
         quantized: the run of `quantize` over them; None where there was none.
         names: what each model of the trio is called in it.
+        unquantized: why there was none.
     """
 
     analyses: Mapping[str, Run]
     quantized: Run | None = None
     names: Mapping[str, str] = field(default_factory=dict)
+    unquantized: str = "nothing was quantized"
 
 
 Measure = Callable[[Seed, tuple[str, ...]], One]
@@ -125,16 +128,9 @@ def _key_less_query(run: Run) -> Array:
 
 
 def _first_query(seed: Seed, models: tuple[str, ...]) -> One:
-    """Largest over layers of the gradient at q_0 over the largest of the layer's early positions."""
+    """|dL/dq_0| over what rounding can leave of it."""
     run = seed.analyses[models[0]]
-    if not run.backward:
-        return One(missing=_NO_GRADIENTS)
-    if run.info["model"].get("dtype") not in (None, "float32"):
-        return One(missing="16-bit passes round dL/dq_0 to more than 1e-6: measure in float32")
-    rows = run["positions"][run["positions"]["site"] == "q"]
-    grads = rows.pivot_table(index="layer", columns="position", values="grad_norm", dropna=False)
-    ratios = (grads[0] / grads.max(axis=1)).dropna()
-    return One(float(ratios.max())) if len(ratios) else One(missing="no layer has it")
+    return first_query(run) if run.backward else One(missing=_NO_GRADIENTS)
 
 
 def _attention_branch(run: Run, column: str) -> pd.DataFrame:
@@ -200,7 +196,7 @@ def _damage(*terms: tuple[int, str, float]) -> Measure:
 
     def measure(seed: Seed, models: tuple[str, ...]) -> One:
         if seed.quantized is None:
-            return One(missing="nothing was quantized")
+            return One(missing=seed.unquantized)
         losses = seed.quantized["losses"]
         total: Array | float = 0.0
         for place, method, weight in terms:

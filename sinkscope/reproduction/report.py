@@ -21,7 +21,7 @@ from sinkscope.reproduction.judge import claims_table, judged, tests_table, valu
 from sinkscope.reproduction.measures import NONE, STATIC, Seed
 from sinkscope.reproduction.pathways import pathways
 from sinkscope.reproduction.readme import readme
-from sinkscope.reproduction.stages import Stage
+from sinkscope.reproduction.stages import Stage, left_out
 from sinkscope.results import Result
 from sinkscope.tables.builder import Rows
 from sinkscope.tables.run_folder import Run, read_run
@@ -123,7 +123,7 @@ def _run(subjects: Subjects, trained: Trained | None, stages: Sequence[Stage]) -
         mismatches=[] if compared is None else compared.info["mismatches"],
         paired=True if compared is None else compared.info["paired"],
         layers_differ=False,
-        notes=_notes(trained, subjects, first),
+        notes=_notes(trained, subjects, seeds[0]),
         settings={"backward": first.backward, "seeds": len(numbers)},
         conventions={"verdicts": "docs/claims.md", "level": COMPARED["level"]},
         versions=_versions(first),
@@ -137,7 +137,10 @@ def _seed(subjects: Subjects, number: int) -> Seed:
         role: read_run(subjects.place / chain.analysis_name(subjects, role, number)) for role in subjects.models
     }
     names = {role: models[number].name for role, models in subjects.models.items()}
-    return Seed(analyses, read_run(subjects.place / chain.quantization_name(subjects, number)), names)
+    stage = chain.quantization_name(subjects, number)
+    if reason := left_out(stage, subjects.place):
+        return Seed(analyses, None, names, reason)
+    return Seed(analyses, read_run(subjects.place / stage), names)
 
 
 def _first_steps(subjects: Subjects) -> pd.DataFrame:
@@ -160,7 +163,7 @@ def _stages(subjects: Subjects, trained: Trained | None, stages: Sequence[Stage]
         folder = chain.trainings_name(subjects, role)
         words = ["sinkscope", "pretrain", asked, "--seeds", str(len(subjects.seeds)), "--out"]
         rows.add(stage=folder, command=shlex.join([*words, str(subjects.place / folder)]))
-    for each in stages:
+    for each in (each for each in stages if not left_out(each.name, subjects.place)):
         rows.add(stage=each.name, command=each.command)
     return rows.frame()
 
@@ -194,11 +197,13 @@ def _trained(trained: Trained, subjects: Subjects, first: Run) -> dict[str, Any]
     }
 
 
-def _notes(trained: Trained | None, subjects: Subjects, first: Run) -> list[str]:
+def _notes(trained: Trained | None, subjects: Subjects, first: Seed) -> list[str]:
     about = of_one_model()
     if trained is not None:
         about = of_training(trained.recipe, _parameters(subjects), len(subjects.seeds))
-    return [*about, *of_measuring(first.info["data"], needles=bool(subjects.needles))]
+    unquantized = first.unquantized if first.quantized is None else ""
+    data = first.analyses[BASELINE].info["data"]
+    return [*about, *of_measuring(data, needles=bool(subjects.needles), unquantized=unquantized)]
 
 
 def _versions(first: Run) -> dict[str, str]:

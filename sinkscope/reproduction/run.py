@@ -96,7 +96,8 @@ def reproduce(
         for number, stage in enumerate(stages, start=1):
             if not is_finished(stage, place):
                 say(f"stage {number} of {len(stages)}: {stage.name}")
-                settle(stage, place)
+                if reason := settle(stage, place):
+                    say(f"{stage.name} is left out, and its claims are not testable: {reason}")
     return place / REPORT
 
 

@@ -5,6 +5,9 @@ run is whole the hashes of the run's files too. A stage whose note has both, for
 is finished and stays; one that was begun for the same request goes on where its verb can; any other is made anew. What
 depends on a stage has its files among its own inputs, so that whatever changes is carried down the chain.
 
+A stage that its model is not made for (INT8 probes on fused experts) is left out where others can do without: its note
+has the reason in place of hashes.
+
 Work on the same request is the same to the last bit, whether it was interrupted or not.
 """
 
@@ -14,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sinkscope.errors import RequestError
+from sinkscope.errors import RequestError, UnsuitedError
 from sinkscope.files.sealed import DamagedError, check_hashes, content_hash, hashes, read_sealed, write_sealed
 from sinkscope.files.whole import make_folders, remove_empty
 from sinkscope.inputs import Output
@@ -23,7 +26,7 @@ from sinkscope.tables.run_folder import check_target
 from sinkscope.version import __version__
 
 NOTES = "stages"
-_REQUEST, _FILES = "request", "files"
+_REQUEST, _FILES, _LEFT_OUT = "request", "files", "left_out"
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Stage:
         work: makes the result; what it gets says where the run goes, and whether to go on with unfinished work.
         command: the same by hand.
         passes: windows forward and back that it takes, about.
+        spared: whether the rest is made without it where its model is not made for it.
     """
 
     name: str
@@ -45,34 +49,50 @@ class Stage:
     work: Callable[[Output], Result]
     command: str
     passes: float
+    spared: bool = False
 
 
-def settle(stage: Stage, place: Path) -> None:
+def settle(stage: Stage, place: Path) -> str:
     """Makes a stage's run, or goes on with one that was begun for the same request.
 
     Args:
         stage: the stage; its inputs are whole.
         place: the reproduction's folder.
 
+    Returns:
+        Why it was left out; empty where it was made.
+
     Raises:
         RequestError: if something else lies where its run goes, or for what the verb refuses.
     """
-    request, before = _full(stage, place), _noted(stage, place)
-    same = before is not None and before[_REQUEST] == request and _FILES not in before
+    request, before = _full(stage, place), _noted(stage.name, place)
+    same = before is not None and before[_REQUEST] == request and not before.keys() & {_FILES, _LEFT_OUT}
     folder = place / stage.name
     _check_replaceable(folder)
-    made = [*make_folders(folder.parent), *make_folders(_note(stage, place).parent)]
-    write_sealed(_note(stage, place), {_REQUEST: request}, indent=1)
+    made = [*make_folders(folder.parent), *make_folders(_note(stage.name, place).parent)]
+    write_sealed(_note(stage.name, place), {_REQUEST: request}, indent=1)
     try:
         result = stage.work(Output(folder, force=not same, resume=same))
     except RequestError:  # what could never work leaves nothing behind, so that it can be asked for differently
         if before is None:
-            _note(stage, place).unlink()
+            _note(stage.name, place).unlink()
             remove_empty(made)
         raise
+    except UnsuitedError as error:
+        if not stage.spared:
+            raise
+        write_sealed(_note(stage.name, place), {_REQUEST: request, _LEFT_OUT: str(error)}, indent=1)
+        remove_empty(made)
+        return str(error)
     result.info["command"] = stage.command
     result.save(folder, force=True)
-    write_sealed(_note(stage, place), {_REQUEST: request, _FILES: hashes(folder)}, indent=1)
+    write_sealed(_note(stage.name, place), {_REQUEST: request, _FILES: hashes(folder)}, indent=1)
+    return ""
+
+
+def left_out(name: str, place: Path) -> str:
+    """Why a stage was left out when it was last settled; empty where it was made."""
+    return str((_noted(name, place) or {}).get(_LEFT_OUT, ""))
 
 
 def _check_replaceable(folder: Path) -> None:
@@ -86,14 +106,12 @@ def _check_replaceable(folder: Path) -> None:
 
 
 def is_finished(stage: Stage, place: Path) -> bool:
-    """Whether a stage's run is there, whole, and of this very request."""
-    note = _noted(stage, place)
-    if note is None or _FILES not in note or not all(folder.is_dir() for folder in stage.inputs):
-        return False
-    if note[_REQUEST] != _full(stage, place):
+    """Whether a stage's run is there, whole, and of this very request; or it was left out for it."""
+    note = _noted(stage.name, place)
+    if note is None or not note.keys() & {_FILES, _LEFT_OUT} or note[_REQUEST] != _full(stage, place):
         return False
     try:
-        check_hashes(place / stage.name, note[_FILES])
+        check_hashes(place / stage.name, note.get(_FILES, {}))
     except DamagedError:
         return False
     return True
@@ -101,22 +119,27 @@ def is_finished(stage: Stage, place: Path) -> bool:
 
 def _full(stage: Stage, place: Path) -> dict[str, Any]:
     inputs = {
-        folder.relative_to(place).as_posix() if folder.is_relative_to(place) else str(folder): content_hash(
-            hashes(folder)
-        )
+        folder.relative_to(place).as_posix() if folder.is_relative_to(place) else str(folder): _content(folder, place)
         for folder in stage.inputs
     }
     request = {**stage.request, "stage": stage.name, "inputs": inputs, "sinkscope": __version__}
     return dict(json.loads(json.dumps(request)))  # as it is read back
 
 
-def _noted(stage: Stage, place: Path) -> dict[str, Any] | None:
+def _content(folder: Path, place: Path) -> str:
+    """What a stage depends on in a folder: its files, or why the stage that would have made them was left out."""
+    if folder.is_relative_to(place) and (reason := left_out(folder.relative_to(place).as_posix(), place)):
+        return reason
+    return content_hash(hashes(folder))
+
+
+def _noted(name: str, place: Path) -> dict[str, Any] | None:
     """The note of a stage; a damaged one is none."""
     try:
-        return read_sealed(_note(stage, place))
+        return read_sealed(_note(name, place))
     except DamagedError:
         return None
 
 
-def _note(stage: Stage, place: Path) -> Path:
-    return place / NOTES / f"{stage.name.replace('/', '--')}.json"
+def _note(name: str, place: Path) -> Path:
+    return place / NOTES / f"{name.replace('/', '--')}.json"

@@ -58,10 +58,6 @@ def test_pathways_at_token_0() -> None:
     shares = [(key - query) / (query + key + value) for query, key, value in zip(q, k, v, strict=True)]
     assert number("value-over-key", run).value == pytest.approx(geometric(ratios))
     assert number("key-over-query", run).value == pytest.approx(sum(shares) / LAYER_COUNT)
-    largest = [
-        q[layer] / max(cells(run, "positions", "grad_norm", site="q", layer=layer)) for layer in range(LAYER_COUNT)
-    ]
-    assert number("first-query", run).value == pytest.approx(max(largest))
 
 
 def test_reshaping_at_token_0() -> None:
@@ -132,7 +128,7 @@ def test_damage_by_sequence() -> None:
 
 def test_what_was_not_measured_is_said() -> None:
     assert number("bloat", made(backward=False)).missing == "gradients were not measured"
-    assert "float32" in number("first-query", made(dtype="bfloat16")).missing
+    assert number("first-query", made(backward=False)).missing == "gradients were not measured"
     run = made()
     without = Run(run.info, {name: table for name, table in run.tables.items() if name != "vscale"})
     assert number("theta-early", without).missing == "the model has no V-scale"

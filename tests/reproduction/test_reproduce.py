@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import families
 import forks as forking
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ from trios import scale_of, write_trio
 
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.inputs import Output
+from sinkscope.intervals.verdicts import UNTESTABLE
 from sinkscope.pretraining.run import pretrain_seeds
 from sinkscope.quantities.rows import quantity
 from sinkscope.reproduction import run as module
@@ -62,9 +64,9 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     made: list[str] = []
     settle = module.settle
 
-    def noted(stage: Any, place: Path) -> None:
+    def noted(stage: Any, place: Path) -> str:
         made.append(stage.name)
-        settle(stage, place)
+        return settle(stage, place)
 
     monkeypatch.setattr(module, "settle", noted)
     return made
@@ -190,6 +192,28 @@ def test_a_model_is_tested_without_training(
     says = run["claims"].set_index("claim")["says"]
     assert says[9].endswith("[the baseline's part alone]")  # what V-scale changes was not tested
     assert says[1] == CLAIMS[0].says
+
+
+def test_a_model_that_int8_is_not_made_for_is_measured_all_the_same(
+    tmp_path: Path, undrawn: None, monkeypatch: pytest.MonkeyPatch  # noqa: ARG001
+) -> None:  # fmt: skip
+    """Fused experts take no probe: those claims are not testable with the reason, all others are tested."""
+    subject = Subject(on=str(families.saved("mixtral", tmp_path / "mixtral")), sequences=4, tokens=24)
+    place = tmp_path / "out"
+    reproduce(ReproductionRequest(subject, Place(place)))
+    run = read_run(place / "report")
+    verdicts = run["claims"].set_index("claim")["verdict"]
+    assert all(verdicts[claim] == UNTESTABLE for claim in (9, 10))
+    assert all(verdicts[claim] != UNTESTABLE for claim in (1, 2, 3, 4, 5))
+    tests = run["tests"].set_index("test")
+    assert all("fuses several matrices" in tests["reason"][name] for name in ("static-hurts", "down-explains"))
+    assert any("INT8: not measured" in note and "fuses several matrices" in note for note in run.info["notes"])
+    assert not run["stages"]["stage"].str.startswith("quantize").any(), "no command that fails"
+    assert not (place / "quantize").exists()
+    made = settled(monkeypatch)
+    reproduce(ReproductionRequest(subject, Place(place, resume=True)))
+    assert made == [], "what was left out stays left out"
+    assert "quantize/mixtral: finished" in forecast_lines(forecast(ReproductionRequest(subject, Place(place))))
 
 
 @pytest.mark.parametrize("content", ["file", "folder", "ours"])
