@@ -9,30 +9,33 @@ install:  ## a virtual environment with everything for development
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
 
-format:  ## format, and mend what can be mended
+format: $(BIN)/ruff  ## format, and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-check:  ## style and types
+check: $(BIN)/mypy  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-quick:  ## tests without the slow ones
+quick: $(BIN)/pytest  ## tests without the slow ones
 	$(BIN)/pytest $(WORKERS) -m "not slow"
 
 test: check  ## all checks and all tests, as CI runs them
 	$(BIN)/pytest $(WORKERS)
 
-docs:  ## rewrite the generated parts of the documentation
+docs: $(BIN)/python  ## rewrite the generated parts of the documentation
 	$(BIN)/python -m sinkscope.tables.reference > docs/tables.md
 	$(BIN)/python -m sinkscope.provenance.reference > docs/run-json.md
 	$(BIN)/python -m sinkscope.quantities.reference docs/quantities.md docs/comparison.md docs/tracking.md
 	$(BIN)/python -m sinkscope.reproduction.reference > docs/claims.md
 
-site:  ## the documentation as a site, in _site
+site: $(BIN)/sphinx-build  ## the documentation as a site, in _site
 	$(BIN)/sphinx-build -W --keep-going -q -c docs . _site
 
-wheel:  ## build and check a distribution
+wheel: $(BIN)/twine  ## build and check a distribution
 	$(BIN)/python -m build
 	$(BIN)/twine check dist/*
+
+$(BIN)/%:
+	@echo '$@ is not there: `make install` makes it, with all tools of development' >&2; exit 1

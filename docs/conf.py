@@ -9,7 +9,9 @@ import importlib.metadata
 import re
 from typing import Any
 
+from docutils import nodes
 from numpy.typing import ArrayLike
+from sphinx.util.osutil import relative_uri
 from sphinx.util.typing import stringify_annotation
 
 from sinkscope.cli.app import verb_command
@@ -45,7 +47,7 @@ myst_heading_anchors = 4  # links to headings, as #the-first-token, are those th
 myst_enable_extensions = ["colon_fence", "deflist"]
 
 # Classes, fields and functions say what they are in Google's style, and their types in annotations alone.
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True}
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
@@ -63,6 +65,7 @@ html_static_path = ["_static"]
 html_css_files = ["wide.css"]
 html_extra_path = ["_root"]  # index.html, which leads to the start page
 html_copy_source = False
+html_domain_indices = False  # two modules, which the navigation has
 copybutton_prompt_text = "$ "
 
 
@@ -83,7 +86,17 @@ def _short(app: Any, what: str, name: str, obj: Any, options: Any, signature: st
     return None if signature is None else (signature.replace(long, "ArrayLike"), returned)
 
 
+def _pictures_open(app: Any, doctree: nodes.document, docname: str) -> None:
+    """Makes of every picture a link to itself, in full size: a page of a report is small on a phone."""
+    for image in list(doctree.findall(nodes.image)):
+        kept = app.env.images.get(image["uri"])
+        if kept is not None and not isinstance(image.parent, nodes.reference):
+            place = relative_uri(app.builder.get_target_uri(docname), f"_images/{kept[1]}")
+            image.replace_self(nodes.reference("", "", image.deepcopy(), refuri=place, internal=True))
+
+
 def setup(app: Any) -> None:
     """Called by Sphinx."""
     app.connect("autodoc-process-signature", _short)
     app.connect("source-read", _with_options)
+    app.connect("doctree-resolved", _pictures_open)

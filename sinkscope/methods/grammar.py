@@ -1,12 +1,15 @@
 """The names of the probes: a grammar, understood without torch.
 
-    probe        = [weights] [-] [inputs] [-down]  |  format [-tensor] [-static | -dynamic] [-down]
+    probe        = [weights] [-] [inputs] [tail]  |  format [-tensor] [-static | -dynamic] [tail]
     weights      = w<bits>[g<group>][-asym]        |  w-format[-tensor]
     inputs       = a<bits>-static | a<bits>-dynamic  |  a-format[-static | -dynamic]
+    tail         = -down | -dynamic-down
     cache        = cache-k<bits>v<bits>[-g<group>][-sinks<tokens>][-window<tokens>]
 
-A bare format rounds the weights and the inputs of every linear map but the head. Every probe has one canonical name,
-which leaves out what goes without saying: `fp8` for `w-fp8-a-fp8-dynamic`, `w8a8-static` for `w8-a8-static`.
+A bare format rounds the weights and the inputs of every linear map but the head. `-down` leaves the down projections
+alone to be rounded. `-dynamic-down`, behind static inputs, rounds everything, and gives the inputs of the down
+projections a scale per token. Every probe has one canonical name, which leaves out what goes without saying: `fp8` for
+`w-fp8-a-fp8-dynamic`, `w8a8-static` for `w8-a8-static`.
 """
 
 import re
@@ -27,8 +30,9 @@ _FORMAT = "|".join(sorted({*FORMATS, *ALIASES}, key=len, reverse=True))
 _BITS, _COUNT = f"[{BITS[0]}-{BITS[-1]}]", r"[1-9]\d{0,6}"
 _WEIGHTS = rf"w(?P<w>{_BITS})(?:g(?P<g>{_COUNT}))?(?P<asym>-asym)?|w-(?P<wf>{_FORMAT})(?P<wt>-tensor)?"
 _INPUTS = rf"a(?P<a>{_BITS})-(?P<ak>static|dynamic)|a-(?P<af>{_FORMAT})(?:-(?P<afk>static|dynamic))?"
-_PAIR = re.compile(rf"(?:{_WEIGHTS})?-?(?:{_INPUTS})?(?P<down>-down)?")
-_BARE = re.compile(rf"(?P<f>{_FORMAT})(?P<t>-tensor)?(?:-(?P<k>static|dynamic))?(?P<down>-down)?")
+_TAIL = "(?:(?P<mixed>-dynamic-down)|(?P<down>-down))?"
+_PAIR = re.compile(rf"(?:{_WEIGHTS})?-?(?:{_INPUTS})?{_TAIL}")
+_BARE = re.compile(rf"(?P<f>{_FORMAT})(?P<t>-tensor)?(?:-(?P<k>static|dynamic))?{_TAIL}")
 _CACHE = re.compile(rf"cache-k(?P<k>\d+)v(?P<v>\d+)(?:-g(?P<g>{_COUNT}))?(?:-sinks(?P<sinks>0|{_COUNT}))?"
                     rf"(?:-window(?P<window>0|{_COUNT}))?")  # fmt: skip
 
@@ -37,6 +41,7 @@ EXAMPLES = (
     *(f"a{b}-{kind}" for b in BITS for kind in ("static", "dynamic")),
     *(f"w{b}a{c}-{kind}{down}" for b in (8, 4) for c in (8, 4) for kind in ("static", "dynamic")
       for down in ("", "-down")),
+    "w8a8-static-dynamic-down",
     *(f"w{b}g{g}{asym}" for b in (4, 3, 8) for g in (32, 64, 128) for asym in ("", "-asym")),
     *FORMATS,
     *(f"w-{f}" for f in FORMATS),
@@ -56,22 +61,24 @@ class Rounding:
         weights: how weights are rounded; None leaves them alone.
         inputs: how inputs are; None leaves them alone.
         down: the MLPs' down projections only.
+        mixed: inputs are static but those of the MLPs' down projections, which have a scale per token.
     """
 
     weights: Side | None
     inputs: Side | None
     down: bool = False
+    mixed: bool = False
 
     @property
     def name(self) -> str:
         """The canonical name."""
-        down = "-down" if self.down else ""
+        down = "-dynamic-down" if self.mixed else "-down" if self.down else ""
         weights, inputs = self.weights, self.inputs
         of_weights, of_inputs = _format_of(weights), _format_of(inputs)
         if weights is not None and inputs is not None and of_weights is not None and of_weights == of_inputs:
-            return of_weights.name + _tensor(weights, of_weights) + _kind(inputs, of_weights) + down
+            return of_weights.name + _tensor(weights, of_weights) + _kind(inputs, of_weights, said=self.mixed) + down
         first = "" if weights is None else _weights_name(weights)
-        second = "" if inputs is None else _inputs_name(inputs)
+        second = "" if inputs is None else _inputs_name(inputs, said=self.mixed)
         plain = weights is None or (of_weights is None and weights.block is None and not _asymmetric(weights))
         joint = "-" if first and second and not (plain and of_inputs is None) else ""
         return first + joint + second + down
@@ -115,7 +122,7 @@ def parse(name: str) -> Rounding | CacheRounding | None:
     if match := _BARE.fullmatch(name):
         row = _row(match["f"])
         weights, inputs = _weights_of(row, tensor=match["t"] is not None), _inputs_of(row, match["k"])
-        return None if weights is None or inputs is None else Rounding(weights, inputs, match["down"] is not None)
+        return None if weights is None or inputs is None else _of(weights, inputs, match)
     match = _PAIR.fullmatch(name)
     if match is None or name.startswith("-"):
         return None
@@ -134,7 +141,7 @@ def parse(name: str) -> Rounding | CacheRounding | None:
         return None
     if name.removesuffix("-down").endswith("-") or (weights is None and name.startswith("-")):
         return None
-    return Rounding(weights, inputs, match["down"] is not None)
+    return _of(weights, inputs, match)
 
 
 def canonical(name: str) -> str:
@@ -167,6 +174,14 @@ def check_method(name: str, field: str) -> None:
     nearest = f"; the nearest is {near[0]}" if near else ""
     listed = MODEL_METHODS if field != "methods" else METHODS
     raise RequestError(f"there is no method {name or '(empty)'} for `{field}`{nearest}; there are: {listed}")
+
+
+def _of(weights: Side | None, inputs: Side | None, match: re.Match[str]) -> Rounding | None:
+    """Both sides with what follows them in a name; None for dynamic scales beside none that are static."""
+    mixed = match["mixed"] is not None
+    if mixed and (inputs is None or not inputs.calibrated):
+        return None
+    return Rounding(weights, inputs, match["down"] is not None, mixed)
 
 
 def _row(name: str) -> Format:
@@ -209,10 +224,10 @@ def _weights_name(side: Side) -> str:
     return f"w{side.bits}{group}" + ("-asym" if _asymmetric(side) else "")
 
 
-def _inputs_name(side: Side) -> str:
+def _inputs_name(side: Side, *, said: bool) -> str:
     row = _format_of(side)
     if row is not None:
-        return f"a-{row.name}{_kind(side, row)}"
+        return f"a-{row.name}{_kind(side, row, said=said)}"
     return f"a{side.bits}-{'static' if side.calibrated else 'dynamic'}"
 
 
@@ -220,8 +235,9 @@ def _tensor(side: Side, row: Format) -> str:
     return "-tensor" if side.scope is Scope.TENSOR and row.block is None else ""
 
 
-def _kind(side: Side, row: Format) -> str:
-    if row.static is None or side.calibrated == row.static:
+def _kind(side: Side, row: Format, *, said: bool) -> str:
+    """Whether scales are static, where that differs from the format's own way or is to be said."""
+    if row.static is None or (side.calibrated == row.static and not said):
         return ""
     return "-static" if side.calibrated else "-dynamic"
 

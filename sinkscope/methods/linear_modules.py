@@ -16,12 +16,13 @@ from sinkscope.models.families import family_of
 
 
 class Place(NamedTuple):
-    """A linear module and where it is: its name in the model, decoder layer, and path inside the layer."""
+    """A linear module and where it is: its name in the model, decoder layer, path inside the layer, and kind."""
 
     name: str
     layer: int
     site: str
     module: nn.Linear
+    down: bool  # whether it is an MLP's down projection
 
 
 def linears(model: PreTrainedModel, pattern: str | None = None) -> list[Place]:
@@ -44,7 +45,7 @@ def linears(model: PreTrainedModel, pattern: str | None = None) -> list[Place]:
         for site, module in layer.named_modules():
             _check(module, site)
             if type(module) is nn.Linear:
-                places.append(Place(f"{family.layers}.{number}.{site}", number, site, module))
+                places.append(Place(f"{family.layers}.{number}.{site}", number, site, module, site == family.down))
     if pattern is None:
         return places
     patterns = [part.strip() for part in pattern.split(",") if part.strip()]

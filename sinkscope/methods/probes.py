@@ -24,7 +24,7 @@ from transformers import PreTrainedModel
 from sinkscope.compat.tensor_versions import version_of
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.methods.formats.rounding import rounded
-from sinkscope.methods.formats.side import Side
+from sinkscope.methods.formats.side import Scope, Side
 from sinkscope.methods.grammar import Rounding, parse
 from sinkscope.methods.linear_modules import Place, down_pattern, linears
 
@@ -64,16 +64,21 @@ class Probe(Rounding):
             weights and not both and f"W {weights}",
             inputs and not both and f"A {inputs}",
             self.down and "down_proj only",
+            self.mixed and self.inputs and f"{_by_token(self.inputs).words} at down_proj",
         )
         return ", ".join(part for part in parts if part)
 
     def parts(self) -> "dict[str, Probe]":
         """The probe with weights only, activations only, and both."""
         return {
-            "weights": replace(self, inputs=None),
+            "weights": replace(self, inputs=None, mixed=False),
             "activations": replace(self, weights=None),
             "both": self,
         }
+
+    def inputs_of(self, place: Place) -> Side | None:
+        """How the inputs of a module are rounded; None leaves them alone."""
+        return _by_token(self.inputs) if self.mixed and self.inputs is not None and place.down else self.inputs
 
     def places(self, model: PreTrainedModel, pattern: str | None = None) -> list[Place]:
         """The modules that the probe quantizes: all, or its down projections, of those that `pattern` selects.
@@ -82,11 +87,11 @@ class Probe(Rounding):
             SinkscopeError: if there are none, or the model cannot be probed.
         """
         chosen = linears(model, pattern)
-        if self.down:
-            down = {place.name for place in linears(model, down_pattern(model))}
-            chosen = [place for place in chosen if place.name in down]
-            if not chosen:
-                raise RequestError(f"the pattern {pattern} selects no {down_pattern(model)}")
+        if self.down or self.mixed:
+            of_down, name = [place for place in chosen if place.down], down_pattern(model)
+            if not of_down:
+                raise RequestError(f"the pattern {pattern} selects no {name}")
+            chosen = of_down if self.down else chosen
         for side in (self.weights, self.inputs):
             if side is not None and side.block is not None:
                 _refuse_uneven(chosen, side.block)
@@ -123,7 +128,12 @@ class CalibratedProbe:
 def parse_probe(name: str) -> Probe | None:
     """A probe by its name, as `w8a8-static-down`; None where the name is none of the grammar's, or the cache's."""
     found = parse(name)
-    return Probe(found.weights, found.inputs, found.down) if isinstance(found, Rounding) else None
+    return Probe(found.weights, found.inputs, found.down, found.mixed) if isinstance(found, Rounding) else None
+
+
+def _by_token(side: Side) -> Side:
+    """The same values under a scale per token."""
+    return replace(side, scope=Scope.TOKEN, calibrated=False)
 
 
 def _refuse_uneven(places: list[Place], block: int) -> None:
@@ -176,18 +186,18 @@ def probe_(
     places = probe.places(model) if places is None else places
     largest, last = _largest(probe, calibration or {}, places), _Last()
     for place in places:
-        _put_(place.module, probe, largest.get(place.name), last)
+        _put_(place, probe, largest.get(place.name), last)
     return model
 
 
 def _largest(probe: Probe, calibration: dict[str, float], places: list[Place]) -> dict[str, float]:
-    """The calibrated largest |x| by module name; none where activations are not static."""
-    if not probe.static:
-        return {}
-    missing = [place.name for place in places if place.name not in calibration]
+    """The calibrated largest |x| by module name, of those whose activations are static."""
+    sides = {place.name: probe.inputs_of(place) for place in places}
+    static = [name for name, side in sides.items() if side is not None and side.calibrated]
+    missing = [name for name in static if name not in calibration]
     if missing:
         raise SinkscopeError(f"static activations need a calibration, and {missing[0]} has none")
-    return {place.name: calibration[place.name] for place in places}
+    return {name: calibration[name] for name in static}
 
 
 class Probing:
@@ -201,7 +211,7 @@ class Probing:
     def put(self, place: Place) -> None:
         """Rounds a module's weight, and its inputs from now on."""
         self._originals[place.name] = (place.module, place.module.weight)
-        self._handles[place.name] = _put_(place.module, self._probe, self._calibration.get(place.name), self._last)
+        self._handles[place.name] = _put_(place, self._probe, self._calibration.get(place.name), self._last)
 
     @contextmanager
     def lifted(self, place: Place) -> Iterator[None]:
@@ -213,7 +223,7 @@ class Probing:
             yield
         finally:
             place.module.weight = rounded_weight
-            side = self._probe.inputs
+            side = self._probe.inputs_of(place)
             if side is not None:
                 hook = _rounder(side, self._calibration.get(place.name), self._last)
                 self._handles[place.name] = [place.module.register_forward_pre_hook(hook)]
@@ -262,13 +272,12 @@ class _Last:
         return self._rounded
 
 
-def _put_(module: nn.Linear, probe: Probe, absmax: float | None, last: _Last) -> list[Any]:
+def _put_(place: Place, probe: Probe, absmax: float | None, last: _Last) -> list[Any]:
     """Rounds a module's weight and, by hooks that are returned, its inputs."""
+    module, side = place.module, probe.inputs_of(place)
     if probe.weights is not None:
         module.weight = _rounded_weight(module.weight, probe.weights)
-    if probe.inputs is None:
-        return []
-    return [module.register_forward_pre_hook(_rounder(probe.inputs, absmax, last))]
+    return [] if side is None else [module.register_forward_pre_hook(_rounder(side, absmax, last))]
 
 
 @torch.no_grad()

@@ -91,7 +91,7 @@ def _watching(probes: list[CalibratedProbe], tallies: dict[tuple[str, str], _Tal
         for calibrated in probes:
             for place in calibrated.places:
                 largest, tally = calibrated.calibration[place.name], tallies[calibrated.name, place.name]
-                watch = _watcher(calibrated.probe, largest, tally)
+                watch = _watcher(calibrated.probe, place, largest, tally)
                 handles.append(place.module.register_forward_hook(watch))
         yield
     finally:
@@ -99,12 +99,14 @@ def _watching(probes: list[CalibratedProbe], tallies: dict[tuple[str, str], _Tal
             handle.remove()
 
 
-def _watcher(probe: Probe, absmax: float, tally: _Tally) -> Any:
+def _watcher(probe: Probe, place: Place, absmax: float, tally: _Tally) -> Any:
+    side = probe.inputs_of(place)
+
     def watch(module: nn.Linear, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         x, weight = inputs[0], module.weight
         tally.activation_absmax = max(tally.activation_absmax, float(x.abs().amax()))
-        if probe.inputs is not None:
-            coarse = rounded(x, probe.inputs, absmax if probe.static else None)
+        if side is not None:
+            coarse = rounded(x, side, absmax if side.calibrated else None)
             tally.values += x.numel()
             tally.zeroed += int(((coarse == 0) & (x != 0)).sum())
             tally.add("activation", x, coarse)

@@ -1,5 +1,6 @@
 """The notebooks in examples/ are listed, hold no outputs, and run from their first cell to their last."""
 
+import resource
 from pathlib import Path
 
 import nbformat
@@ -7,6 +8,7 @@ import pytest
 from code_blocks import ROOT
 from nbclient import NotebookClient
 
+SECONDS = 90  # of one core, at most: examples/README.md says what each takes
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 
 
@@ -30,8 +32,15 @@ def test_it_is_valid_and_holds_no_outputs(path: Path) -> None:
 def test_it_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))  # the kernel is a process of its own, in another folder
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    notebook = nbformat.read(path, as_version=4)
+    notebook, before = nbformat.read(path, as_version=4), _seconds_of_children()
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    assert 0 < _seconds_of_children() - before < SECONDS
     shown = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert shown
     assert {output.output_type for output in shown} <= {"execute_result", "display_data", "stream"}
+
+
+def _seconds_of_children() -> float:
+    """What processes that have ended took of the processor, kernels among them."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

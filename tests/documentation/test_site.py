@@ -92,6 +92,12 @@ def test_nothing_is_loaded_from_elsewhere(pages: dict[Path, Page]) -> None:
     assert [target for page in pages.values() for target in page.loaded if is_elsewhere(target)] == []
 
 
+def test_every_picture_opens_in_full_size(pages: dict[Path, Page]) -> None:
+    shown = [(path, target) for path, page in pages.items() for target in page.loaded if target.endswith(".png")]
+    assert len(shown) > 30
+    assert [(path.name, target) for path, target in shown if target not in pages[path].links] == []
+
+
 def test_every_picture_is_shown(pages: dict[Path, Page]) -> None:
     shown = Counter(Path(target).name for page in pages.values() for target in page.loaded)
     assert [path.name for path in ROOT.glob("docs/images/*.png") if not shown[path.name]] == []

@@ -14,6 +14,7 @@ FILES = {path.stem for path in ROOT.glob("*.*")}  # README.md
 NAMES = {"EXAONE", "LAMBADA", "RULER", "SIGHUP", "SIGKILL", "SIGTERM"}  # of other people's things
 BANNER = {"MEASURED", "ALIKE"}  # what a report says of runs that were not
 TO_BE_GIVEN = {"CHECKPOINTS", "MODEL"}  # an argument of a command
+COLUMNS = 100  # of code that the site shows beside its navigation, in a window of 1,400 pixels
 _CAPITALS = re.compile(r"\b[A-Z]{5,}\b|\bTODO\b|\bTBD\b|\bXXX\b")
 
 
@@ -36,6 +37,22 @@ def unfilled(text: str) -> list[str]:
     return [f"{line}: {word}" for line, word in found if word not in FILES | NAMES | BANNER | TO_BE_GIVEN]
 
 
+def cut_off(text: str) -> list[str]:
+    """Lines of code that are to be typed, and longer than what is seen of them at once."""
+    return [
+        f"{(token.map or [0])[0] + 1 + number}: {line}"
+        for token in MarkdownIt().enable("table").parse(text)
+        if token.type == "fence" and token.info.strip() in ("sh", "python")
+        for number, line in enumerate(token.content.splitlines(), 1)
+        if len(line) > COLUMNS
+    ]
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/**/*.md")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_command_is_cut_off(page: Path) -> None:
+    assert not cut_off(page.read_text(encoding="utf-8"))
+
+
 @pytest.mark.parametrize("page", ALL, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_tag_swallows_a_word(page: Path) -> None:
     assert not swallowed(page.read_text(encoding="utf-8"))
@@ -50,4 +67,5 @@ def test_either_would_be_seen() -> None:
     page = "Windows start with <bos>.\n\n| a | <eos> |\n|---|---|\n| `<bos>` | GEMMAROW |\n\n<!-- a comment -->\n"
     assert swallowed(page) == ["1: <bos>", "3: <eos>"]
     assert unfilled(page) == ["5: GEMMAROW"]
+    assert cut_off(f"one\n```sh\n{'a' * 100}\n{'a' * 101}\n```\n```text\n{'a' * 101}\n```") == [f"4: {'a' * 101}"]
     assert not unfilled("```text\nGEMMAROW\n```\nMODEL is `demo`, or [README](GEMMAROW.md)")

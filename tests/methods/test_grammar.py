@@ -33,6 +33,7 @@ CACHES = [f"cache-k{k}v{v}{g}{s}{w}" for k, v, g, s, w in product(
 NAMES = [w + dash + a + down for w in WEIGHTS for a in INPUTS for down in ("", "-down")
          for dash in (("-", "") if w and a else ("",)) if w or a]  # fmt: skip
 NAMES += [name + down for name in BARE for down in ("", "-down")]
+NAMES += [name + "-dynamic-down" for name in NAMES if name.endswith("-static")]
 
 
 def test_every_name_has_one_canonical_spelling() -> None:
@@ -60,6 +61,9 @@ def test_canonical_spellings() -> None:
         "fp8e4m3": "fp8",
         "w-nvfp4-a-fp8": "w-nvfp4-a-fp8",
         "nvfp4-static": "nvfp4",
+        "w8-a8-static-dynamic-down": "w8a8-static-dynamic-down",
+        "w-nvfp4-a-nvfp4-static-dynamic-down": "nvfp4-static-dynamic-down",
+        "w-nvfp4-a-nvfp4-dynamic-down": "nvfp4-dynamic-down",
         "w4a-fp8": "w4-a-fp8",
         "cache-k4v4-g32-sinks0": "cache-k4v4",
         "nf4": "nf4",
@@ -71,6 +75,7 @@ def test_meanings() -> None:
     int8, token, channel = Integer(8), Scope.TOKEN, Scope.CHANNEL
     static = Side(int8, Scope.TENSOR, calibrated=True)
     assert parse("w8a8-static-down") == Rounding(Side(int8, channel), static, down=True)
+    assert parse("w8a8-static-dynamic-down") == Rounding(Side(int8, channel), static, mixed=True)
     assert parse("w8a8-dynamic") == Rounding(Side(int8, channel), Side(int8, token))
     assert parse("w4g128-asym") == Rounding(Side(Integer(4, asymmetric=True), channel, block=128), None)
     mx = (E2M1, token, Scales.POWER, 32)
@@ -87,7 +92,8 @@ def test_meanings() -> None:
     ["", "-", "w", "w9", "w1a8-dynamic", "a8", "w8a8", "w8-dynamic", "w8a8-static-up", "w8-", "-a8-static", "w8--down",
      "-down", "w4g0", "w4g032", "mxfp5", "mxfp4-static", "nvfp4-tensor", "w-mxfp4-tensor", "a-mxfp4-dynamic", "w-",
      "w-a", "w4-asym-asym", "W8", "w8a8-static ", "w8\n", "cache-k3v4", "cache-k4", "cache-k4v4-window128-sinks4",
-     "cache-k4v4-sinks04", "w٤", "w8a8-static-down-down"],
+     "cache-k4v4-sinks04", "w٤", "w8a8-static-down-down", "w8-dynamic-down", "w8a8-dynamic-dynamic-down",
+     "mxfp4-dynamic-down", "w8a8-static-dynamic", "w8a8-static-dynamic-down-down"],
 )  # fmt: skip
 def test_what_is_no_name(name: str) -> None:
     assert parse(name) is None

@@ -19,8 +19,8 @@ from sinkscope.vscale import attach_
 
 IDS = torch.arange(2, 34).view(2, 16)
 BATCHES = batches_of(IDS, None, 1)
-PROBES = ["w8", "a8-dynamic", "a8-static", "w8a8-dynamic", "w8a8-static", "w8a8-static-down", "w4a8-dynamic",
-          "w3a5-static"]  # fmt: skip
+PROBES = ["w8", "a8-dynamic", "a8-static", "w8a8-dynamic", "w8a8-static", "w8a8-static-down",
+          "w8a8-static-dynamic-down", "a4-static-dynamic-down", "w4a8-dynamic", "w3a5-static"]  # fmt: skip
 
 
 def probe_of(name: str) -> Probe:
@@ -66,7 +66,8 @@ def test_every_module_computes_the_reference(name: str, family: str) -> None:
     with probed(model, probe, calibration):
         for module, (x, y) in seen(model).items():
             bits = (probe.weight_bits, probe.activation_bits) if module in chosen else (None, None)
-            largest = calibration[module] if probe.static else None
+            dynamic = name.endswith("-dynamic-down") and module.endswith("mlp.down_proj")
+            largest = calibration[module] if probe.static and not dynamic else None
             # The hook sees an input that is rounded already, and rounding twice by one scale changes nothing.
             expected = slow.linear(plain[module], x[0, :3], *bits, largest)
             torch.testing.assert_close(y[0, :3].double(), expected, rtol=1e-5, atol=1e-6)
@@ -140,12 +141,26 @@ def test_patterns() -> None:
         linears(model, "mlp.nothing")
     with pytest.raises(SinkscopeError, match=r"selects no mlp\.down_proj"):
         probe_of("w8a8-static-down").places(model, "*.q_proj")
+    with pytest.raises(SinkscopeError, match=r"selects no mlp\.down_proj"):
+        probe_of("w8a8-static-dynamic-down").places(model, "*.q_proj")
 
 
 def test_static_needs_a_calibration() -> None:
     model = tiny.build("llama_gqa")
     with pytest.raises(SinkscopeError, match="need a calibration"), probed(model, probe_of("w8a8-static")):
         pass
+
+
+def test_a_scale_per_token_needs_no_calibration_of_the_down_projections() -> None:
+    model, probe = tiny.build("llama_gqa"), probe_of("w8a8-static-dynamic-down")
+    calibration = calibrate(model, [p for p in linears(model) if p.site != "mlp.down_proj"], BATCHES)
+    with probed(model, probe, calibration):
+        mixed = logits(model)
+    down = next(p for p in linears(model) if p.site == "mlp.down_proj")
+    with probed(model, probe, {**calibration, down.name: 1e-6}):  # a range that would round all of it to almost 0
+        assert torch.equal(logits(model), mixed)
+    assert probe.parts()["weights"] == probe_of("w8")
+    assert probe.parts()["activations"] == probe_of("a8-static-dynamic-down")
 
 
 @pytest.mark.parametrize("name", ["", "w9", "w1a8-dynamic", "a8", "w8a8", "w8-dynamic", "nf4", "w8a8-static-up"])
@@ -173,6 +188,7 @@ def test_an_input_that_several_modules_read_is_rounded_once_and_anew_when_it_cha
 def test_granularity_in_words() -> None:
     expected = {
         "w8a8-static-down": "W per channel, A per tensor, down_proj only",
+        "w8a8-static-dynamic-down": "W per channel, A per tensor, per token at down_proj",
         "w4g128-asym": "W in groups of 128, asymmetric",
         "a8-dynamic": "A per token",
         "mxfp4": "W and A E2M1 in blocks of 32, scales E8M0",

@@ -64,9 +64,21 @@ def test_the_range_with_the_smallest_squared_error() -> None:
     assert not any(place.module._forward_pre_hooks for place in one.places)
 
 
+def test_inputs_with_a_scale_per_token_are_not_clipped() -> None:
+    model = families.tiny("llama_gqa")
+    one = calibrated(model)
+    probe = parse_probe("a4-static-dynamic-down")
+    assert probe is not None
+    mixed = replace(one, name=probe.name, probe=probe)
+    found = least_squared_error(model, mixed, subject(model).calibration)
+    assert all(found[place.name] == one.calibration[place.name] for place in one.places if place.down)
+    assert any(found[name] < one.calibration[name] for name in found)
+
+
 def test_it_is_for_static_scales_alone() -> None:
     mitigation = mitigation_of("clip")
-    names = {"w8": False, "w8a8-dynamic": False, "a8-static": True, "w4a4-static-down": True}
+    names = {"w8": False, "w8a8-dynamic": False, "a8-static": True, "w4a4-static-down": True,
+             "w8a8-static-dynamic-down": True}  # fmt: skip
     assert mitigation is not None
     for name, applies in names.items():
         probe = parse_probe(name)

@@ -32,7 +32,7 @@ def calibrated_probe(model: "tiny.PreTrainedModel", name: str) -> CalibratedProb
     return CalibratedProbe(name, probe, probe.places(model), calibrate(model, linears(model), BATCHES))
 
 
-@pytest.mark.parametrize("name", ["w8a8-dynamic", "w4a6-static", "w8", "a3-static"])
+@pytest.mark.parametrize("name", ["w8a8-dynamic", "w4a6-static", "w8", "a3-static", "w8a4-static-dynamic-down"])
 def test_noise_agrees_with_the_reference(model: "tiny.PreTrainedModel", name: str) -> None:
     calibrated = calibrated_probe(model, name)
     table = measure_noise(model, "tiny", [calibrated], BATCHES)
@@ -45,7 +45,8 @@ def test_noise_agrees_with_the_reference(model: "tiny.PreTrainedModel", name: st
     handle.remove()
     x = torch.cat(inputs).flatten(0, 1)
     largest = float(x.abs().max())
-    static, bits = (largest if calibrated.probe.static else None), calibrated.probe.activation_bits
+    static = largest if calibrated.probe.static and not name.endswith("-dynamic-down") else None
+    bits = calibrated.probe.activation_bits
     assert found["activation_absmax"] == pytest.approx(largest)
     exact = slow.linear(place.module, x, None, None, None)
     rough = slow.linear(place.module, x, calibrated.probe.weight_bits, bits, static)
