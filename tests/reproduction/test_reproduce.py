@@ -12,7 +12,6 @@ import pytest
 from trios import scale_of
 
 from sinkscope.errors import RequestError, SinkscopeError
-from sinkscope.inputs import Output
 from sinkscope.intervals.verdicts import UNTESTABLE
 from sinkscope.pretraining.run import pretrain_seeds
 from sinkscope.quantities.rows import quantity
@@ -23,8 +22,6 @@ from sinkscope.reproduction.measures import Seed, numbers
 from sinkscope.reproduction.run import forecast, forecast_lines, reproduce
 from sinkscope.reproduction.scales import SCALES, Scale
 from sinkscope.reproduction.settings import Place, ReproductionRequest, Subject
-from sinkscope.reproduction.stages import Stage, settle
-from sinkscope.results import Result
 from sinkscope.runs import read_run
 from sinkscope.training.recipe import load_recipe
 
@@ -258,15 +255,3 @@ def test_what_lies_in_the_place_of_a_run_is_named(copied: Path, recipes: tuple[s
     report.rename(copied.parent / "report-aside")
     reproduce(asked(copied, resume=True), scale_of(recipes))
     assert (report / "run.json").is_file()
-
-
-def test_what_a_verb_refuses_leaves_nothing_behind(tmp_path: Path) -> None:
-    def refuses(_: Output) -> Result:
-        raise RequestError("never")
-
-    place = tmp_path / "out"
-    place.mkdir()
-    stage = Stage("analyze/model", {"any": 1}, (), refuses, "by hand", 0.0)
-    with pytest.raises(RequestError, match="never"):
-        settle(stage, place)
-    assert list(place.iterdir()) == []
