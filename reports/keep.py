@@ -4,9 +4,14 @@
 
 RUNS is the folder of their runs. Of a run the report, its run.json and here and there a table are kept; nothing is
 kept of a run that is not there, which is said.
+
+Of every finished reproduction RUNS/NAME (`sinkscope reproduce --out RUNS/NAME`) the report goes to
+`reproduction/SCALE`, or `reproduction/MODEL`: report.pdf, run.json, README.md, and its tables as parquet and CSV. A
+table that is larger than `LARGEST` is named and left out.
 """
 
 import argparse
+import json
 import shutil
 from pathlib import Path
 
@@ -28,6 +33,8 @@ KEPT = {  # run: its name among the committed files, "report.pdf" standing for a
     "mini-trio": ("mini-trio", "report.pdf", "run.json", "comparison.parquet"),
     "mini-track": ("mini-trio", "track.pdf", "track.json"),
 }
+REPRODUCTION = ("README.md", "report.pdf", "run.json")
+LARGEST = 2**18  # bytes
 _SOURCES = {".pdf": "report.pdf", ".json": "run.json"}
 
 
@@ -41,6 +48,38 @@ def keep(run: Path, folder: Path, names: tuple[str, ...]) -> None:
             shutil.copyfile(run / _SOURCES.get(Path(name).suffix, name), folder / name)
 
 
+def keep_reproduction(report: Path, here: Path = HERE) -> list[str]:
+    """Copies the report of a reproduction, with its tables; returns a line about every file.
+
+    Args:
+        report: its folder.
+        here: where reports are committed.
+    """
+    about = json.loads((report / "run.json").read_text(encoding="utf-8"))
+    folder = here / "reproduction" / (about["scale"] or about["runs"][0]["recipe"])
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = sorted(path.name for kind in ("parquet", "csv") for path in report.glob(f"*.{kind}"))
+    lines = []
+    for name in (*REPRODUCTION, *tables):
+        size = (report / name).stat().st_size
+        (folder / name).unlink(missing_ok=True)
+        if name in REPRODUCTION or size <= LARGEST:
+            shutil.copyfile(report / name, folder / name)
+        left = "" if (folder / name).exists() else ", too large to be committed"
+        lines.append(f"{folder.relative_to(here)}/{name}: {size / 1024:,.1f} KiB{left}")
+    return lines
+
+
+def reproductions(runs: Path) -> list[Path]:
+    """The folders of the reports of finished reproductions."""
+    reports = sorted(path.parent for path in runs.glob("*/report/run.json"))
+    return [
+        path
+        for path in reports
+        if json.loads((path / "run.json").read_text(encoding="utf-8")).get("kind") == "reproduction"
+    ]
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("runs", type=Path)
@@ -51,3 +90,5 @@ if __name__ == "__main__":
             print(f"{name}: {', '.join(files)} in {folder}")
         else:
             print(f"{name}: not there, kept as it was")
+    for report in reproductions(runs):
+        print("\n".join(keep_reproduction(report)))

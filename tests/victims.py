@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -136,48 +137,81 @@ def _analyze(model: str, out: str, resume: bool, backward: bool = True, **option
     analysis.saved()
 
 
-def reproduces_and_dies(recipes: list[str], out: str, at: str, resume: bool) -> None:
-    """Reproduces two seeds of a trio without reports, and kills itself on the way.
+def reproduces_and_dies(recipes: list[str], out: str, at: str, resume: bool, how: str = "SIGKILL") -> int:
+    """Reproduces two seeds of a trio without reports, and is killed or interrupted on the way.
 
     Args:
         recipes: TOML files of baseline, V-scale and backward-only.
         out: where it goes.
         at: `training`, after a checkpoint of the second model; `analysis`, with one micro-batch of the second model
-            measured; `report`, when that is to be written; or `never`.
+            measured; `track`, `quantization`, `evaluation`: with one checkpoint or model done; `comparison`, before its
+            tables; `saving`, with the second of them written; `report`, when that is to be written; or `never`.
         resume: whether to go on with what is there.
+        how: the name of the signal.
     """
+    import pandas as pd
+
+    import sinkscope.evaluation.run as evaluation
+    import sinkscope.quantization.run as quantization
+    import sinkscope.reproduction.chain as chain
+    import sinkscope.tracking.run as tracking
     import sinkscope.training.loop as loop
     from sinkscope.analysis.drivers.resident import Resident
     from sinkscope.analysis.journal import Journal
+    from sinkscope.errors import SinkscopeError
     from sinkscope.reproduction.report import Reproduction
     from sinkscope.reproduction.run import reproduce
     from sinkscope.reproduction.scales import Scale
     from sinkscope.reproduction.settings import Place, ReproductionRequest, Subject
 
-    def after(call: Any, count: int) -> Any:
-        calls = 0
-
-        def counting(*arguments: Any, **keywords: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            if calls > count:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return call(*arguments, **keywords)
-
-        return counting
-
     defaults: Any = Journal.__init__.__kwdefaults__
     defaults["every"] = 0.0
-    if at == "training":
-        loop.save_checkpoint = after(loop.save_checkpoint, 3)  # two of the first model
-    if at == "analysis":
-        Resident._forward_backward = after(Resident._forward_backward, 3)  # type: ignore[method-assign]
-    if at == "report":
-        Reproduction.save = after(Reproduction.save, 0)  # type: ignore[method-assign]
+    victims: dict[str, tuple[Any, str, int]] = {  # what is called, and which call it is
+        "training": (loop, "save_checkpoint", 3),  # two of the first model
+        "analysis": (Resident, "_forward_backward", 3),
+        "track": (tracking, "_measured", 1),
+        "quantization": (quantization, "measure_model", 1),
+        "evaluation": (evaluation, "token_losses", 1),
+        "comparison": (chain, "compare_runs", 0),
+        "saving": (pd.DataFrame, "to_parquet", 1),
+        "report": (Reproduction, "save", 0),
+    }
+    if at in victims:
+        owner, name, count = victims[at]
+        setattr(owner, name, _after(getattr(owner, name), count, signal.Signals[how]))
     scale = Scale("tiny", (recipes[0], recipes[1], recipes[2]), 2, 4, 2, needles=0, documents=2)
     place = Place(Path(out), resume=resume)
     with undrawn():
-        reproduce(ReproductionRequest(Subject(scale="mini"), place), scale)
+        try:
+            reproduce(ReproductionRequest(Subject(scale="mini"), place), scale)
+        except SinkscopeError as error:
+            print(error, file=sys.stderr)
+            return 1
+    return 0
+
+
+def _after(call: Any, count: int, how: signal.Signals) -> Any:
+    """The same, but the process sends itself a signal when it has been called so often."""
+    calls = 0
+
+    def counting(*arguments: Any, **keywords: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == count + 1:
+            os.kill(os.getpid(), how)
+        return call(*arguments, **keywords)
+
+    return counting
+
+
+def is_interrupted_quantizing(arguments: list[str]) -> int:
+    """The command line; where it quantizes, somebody presses Ctrl-C."""
+    import sinkscope.quantization.run as module
+
+    quantization: Any = module
+    quantization.measure_model = _after(quantization.measure_model, 0, signal.SIGINT)
+    with undrawn():
+        return forks.sinkscope(arguments)
 
 
 @contextmanager

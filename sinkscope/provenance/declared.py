@@ -224,6 +224,13 @@ _REPRODUCTION = (
     Key("paired", "boolean", "Whether all read the same windows."),
     Key("layers_differ", "boolean", "Whether the models have different numbers of layers."),
     Key("notes", "list of text", "What differs from the paper's setting, and what that means."),
+    Key(
+        "commit",
+        "text or null",
+        "Of the checkout that wrote the report, with `with changes` behind where some were not committed; null: an "
+        "installed package.",
+        added=True,
+    ),
     Key("settings.backward", "boolean", "Whether gradients were measured."),
     Key("settings.seeds", "integer", "Trainings of each model."),
     Key("headline.*", "text", "Verdict by test."),

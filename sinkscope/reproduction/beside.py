@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from sinkscope.errors import SinkscopeError
 from sinkscope.intervals import limits
 from sinkscope.quantities.rows import quantity
 from sinkscope.report.published import INT8, TRAINED
@@ -76,8 +77,17 @@ def _over_seeds(values: Sequence[float | None]) -> dict[str, float]:
 
 
 def _last_valid(file: Path) -> float | None:
-    """The last validation loss of a training."""
-    losses = pd.read_parquet(file)["valid_loss"].dropna()
+    """The last validation loss of a training.
+
+    Raises:
+        SinkscopeError: if the file is not what a training wrote.
+    """
+    try:
+        losses = pd.read_parquet(file)["valid_loss"].dropna()
+    except Exception as error:  # what a damaged file leads to can be of any kind
+        raise SinkscopeError(
+            f"{file} is missing or damaged: move {file.parent} away, and the same command with `resume` trains it anew"
+        ) from error
     return float(losses.iloc[-1]) if len(losses) else None
 
 

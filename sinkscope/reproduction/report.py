@@ -12,6 +12,7 @@ from sinkscope.comparison.compare_runs import CONVENTIONS as COMPARED
 from sinkscope.comparison.stacked import stacked
 from sinkscope.inputs import Output
 from sinkscope.provenance.begin import TABLE_LIBRARIES, begin, library_versions
+from sinkscope.provenance.checkout import commit_here
 from sinkscope.reproduction import chain
 from sinkscope.reproduction.beside import beside_paper
 from sinkscope.reproduction.chain import Subjects
@@ -124,6 +125,7 @@ def _run(subjects: Subjects, trained: Trained | None, stages: Sequence[Stage]) -
         paired=True if compared is None else compared.info["paired"],
         layers_differ=False,
         notes=_notes(trained, subjects, seeds[0]),
+        commit=commit_here(),
         settings={"backward": first.backward, "seeds": len(numbers)},
         conventions={"verdicts": "docs/claims.md", "level": COMPARED["level"]},
         versions=_versions(first),

@@ -201,16 +201,30 @@ def _on_a_model(request: ReproductionRequest, place: Path) -> Plan:
 
 def _refuse_other(place: Path, *, resume: bool) -> None:
     """Refuses a folder that holds something, unless it is a reproduction that may go on."""
-    if not place.exists():
+    if not place.exists() and not place.is_symlink():
         return
     if not place.is_dir():
         raise RequestError(f"{place} exists and is not a folder: choose another `out`")
-    held = [path for path in place.iterdir() if not path.name.startswith(".")]
-    ours = any((place / name).is_dir() for name in (TRAIN, NOTES))
-    if held and not ours:
+    ours = _is_reproduction(place)
+    if not ours and _seen(place):
         raise RequestError(f"{place} is not empty and holds no reproduction: choose another `out`")
     if ours and not resume:
         raise RequestError(f"{place} holds a reproduction: `resume` to go on with it, or choose another `out`")
+
+
+def _is_reproduction(place: Path) -> bool:
+    """Whether a folder has the notes of stages, or trainings as they are made here; other data has a `train`, too."""
+    notes, trainings = place / NOTES, place / TRAIN
+    if notes.is_dir() and all(path.suffix == ".json" for path in _seen(notes)):
+        return True
+    return trainings.is_dir() and all(
+        path.is_dir() and (path.name == TOKENS or all(each.name.startswith("seed-") for each in _seen(path)))
+        for path in _seen(trainings)
+    )
+
+
+def _seen(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if not path.name.startswith(".")]
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sinkscope.errors import RequestError, UnsuitedError
+from sinkscope.files.failures import explained_failures
 from sinkscope.files.sealed import DamagedError, check_hashes, content_hash, hashes, read_sealed, write_sealed
 from sinkscope.files.whole import make_folders, remove_empty
 from sinkscope.inputs import Output
@@ -69,8 +70,9 @@ def settle(stage: Stage, place: Path) -> str:
     same = before is not None and before[_REQUEST] == request and not before.keys() & {_FILES, _LEFT_OUT}
     folder = place / stage.name
     _check_replaceable(folder)
-    made = [*make_folders(folder.parent), *make_folders(_note(stage.name, place).parent)]
-    write_sealed(_note(stage.name, place), {_REQUEST: request}, indent=1)
+    with explained_failures(place):
+        made = [*make_folders(folder.parent), *make_folders(_note(stage.name, place).parent)]
+    _write_note(stage.name, place, {_REQUEST: request})
     try:
         result = stage.work(Output(folder, force=not same, resume=same))
     except RequestError:  # what could never work leaves nothing behind, so that it can be asked for differently
@@ -81,12 +83,12 @@ def settle(stage: Stage, place: Path) -> str:
     except UnsuitedError as error:
         if not stage.spared:
             raise
-        write_sealed(_note(stage.name, place), {_REQUEST: request, _LEFT_OUT: str(error)}, indent=1)
+        _write_note(stage.name, place, {_REQUEST: request, _LEFT_OUT: str(error)})
         remove_empty(made)
         return str(error)
     result.info["command"] = stage.command
     result.save(folder, force=True)
-    write_sealed(_note(stage.name, place), {_REQUEST: request, _FILES: hashes(folder)}, indent=1)
+    _write_note(stage.name, place, {_REQUEST: request, _FILES: hashes(folder)})
     return ""
 
 
@@ -139,6 +141,11 @@ def _noted(name: str, place: Path) -> dict[str, Any] | None:
         return read_sealed(_note(name, place))
     except DamagedError:
         return None
+
+
+def _write_note(name: str, place: Path, content: dict[str, Any]) -> None:
+    with explained_failures(_note(name, place)):
+        write_sealed(_note(name, place), content, indent=1)
 
 
 def _note(name: str, place: Path) -> Path:

@@ -68,7 +68,8 @@ def reproduced(
         runs=[{"name": role, "seeds": seeds, "layers": 6, "recipe": name} for role in roles],
         data={"source": name, "sequences": 4, "tokens": 64},
         trained={"parameters": 1_080_000, "steps": 2500} if trained else None, mismatches=[], paired=True,
-        layers_differ=False, notes=NOTES, settings={"backward": backward, "seeds": seeds}, conventions={},
+        layers_differ=False, notes=NOTES, commit="0123abcd", settings={"backward": backward, "seeds": seeds},
+        conventions={},
         headline={test: one.verdict for test, one in results.items()},
     )  # fmt: skip
     return Run(info, tables)

@@ -1,5 +1,6 @@
 """The report of a reproduction: legible, verdicts and failures on page 1, and true to its tables."""
 
+import re
 from functools import cache
 
 import pytest
@@ -11,7 +12,13 @@ from sinkscope.report.render import entries
 from sinkscope.report.reproduction import front_page
 from sinkscope.report.reproduction.ruled import TOP, Columns, sheets
 from sinkscope.report.reproduction.terminal import summary
-from sinkscope.report.reproduction.words import bound_in_words, counted_claims, found_in_words, why
+from sinkscope.report.reproduction.words import (
+    bound_in_words,
+    counted_claims,
+    counted_tests,
+    found_in_words,
+    why,
+)
 from sinkscope.reproduction.readme import readme
 from sinkscope.tables.run_folder import Run
 
@@ -66,7 +73,15 @@ def test_the_readme_has_the_same() -> None:
     assert counted_claims(run("trio")) in text
     for row in run("trio")["tests"].to_dict("records"):
         assert f"| `{row['test']}` |" in text
-        assert found_in_words(row) in text
+        assert f"| {found_in_words(row)} | {bound_in_words(row)} | {row['verdict']} | {why(row)} |" in text
+    assert "commit 0123abcd" in text
+    assert all(note in text for note in NOTES)
+
+
+def test_every_test_is_counted_once() -> None:
+    said = counted_tests(run("trio"))
+    assert said.startswith("Of 25 tests, ")
+    assert sum(int(number) for number in re.findall(r"(\d+) (?:is|are) ", said)) == 25
 
 
 NUMBER = {
@@ -81,7 +96,10 @@ NUMBER = {
         ({}, "0.750 (0.600 to 0.900, over 3 seeds)", ""),
         ({"verdict": UNDECIDED, "seeds_needed": 7.0}, "0.750 (0.600 to 0.900, over 3 seeds)",
          "7 seeds would tell, at this spread"),
-        ({"verdict": UNDECIDED}, "0.750 (0.600 to 0.900, over 3 seeds)", "the interval reaches over the bound"),
+        ({"verdict": UNDECIDED}, "0.750 (0.600 to 0.900, over 3 seeds)",
+         "the interval reaches over the bound, and no number of seeds up to 1,000 would tell"),
+        ({"verdict": UNDECIDED, "over": "layers"}, "0.750 (0.600 to 0.900, over 3 layers)",
+         "the interval reaches over the bound"),
         ({"low": float("nan"), "verdict": UNDECIDED, "reason": "one training"}, "0.750 (no interval)", "one training"),
         ({"value": float("nan"), "verdict": UNTESTABLE, "reason": "no gradients"}, "-", "no gradients"),
         ({"over": "exact", "value": 1e-7}, "1.00e-07 (largest of 3)", ""),

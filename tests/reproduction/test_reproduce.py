@@ -1,8 +1,6 @@
 """A whole reproduction at a scale of a moment: what it leaves, and that interruptions change no bit."""
 
 import shutil
-import signal
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +9,9 @@ import families
 import forks as forking
 import pandas as pd
 import pytest
-from trios import scale_of, write_trio
+from trios import scale_of
 
 from sinkscope.errors import RequestError, SinkscopeError
-from sinkscope.inputs import Output
 from sinkscope.intervals.verdicts import UNTESTABLE
 from sinkscope.pretraining.run import pretrain_seeds
 from sinkscope.quantities.rows import quantity
@@ -25,34 +22,10 @@ from sinkscope.reproduction.measures import Seed, numbers
 from sinkscope.reproduction.run import forecast, forecast_lines, reproduce
 from sinkscope.reproduction.scales import SCALES, Scale
 from sinkscope.reproduction.settings import Place, ReproductionRequest, Subject
-from sinkscope.reproduction.stages import Stage, settle
-from sinkscope.results import Result
 from sinkscope.runs import read_run
 from sinkscope.training.recipe import load_recipe
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def recipes(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, str]:
-    return write_trio(tmp_path_factory.mktemp("recipes"))
-
-
-@pytest.fixture(scope="module")
-def whole(recipes: tuple[str, str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished reproduction; tests must not write into it."""
-    place = tmp_path_factory.mktemp("whole") / "out"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sinkscope.report.render.render", lambda *_: None)
-        assert reproduce(asked(place), scale_of(recipes)) == place / "report"
-    return place
-
-
-@pytest.fixture
-def copied(whole: Path, tmp_path: Path, undrawn: None, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: ARG001
-    """A copy of it in the place that it was made for, as its commands and hashes have it."""
-    monkeypatch.chdir(tmp_path)
-    return Path(shutil.copytree(whole, tmp_path / "out"))
 
 
 def asked(place: Path, *, resume: bool = False, **subject: Any) -> ReproductionRequest:
@@ -134,39 +107,6 @@ def test_finished_trainings_are_taken_over(
     assert set(run["tests"]["over"]) <= {"sequences", "layers", "exact", ""}
 
 
-@pytest.mark.parametrize("at", ["training", "analysis", "report"])
-def test_a_killed_one_goes_on_to_the_same_bits(
-    at: str, recipes: tuple[str, str, str], forks: forking.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-
-    def run(out: str, when: str, resume: bool) -> int:
-        folder = tmp_path / out
-        folder.mkdir(exist_ok=True)
-        return forks.start("victims:reproduces_and_dies", list(recipes), str(folder / "out"), when, resume).wait()
-
-    assert run("killed", at, False) == -signal.SIGKILL
-    assert not (tmp_path / "killed" / "out" / "report").exists()
-    assert run("killed", "never", True) == 0
-    assert run("straight", "never", False) == 0
-    tables = [_tables(tmp_path / name / "out") for name in ("killed", "straight")]
-    assert tables[0].keys() == tables[1].keys()
-    for name, table in tables[0].items():
-        pd.testing.assert_frame_equal(table, tables[1][name], check_exact=True)
-
-
-def _tables(place: Path) -> dict[str, pd.DataFrame]:
-    """Every table below a place, models by the end of their names, commands left out."""
-    tables = {}
-    for path in sorted(place.rglob("*.parquet")):
-        table = pd.read_parquet(path)
-        for column in ("model", "other_model"):
-            if column in table:
-                table[column] = table[column].str.replace(str(place), "", regex=False)
-        tables[path.relative_to(place).as_posix()] = table.drop(columns="command", errors="ignore")
-    return tables
-
-
 def test_a_forecast_makes_nothing(recipes: tuple[str, str, str], tmp_path: Path) -> None:
     place = tmp_path / "out"
     lines = forecast_lines(forecast(asked(place), scale_of(recipes)))
@@ -216,26 +156,62 @@ def test_a_model_that_int8_is_not_made_for_is_measured_all_the_same(
     assert "quantize/mixtral: finished" in forecast_lines(forecast(ReproductionRequest(subject, Place(place))))
 
 
-@pytest.mark.parametrize("content", ["file", "folder", "ours"])
-def test_other_peoples_folders_are_refused(
-    content: str, recipes: tuple[str, str, str], tmp_path: Path, make: Callable[[Path, str], str]
-) -> None:
+OTHERS = {  # files in a place, and what is said
+    "": "is not a folder",
+    "mine/notes.txt": "holds no reproduction",
+    "run.json": "holds no reproduction",
+    "train/images/0001.png": "holds no reproduction",
+    "train/part-0.parquet": "holds no reproduction",
+    "stages/first.py": "holds no reproduction",
+}
+OURS = ["train/tiny/seed-0/settings.json", "train/tokens/0123/train.json", "stages/analyze--tiny-seed-0.json"]
+
+
+@pytest.mark.parametrize("held", OTHERS)
+def test_other_peoples_folders_are_refused(held: str, recipes: tuple[str, str, str], tmp_path: Path) -> None:
+    """With `resume` and without, and untouched."""
     place = tmp_path / "out"
-    message = make(place, content)
-    with pytest.raises(RequestError, match=message):
-        reproduce(asked(place, resume=content != "ours"), scale_of(recipes))
+    file = place / held if held else place
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("mine")
+    for resume in (True, False):
+        with pytest.raises(RequestError, match=OTHERS[held]):
+            reproduce(asked(place, resume=resume), scale_of(recipes))
+    assert file.read_text() == "mine"
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [file]
 
 
-@pytest.fixture
-def make() -> Callable[[Path, str], str]:
-    def made(place: Path, content: str) -> str:
-        if content == "file":
-            place.write_text("mine")
-            return "is not a folder"
-        (place / ("train" if content == "ours" else "mine")).mkdir(parents=True)
-        return "`resume` to go on" if content == "ours" else "holds no reproduction"
+@pytest.mark.parametrize("held", OURS)
+def test_ones_own_is_gone_on_with_when_asked(held: str, recipes: tuple[str, str, str], tmp_path: Path) -> None:
+    file = tmp_path / "out" / held
+    file.parent.mkdir(parents=True)
+    file.write_text("{}")
+    with pytest.raises(RequestError, match="`resume` to go on"):
+        reproduce(asked(tmp_path / "out"), scale_of(recipes))
 
-    return made
+
+def test_a_link_to_nowhere_is_no_place(recipes: tuple[str, str, str], tmp_path: Path) -> None:
+    (tmp_path / "out").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(RequestError, match="is not a folder"):
+        reproduce(asked(tmp_path / "out"), scale_of(recipes))
+
+
+def test_a_recipe_that_changed_is_refused(recipes: tuple[str, str, str], copied: Path, tmp_path: Path) -> None:
+    """What was trained by the one is not reported as the other's; nothing is touched."""
+    changed = tuple(shutil.copy(path, tmp_path) for path in recipes)
+    text = Path(changed[0]).read_text()
+    Path(changed[0]).write_text(text.replace("lr = 1e-2", "lr = 2e-2"))
+    before = {path: path.stat().st_mtime_ns for path in copied.rglob("*") if path.is_file()}
+    with pytest.raises(RequestError, match=r"begun with other settings in optimizer\.lr"):
+        reproduce(asked(copied, resume=True), scale_of((changed[0], changed[1], changed[2])))
+    assert {path: path.stat().st_mtime_ns for path in copied.rglob("*") if path.is_file()} == before
+
+
+def test_a_damaged_training_is_named(recipes: tuple[str, str, str], copied: Path) -> None:
+    metrics = copied / "train" / "tiny" / "seed-0" / "metrics.parquet"
+    metrics.write_bytes(metrics.read_bytes()[:200])
+    with pytest.raises(SinkscopeError, match=r"metrics\.parquet is missing or damaged: move .*seed-0 away"):
+        reproduce(asked(copied, resume=True), scale_of(recipes))
 
 
 def test_recipes_of_one_name_are_no_trio(recipes: tuple[str, str, str], tmp_path: Path) -> None:
@@ -279,15 +255,3 @@ def test_what_lies_in_the_place_of_a_run_is_named(copied: Path, recipes: tuple[s
     report.rename(copied.parent / "report-aside")
     reproduce(asked(copied, resume=True), scale_of(recipes))
     assert (report / "run.json").is_file()
-
-
-def test_what_a_verb_refuses_leaves_nothing_behind(tmp_path: Path) -> None:
-    def refuses(_: Output) -> Result:
-        raise RequestError("never")
-
-    place = tmp_path / "out"
-    place.mkdir()
-    stage = Stage("analyze/model", {"any": 1}, (), refuses, "by hand", 0.0)
-    with pytest.raises(RequestError, match="never"):
-        settle(stage, place)
-    assert list(place.iterdir()) == []

@@ -7,6 +7,7 @@ from sinkscope.report.entry import Entry
 from sinkscope.report.page import Page, paragraph
 from sinkscope.report.published import PAPER
 from sinkscope.report.reproduction.ruled import TOP, Columns, ruled, sheets
+from sinkscope.report.reproduction.words import made_in_words
 from sinkscope.report.text import printable
 from sinkscope.tables.run_folder import Run
 
@@ -28,9 +29,8 @@ def _rows(run: Run) -> list[tuple[str, str]]:
 
 
 def _above(run: Run) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in run.info["versions"].items())
     whole = printable(run.info.get("command") or "by a program")
-    return f"Made by: {whole}; sinkscope {run.info['sinkscope']}, {run.info['created']}; {versions}."
+    return f"Made by: {whole}; {made_in_words(run)}"
 
 
 def _commands(sheet: int) -> Callable[[Run], Page]:

@@ -54,7 +54,8 @@ ENTRY = Entry(
     "claims",
     "The paper's claims, and what came out",
     draw,
-    "Every claim's tests, bounds and margins were fixed before these runs (docs/claims.md). By the 95 % interval of a "
+    "Every claim's tests, bounds and margins are declared in docs/claims.md, and so is what was changed after a run. "
+    "By the 95 % interval of a "
     "test's number: wholly on the claimed side of the bound, reproduced; wholly on the other, not reproduced; else "
     "undecided. A claim is reproduced where all its tests are, and not where one is not. Not testable: the number "
     "cannot be had, or what the claim presupposes was not reproduced.",

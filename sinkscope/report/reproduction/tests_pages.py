@@ -10,7 +10,7 @@ from sinkscope.report.reproduction.words import bound_in_words, found_in_words, 
 from sinkscope.tables.run_folder import Run
 
 _COLUMNS = Columns(
-    ("", "claimed", "number (95 % interval)", "claimed side", "verdict", "lacks", "paper"),
+    ("", "claimed", "number (95 % interval)", "claimed side", "verdict", "what is missing", "paper"),
     (0.03, 0.28, 0.215, 0.095, 0.115, 0.145, 0.13),
 )
 _PAGES = 4

@@ -1,11 +1,17 @@
 """What a reproduction found, in words that follow from its tables alone."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
+import pandas as pd
+
+from sinkscope.intervals.limits import MOST_SEEDS
 from sinkscope.intervals.verdicts import CLAIMED, UNDECIDED
 from sinkscope.report.text import counted, listed, number, printable
 from sinkscope.tables.run_folder import Run
+
+_NO_COUNT = f", and no number of seeds up to {MOST_SEEDS:,} would tell"
 
 
 def trio_in_words(run: Run) -> str:
@@ -29,14 +35,30 @@ def subtitle(run: Run) -> str:
 
 
 def counted_claims(run: Run) -> str:
-    """How many claims have which verdict, each named: "Of 10 claims 3 are reproduced (1, 2, 3); ..."."""
-    claims = run["claims"]
+    """How many claims have which verdict, each named: "Of 10 claims, 3 are reproduced (1, 2 and 3); ..."."""
+    return _counted(run["claims"], "claim", lambda rows: f" ({listed([str(claim) for claim in rows['claim']])})")
+
+
+def counted_tests(run: Run) -> str:
+    """How many tests have which verdict."""
+    return _counted(run["tests"], "test", lambda _: "")
+
+
+def _counted(rows: pd.DataFrame, thing: str, named: Callable[[pd.DataFrame], str]) -> str:
     parts = []
     for word in CLAIMED:
-        which = [str(claim) for claim in claims.loc[claims["verdict"] == word, "claim"]]
-        if which:
-            parts.append(f"{len(which)} {'is' if len(which) == 1 else 'are'} {word} ({listed(which)})")
-    return f"Of {counted(len(claims), 'claim')}, {'; '.join(parts)}."
+        which = rows[rows["verdict"] == word]
+        if len(which):
+            parts.append(f"{len(which)} {'is' if len(which) == 1 else 'are'} {word}{named(which)}")
+    return f"Of {counted(len(rows), thing)}, {'; '.join(parts)}."
+
+
+def made_in_words(run: Run) -> str:
+    """Which program wrote the report, when, and on what."""
+    commit = run.info.get("commit")
+    version = f"{run.info['sinkscope']}, commit {printable(commit)}" if commit else run.info["sinkscope"]
+    versions = ", ".join(f"{name} {version}" for name, version in run.info["versions"].items())
+    return f"sinkscope {version}, {run.info['created']}; {versions}."
 
 
 def found_in_words(row: dict[str, Any]) -> str:
@@ -66,7 +88,7 @@ def why(row: dict[str, Any]) -> str:
     if row["verdict"] != UNDECIDED:
         return ""
     if math.isnan(row["seeds_needed"]):
-        return "the interval reaches over the bound"
+        return "the interval reaches over the bound" + (_NO_COUNT if row["over"] == "seeds" else "")
     return f"{row['seeds_needed']:.0f} seeds would tell, at this spread"
 
 
