@@ -7,6 +7,7 @@ V-scale the attention sees the raw values. Such a tensor is reduced once, under 
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,9 +20,10 @@ from sinkscope.capture.statistics.bound_tally import BoundTally
 from sinkscope.capture.statistics.expert_statistics import ExpertStatistics, Places, RoutingStatistics, groups
 from sinkscope.capture.statistics.gradient_statistics import GradientBlocks, GradientSum
 from sinkscope.capture.statistics.head_statistics import Covered, HeadStatistics
+from sinkscope.capture.statistics.layer_sites import LayerSites, Reduced, reduced
 from sinkscope.capture.statistics.learned_sink_statistics import LearnedSinks
 from sinkscope.capture.statistics.modality_statistics import Modalities, kinds
-from sinkscope.capture.statistics.site_statistics import SiteStatistics, ValueStatistics
+from sinkscope.capture.statistics.site_statistics import ValueStatistics
 from sinkscope.capture.statistics.slope_sums import SlopeSums
 from sinkscope.errors import SinkscopeError
 from sinkscope.metrics.bounds import TOLERANCE, ValueBounds, value_bounds
@@ -32,6 +34,7 @@ from sinkscope.models.routing import ExpertPart, Routing
 from sinkscope.models.taps.attention_tap import AttentionCall
 from sinkscope.sites import Site
 
+_Waiting = tuple[int, MicroBatch, dict[Site, list[Reduced]]]
 _Unfilled = tuple[int, MicroBatch, list[AttentionCall], list[Covered]]
 MASSIVE_SITES = (Site.H_OUT, Site.R_MLP, Site.R_ATTN, Site.DOWN_IN)
 
@@ -73,9 +76,15 @@ class Recorder(Recorded):
         self.sequences = 0
         self.without_gradient: set[int] = set()
         self._adding = threading.Lock()  # gradients of passes in several threads arrive when they please
+        self._waiting: _Waiting | None = None  # sites of the layer that the present pass is in
         self._entering: tuple[Tensor, ...] = ()  # token norms of the layer whose attention is next, replaced by each
         self._unfilled: tuple[_Unfilled, ...] = ()  # layers of the present pass, replaced by each
         self._keeps_entries = {self.canonical(layer, site) for layer in range(layers) for site in MASSIVE_SITES}
+
+    def state(self) -> dict[str, Any]:
+        """The fields by name, with what waited to be added."""
+        self.gather()
+        return super().state()
 
     def expect(self, *, valved: bool) -> None:
         """Says, before passes are recorded, whether V-scale stands between projection and attention in them."""
@@ -134,10 +143,12 @@ class Recorder(Recorded):
             factor: the site's tensor is `factor` times x, and its gradient that of x over `factor`.
         """
         key = self.canonical(layer, site)
-        statistics = self.sites.setdefault(key, SiteStatistics(keeps_entries=key in self._keeps_entries))
-        norms = [statistics.update(piece.flatten(2)) for _, piece in batch.pieces(rows(_times(x.detach(), factor)))]
+        kept = key in self._keeps_entries
+        pieces = batch.pieces(rows(_times(x.detach(), factor)))
+        parts = [reduced(piece.flatten(2), keeps_entries=kept) for _, piece in pieces]
+        self._wait(key, batch, parts)
         if site is Site.H_IN:
-            self._entering = tuple(norms)
+            self._entering = tuple(part.moments.squared_norms.sqrt() for part in parts)
         self._update_modalities(key, batch, rows(x.detach()))
 
         def sum_gradient(grad: Tensor) -> None:
@@ -222,9 +233,35 @@ class Recorder(Recorded):
         self.watch(call.y, bound_values, batch)
         self.watch(call.v, check_values, batch)
 
-    def passed(self) -> None:
-        """Says that the present forward pass has gone through all layers."""
+    def passed(self, *, whole: bool = True) -> None:
+        """Says that the present forward pass has gone through all layers, or ended before that with an exception."""
         self._unfilled = ()
+        if whole:
+            self.gather()
+        self._waiting = None
+
+    def gather(self) -> None:
+        """Adds the sites that wait for others of their layer: there will be no more of them."""
+        if self._waiting is None:
+            return
+        layer, _, parts = self._waiting
+        self._waiting = None
+        sites = list(parts)
+        for pieces in zip(*parts.values(), strict=True):
+            self.sites.setdefault(layer, LayerSites()).add(sites, pieces)
+
+    def together(self, layer: int, site: Site) -> int:
+        """Under which layer's number a site is kept: what leaves the last layer comes apart from its sites."""
+        return self.layers if site in (Site.H_OUT, Site.FINAL_IN) else layer
+
+    def _wait(self, key: Key, batch: MicroBatch, parts: list[Reduced]) -> None:
+        """Keeps what was taken at a site until the next layer, or another forward pass, begins."""
+        layer, site = self.together(*key), key[1]
+        if self._waiting is not None and (self._waiting[0] != layer or self._waiting[1] is not batch):
+            self.gather()
+        if self._waiting is None:
+            self._waiting = (layer, batch, {})
+        self._waiting[2][site] = parts
 
     def _cover_others(self, layer: int, batch: MicroBatch, calls: list[AttentionCall], covered: list[Covered]) -> None:
         """Takes column sums at the sinks of other passes: of those before, and where some are to be expected, after.
@@ -259,11 +296,13 @@ class Recorder(Recorded):
 
     def finite(self) -> tuple[int, Site] | None:
         """The first layer and site, in forward order, whose latest activations were not finite; None if all were."""
-        latest = torch.stack([statistics.maxima.rows()[-1].cpu() for statistics in self.sites.values()])
-        for (layer, site), good in zip(self.sites, latest.isfinite().tolist(), strict=True):
-            if not good:
-                return layer, site
-        return None
+        self.gather()
+        places = [(layer, site) for layer, statistics in self.sites.items() for site in statistics.sites]
+        latest = torch.cat([statistics.maxima.rows()[-1].cpu() for statistics in self.sites.values()]).isfinite()
+        if bool(latest.all()):
+            return None
+        layer, site = places[int(latest.int().argmin())]
+        return min(layer, self.layers - 1), site
 
     def watch(self, x: Tensor, hook: Callable[[Tensor], None], batch: MicroBatch) -> None:
         """Calls `hook` with the gradient of x, where gradients are measured.

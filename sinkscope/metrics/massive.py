@@ -30,7 +30,7 @@ def largest_entries(x: Tensor, token_max: Tensor, count: int) -> Entries:
 
     Args:
         x: hidden states [N, T, D].
-        token_max: largest |x| per token [N, T].
+        token_max: largest |x| per token, or its square [N, T].
         count: k, capped by T * D.
     """
     _, T, D = x.shape
