@@ -55,6 +55,8 @@ def massive_counts(x: Tensor, median: Tensor, listed: Entries) -> Tensor:
         median: median |x| of each [N].
         listed: its largest entries, largest first.
     """
+    if not bool((listed.value[:, 0].abs() > ABSOLUTE).any()):
+        return torch.zeros(len(median), 3, dtype=torch.int64, device=median.device)
     massive = is_massive(listed.value, median[:, None])
     some, beyond = torch.stack([massive.any(1), massive[:, -1]]).tolist()
     counts = []
