@@ -14,9 +14,10 @@ from sinkscope.capture.statistics.bound_tally import BoundTally
 from sinkscope.capture.statistics.expert_statistics import ExpertStatistics, RoutingStatistics
 from sinkscope.capture.statistics.gradient_statistics import GradientBlocks, GradientSum
 from sinkscope.capture.statistics.head_statistics import HeadStatistics
+from sinkscope.capture.statistics.layer_sites import LayerSites
 from sinkscope.capture.statistics.learned_sink_statistics import LearnedSinks
 from sinkscope.capture.statistics.modality_statistics import Modalities
-from sinkscope.capture.statistics.site_statistics import SiteStatistics, ValueStatistics
+from sinkscope.capture.statistics.site_statistics import ValueStatistics
 from sinkscope.capture.statistics.slope_sums import SlopeSums
 from sinkscope.errors import SinkscopeError
 
@@ -28,7 +29,7 @@ class Recorded:
     """The statistics of one run, or of the part of it that was seen so far.
 
     Attributes:
-        sites: activation statistics by (layer, canonical site).
+        sites: activation statistics by layer; what leaves the last layer stands under the number of layers.
         gradients: gradient sums by (layer, canonical site).
         heads: attention statistics by layer.
         values: norms of the values as attention sees them per kv head, by layer.
@@ -45,7 +46,7 @@ class Recorded:
         modalities: the residual stream leaving a layer by kind of token, by layer, where a model reads images.
     """
 
-    sites: dict[Key, SiteStatistics] = field(default_factory=dict)
+    sites: dict[int, LayerSites] = field(default_factory=dict)
     gradients: dict[Key, GradientSum] = field(default_factory=dict)
     heads: dict[int, HeadStatistics] = field(default_factory=dict)
     values: dict[int, ValueStatistics] = field(default_factory=dict)

@@ -7,6 +7,7 @@ V-scale the attention sees the raw values. Such a tensor is reduced once, under 
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,19 +20,23 @@ from sinkscope.capture.statistics.bound_tally import BoundTally
 from sinkscope.capture.statistics.expert_statistics import ExpertStatistics, Places, RoutingStatistics, groups
 from sinkscope.capture.statistics.gradient_statistics import GradientBlocks, GradientSum
 from sinkscope.capture.statistics.head_statistics import Covered, HeadStatistics
+from sinkscope.capture.statistics.layer_sites import LayerSites, Reduced, reduced
 from sinkscope.capture.statistics.learned_sink_statistics import LearnedSinks
 from sinkscope.capture.statistics.modality_statistics import Modalities, kinds
-from sinkscope.capture.statistics.site_statistics import SiteStatistics, ValueStatistics
+from sinkscope.capture.statistics.site_statistics import ValueStatistics
 from sinkscope.capture.statistics.slope_sums import SlopeSums
 from sinkscope.errors import SinkscopeError
 from sinkscope.metrics.bounds import TOLERANCE, ValueBounds, value_bounds
 from sinkscope.metrics.moments import token_norms
-from sinkscope.metrics.reshaping import NormAt, norm_bound, norm_vjp, ratio
+from sinkscope.metrics.reshaping import NormAt, norm_vjp_and_bound, ratio
 from sinkscope.models.layout import Layout
 from sinkscope.models.routing import ExpertPart, Routing
 from sinkscope.models.taps.attention_tap import AttentionCall
 from sinkscope.sites import Site
 
+K = TypeVar("K")
+S = TypeVar("S")
+_Waiting = tuple[int, MicroBatch, dict[Site, list[Reduced]]]
 _Unfilled = tuple[int, MicroBatch, list[AttentionCall], list[Covered]]
 MASSIVE_SITES = (Site.H_OUT, Site.R_MLP, Site.R_ATTN, Site.DOWN_IN)
 
@@ -73,9 +78,15 @@ class Recorder(Recorded):
         self.sequences = 0
         self.without_gradient: set[int] = set()
         self._adding = threading.Lock()  # gradients of passes in several threads arrive when they please
+        self._waiting: _Waiting | None = None  # sites of the layer that the present pass is in
         self._entering: tuple[Tensor, ...] = ()  # token norms of the layer whose attention is next, replaced by each
         self._unfilled: tuple[_Unfilled, ...] = ()  # layers of the present pass, replaced by each
         self._keeps_entries = {self.canonical(layer, site) for layer in range(layers) for site in MASSIVE_SITES}
+
+    def state(self) -> dict[str, Any]:
+        """The fields by name, with what waited to be added."""
+        self.gather()
+        return super().state()
 
     def expect(self, *, valved: bool) -> None:
         """Says, before passes are recorded, whether V-scale stands between projection and attention in them."""
@@ -134,11 +145,14 @@ class Recorder(Recorded):
             factor: the site's tensor is `factor` times x, and its gradient that of x over `factor`.
         """
         key = self.canonical(layer, site)
-        statistics = self.sites.setdefault(key, SiteStatistics(keeps_entries=key in self._keeps_entries))
-        norms = [statistics.update(piece.flatten(2)) for _, piece in batch.pieces(rows(_times(x.detach(), factor)))]
+        kept = key in self._keeps_entries
+        pieces = batch.pieces(rows(_times(x.detach(), factor)))
+        parts = [reduced(piece.flatten(2), keeps_entries=kept) for _, piece in pieces]
+        self._wait(key, batch, parts)
         if site is Site.H_IN:
-            self._entering = tuple(norms)
-        self._update_modalities(key, batch, rows(x.detach()))
+            self._entering = tuple(part.moments.squared_norms.sqrt() for part in parts)
+        if self.image_ids:
+            self._update_modalities(key, batch, rows(x.detach()))
 
         def sum_gradient(grad: Tensor) -> None:
             for _, piece in batch.pieces(rows(_times(grad, 1 / factor))):
@@ -172,16 +186,16 @@ class Recorder(Recorded):
 
         def pull_back(grad: Tensor) -> None:
             for (first, g), (_, piece) in zip(batch.pieces(rows(grad)), batch.pieces(x), strict=True):
-                pulled = norm_vjp(g, piece, norm)
+                pulled, limit = norm_vjp_and_bound(g, piece, norm)
                 self._gradient_sum(self.reshaped, (layer, branch)).update(pulled)
                 norms = token_norms(g)
-                bound = torch.where(norms > 0, norm_bound(piece, norm), 0.0)
+                bound = torch.where(norms > 0, limit, 0.0)
                 positions = torch.arange(g.shape[1], device=g.device)
                 self._tally(layer, f"compress_{branch}", dtype).update(
                     first, positions, ratio(token_norms(pulled), norms), bound
                 )
                 if branch == "attn":
-                    self.blocks.setdefault(layer, GradientBlocks(self.settings.early + 1)).update(first, g)
+                    _of(self.blocks, layer, GradientBlocks, self.settings.early + 1).update(first, g)
 
         self.watch(y, pull_back, batch)
 
@@ -193,15 +207,15 @@ class Recorder(Recorded):
         self.activation(layer, Site.Y, batch, call.y)
         detached = detached_call(call)
         calls = [detached] if batch.spans is None else [cut(detached, *span) for span in batch.spans]
-        values = self.values.setdefault(layer, ValueStatistics())
+        values = _of(self.values, layer, ValueStatistics)
         for part in calls:
             values.update(token_norms(part.v).transpose(1, 2))
             if self.valved:
-                raw = self.raw_values.setdefault(layer, ValueStatistics())
+                raw = _of(self.raw_values, layer, ValueStatistics)
                 raw.update(token_norms(part.v_raw).transpose(1, 2))
             if part.sink_logits is not None:
-                self.learned_sinks.setdefault(layer, LearnedSinks()).update(part, self.settings.sink_window)
-        heads = self.heads.setdefault(layer, HeadStatistics(self.settings))
+                _of(self.learned_sinks, layer, LearnedSinks).update(part, self.settings.sink_window)
+        heads = _of(self.heads, layer, HeadStatistics, self.settings)
         covered = heads.update(batch.first, calls, self._entering)
         self._cover_others(layer, batch, calls, covered)
         kv_heads = call.k.shape[1]
@@ -222,9 +236,35 @@ class Recorder(Recorded):
         self.watch(call.y, bound_values, batch)
         self.watch(call.v, check_values, batch)
 
-    def passed(self) -> None:
-        """Says that the present forward pass has gone through all layers."""
+    def passed(self, *, whole: bool = True) -> None:
+        """Says that the present forward pass has gone through all layers, or ended before that with an exception."""
         self._unfilled = ()
+        if whole:
+            self.gather()
+        self._waiting = None
+
+    def gather(self) -> None:
+        """Adds the sites that wait for others of their layer: there will be no more of them."""
+        if self._waiting is None:
+            return
+        layer, _, parts = self._waiting
+        self._waiting = None
+        sites = list(parts)
+        for pieces in zip(*parts.values(), strict=True):
+            _of(self.sites, layer, LayerSites).add(sites, pieces)
+
+    def together(self, layer: int, site: Site) -> int:
+        """Under which layer's number a site is kept: what leaves the last layer comes apart from its sites."""
+        return self.layers if site in (Site.H_OUT, Site.FINAL_IN) else layer
+
+    def _wait(self, key: Key, batch: MicroBatch, parts: list[Reduced]) -> None:
+        """Keeps what was taken at a site until the next layer, or another forward pass, begins."""
+        layer, site = self.together(*key), key[1]
+        if self._waiting is not None and (self._waiting[0] != layer or self._waiting[1] is not batch):
+            self.gather()
+        if self._waiting is None:
+            self._waiting = (layer, batch, {})
+        self._waiting[2][site] = parts
 
     def _cover_others(self, layer: int, batch: MicroBatch, calls: list[AttentionCall], covered: list[Covered]) -> None:
         """Takes column sums at the sinks of other passes: of those before, and where some are to be expected, after.
@@ -246,24 +286,26 @@ class Recorder(Recorded):
 
     def routed(self, layer: int, where: Places, routing: Routing, probabilities: Tensor) -> None:
         """Reduces what a router decided; its layer's attention, which finds the sinks, comes before it."""
-        routers = self.routing.setdefault(layer, RoutingStatistics(probabilities.shape[1]))
+        routers = _of(self.routing, layer, RoutingStatistics, probabilities.shape[1])
         routers.update(routing, probabilities, groups(where, self.heads[layer].sinks.rows()))
 
     def expert(self, layer: int, where: Places, part: ExpertPart, experts: int) -> None:
         """Reduces one routed expert's part of a forward pass."""
-        self.experts.setdefault(layer, ExpertStatistics(experts)).update(part, where)
+        _of(self.experts, layer, ExpertStatistics, experts).update(part, where)
 
     def shared_expert(self, layer: int, where: Places, part: ExpertPart) -> None:
         """Reduces the shared experts' part of a forward pass."""
-        self.shared_experts.setdefault(layer, ExpertStatistics(1)).update(part, where)
+        _of(self.shared_experts, layer, ExpertStatistics, 1).update(part, where)
 
     def finite(self) -> tuple[int, Site] | None:
         """The first layer and site, in forward order, whose latest activations were not finite; None if all were."""
-        latest = torch.stack([statistics.maxima.rows()[-1].cpu() for statistics in self.sites.values()])
-        for (layer, site), good in zip(self.sites, latest.isfinite().tolist(), strict=True):
-            if not good:
-                return layer, site
-        return None
+        self.gather()
+        places = [(layer, site) for layer, statistics in self.sites.items() for site in statistics.sites]
+        latest = torch.cat([statistics.maxima.rows()[-1].cpu() for statistics in self.sites.values()]).isfinite()
+        if bool(latest.all()):
+            return None
+        layer, site = places[int(latest.int().argmin())]
+        return min(layer, self.layers - 1), site
 
     def watch(self, x: Tensor, hook: Callable[[Tensor], None], batch: MicroBatch) -> None:
         """Calls `hook` with the gradient of x, where gradients are measured.
@@ -296,22 +338,29 @@ class Recorder(Recorded):
         early = int((known.columns <= self.settings.early).sum())
         mass = known.mass[..., :early].unflatten(1, (grad.shape[2], -1)).sum(2)
         squared = measured[..., :early].square()
-        self.slopes.setdefault(layer, SlopeSums()).update(first, known.columns[:early], squared, mass.square())
+        _of(self.slopes, layer, SlopeSums).update(first, known.columns[:early], squared, mass.square())
 
     def _update_modalities(self, key: Key, batch: MicroBatch, x: Tensor) -> None:
         """Reduces the residual stream by kind of token where a layer leaves it, in models that read images."""
         left = (at for at in (key[0] - 1, key[0]) if at >= 0 and key == self.canonical(at, Site.H_OUT))
         layer = next(left, None)
-        if not self.image_ids or layer is None or batch.input_ids is None:
+        if layer is None or batch.input_ids is None:
             return
         for (_, piece), (_, ids) in zip(batch.pieces(x), batch.pieces(batch.input_ids), strict=True):
-            self.modalities.setdefault(layer, Modalities()).update(piece, kinds(ids, self.image_ids))
+            _of(self.modalities, layer, Modalities).update(piece, kinds(ids, self.image_ids))
 
     def _gradient_sum(self, kept: dict[Key, GradientSum], key: Key) -> GradientSum:
-        return kept.setdefault(key, GradientSum(self.settings.positions))
+        return _of(kept, key, GradientSum, self.settings.positions)
 
     def _tally(self, layer: int, bound: str, dtype: torch.dtype) -> BoundTally:
-        return self.bounds.setdefault((layer, bound), BoundTally(TOLERANCE[dtype]))
+        return _of(self.bounds, (layer, bound), BoundTally, TOLERANCE[dtype])
+
+
+def _of(kept: dict[K, S], key: K, make: Callable[..., S], *arguments: Any) -> S:
+    """The statistic of a key, made at its first use alone: to make one in vain costs as much as to feed it."""
+    if key not in kept:
+        kept[key] = make(*arguments)
+    return kept[key]
 
 
 def _times(x: Tensor, factor: float) -> Tensor:

@@ -30,7 +30,7 @@ def largest_entries(x: Tensor, token_max: Tensor, count: int) -> Entries:
 
     Args:
         x: hidden states [N, T, D].
-        token_max: largest |x| per token [N, T].
+        token_max: largest |x| per token, or its square [N, T].
         count: k, capped by T * D.
     """
     _, T, D = x.shape
@@ -55,6 +55,8 @@ def massive_counts(x: Tensor, median: Tensor, listed: Entries) -> Tensor:
         median: median |x| of each [N].
         listed: its largest entries, largest first.
     """
+    if not bool((listed.value[:, 0].abs() > ABSOLUTE).any()):
+        return torch.zeros(len(median), 3, dtype=torch.int64, device=median.device)
     massive = is_massive(listed.value, median[:, None])
     some, beyond = torch.stack([massive.any(1), massive[:, -1]]).tolist()
     counts = []

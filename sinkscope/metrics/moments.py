@@ -17,22 +17,30 @@ class Moments(NamedTuple):
 
     Attributes:
         squared_norms: sum over channels of x^2, float32 [..., T].
-        abs_max: largest |x| per token, float32 [..., T].
+        largest_squares: largest x^2 per token, float32 [..., T].
         power_sums: sums over everything of x, x^2, x^3 and x^4, float64 [4].
     """
 
     squared_norms: Tensor
-    abs_max: Tensor
+    largest_squares: Tensor
     power_sums: Tensor
+
+    @property
+    def abs_max(self) -> Tensor:
+        """Largest |x| per token, float32 [..., T]."""
+        return self.largest_squares.sqrt()
 
 
 def token_moments(x: Tensor) -> Moments:
     """Moments of x [..., T, D], computed in float32."""
     rows = x.flatten(0, -2)
     block = max(1, (_CPU_BLOCK if x.device.type == "cpu" else _GPU_BLOCK) // x.shape[-1])
+    if len(rows) <= block:
+        norms, maxima, powers = _block_moments(rows)
+        return Moments(norms.view(x.shape[:-1]), maxima.view(x.shape[:-1]), torch.stack(powers).double())
     squared, largest, sums = zip(*(_block_moments(part) for part in rows.split(block)), strict=True)
     power_sums = torch.stack([power for block in sums for power in block]).double().view(-1, 4).sum(0)
-    return Moments(torch.cat(squared).view(x.shape[:-1]), torch.cat(largest).sqrt_().view(x.shape[:-1]), power_sums)
+    return Moments(torch.cat(squared).view(x.shape[:-1]), torch.cat(largest).view(x.shape[:-1]), power_sums)
 
 
 def _block_moments(x: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:

@@ -5,7 +5,8 @@ quick-select would cost more than the forward pass it describes. Following Floyd
 brackets the median; one pass counts what lies below the bracket, and only the few elements inside it are selected
 from. Where the bracket misses, the plain selection runs: the result is exact either way. On a CPU numpy does the pass,
 since its comparisons and compressions are several times faster than torch's there, and does it block by block, so that
-what it makes on the way stays in the cache; what fits the cache whole is selected from as it is, by numpy too.
+what it makes on the way stays in the cache. Up to half a million values are selected from as they are, by numpy too:
+one call with vector instructions is quicker than the twenty that the bracket takes.
 """
 
 import math
@@ -17,6 +18,7 @@ from torch import Tensor
 SAMPLE = 2**14
 _SIGMAS = 3.0
 _BLOCK = 2**16
+WHOLE = 2**19  # the most values that are selected from as they are
 
 
 def median_magnitude(x: Tensor) -> Tensor:
@@ -29,7 +31,7 @@ def median_magnitude(x: Tensor) -> Tensor:
         A float32 0-d tensor.
     """
     rank = (x.numel() - 1) // 2
-    if x.device.type == "cpu" and x.numel() <= 4 * SAMPLE:
+    if x.device.type == "cpu" and x.numel() <= WHOLE:
         magnitudes = np.abs(x.detach().flatten().float().numpy())
         magnitudes.partition(rank)
         return torch.tensor(magnitudes[rank], dtype=torch.float32)

@@ -43,7 +43,17 @@ def norm_vjp(grad: Tensor, x: Tensor, norm: NormAt) -> Tensor:
         dL/dx through the norm, float32 [..., D].
     """
     x = _projected(x.float(), norm)
-    inverse = torch.rsqrt(x.square().mean(-1, keepdim=True) + norm.eps)
+    return _pulled_back(grad, x, _inverse_rms(x, norm), norm)
+
+
+def norm_vjp_and_bound(grad: Tensor, x: Tensor, norm: NormAt) -> tuple[Tensor, Tensor]:
+    """What `norm_vjp` and `norm_bound` yield; both need the root mean squares of x, which are taken once."""
+    x = _projected(x.float(), norm)
+    inverse = _inverse_rms(x, norm)
+    return _pulled_back(grad, x, inverse, norm), norm.gain.abs().max() * inverse[..., 0]
+
+
+def _pulled_back(grad: Tensor, x: Tensor, inverse: Tensor, norm: NormAt) -> Tensor:
     scaled = grad.float() * norm.gain
     along = (scaled * x).mean(-1, keepdim=True) * inverse.square()
     return _projected(scaled.addcmul_(along, x, value=-1).mul_(inverse), norm)
@@ -55,12 +65,16 @@ def norm_bound(x: Tensor, norm: NormAt) -> Tensor:
     max|gain| / rms(x) for RMSNorm, max|gain| / sqrt(var(x) + eps) for LayerNorm.
     """
     x = _projected(x.float(), norm)
-    return norm.gain.abs().max() * torch.rsqrt(x.square().mean(-1) + norm.eps)
+    return norm.gain.abs().max() * _inverse_rms(x, norm)[..., 0]
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     """Elementwise quotient, null (NaN) where the denominator is 0."""
     return torch.where(denominator > 0, numerator / denominator, torch.nan)
+
+
+def _inverse_rms(x: Tensor, norm: NormAt) -> Tensor:
+    return torch.rsqrt(x.square().mean(-1, keepdim=True) + norm.eps)
 
 
 def _projected(x: Tensor, norm: NormAt) -> Tensor:

@@ -148,7 +148,7 @@ class Hooks:
             return
         self._thread = None
         self._passing.release()
-        self.recorder.passed()
+        self.recorder.passed(whole=output is not None)
         if output is None:  # the pass ended with an exception
             return
         self.check_finite()

@@ -20,7 +20,7 @@ from sinkscope.metrics.sinks import defined_positions
 from sinkscope.models.taps.attention_tap import AttentionCall, scores
 
 _BLOCK_ELEMENTS = 2**21
-_BLOCK_ROWS = 64
+_BLOCK_ROWS, _POOLED_ELEMENTS = 64, 2**18
 _CHUNK_ELEMENTS, _BAND_ROWS = 2**17, 32
 _TILE_ROWS, _TILE_KEYS = 64, 256
 
@@ -216,7 +216,7 @@ def pooled_map(call: AttentionCall, cells: int, queries_per_cell: int) -> Tensor
     )
     row_cell = cell[sampled]
     pooled = call.lse.new_zeros(cells, cells)
-    for block in sampled.split(max(1, min(_BLOCK_ELEMENTS // T, _BLOCK_ROWS))):
+    for block in sampled.split(max(1, min(_BLOCK_ELEMENTS // T, max(_BLOCK_ROWS, _POOLED_ELEMENTS // T)))):
         seen = slice(0, int(block[-1]) + 1)
         keys = call.lse.new_zeros(len(block), cells).index_add_(1, cell[seen], weights(call, block, seen)[0, 0])
         pooled.index_add_(0, cell[block], keys)

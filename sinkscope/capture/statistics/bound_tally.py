@@ -1,6 +1,7 @@
 """Bookkeeping of measured quantities against their bounds."""
 
 from dataclasses import dataclass, field
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -75,12 +76,14 @@ def sampled_pairs(first: int, positions: Tensor, measured: Tensor, bound: Tensor
     """The pairs with a bound at positions 0, 1, 2, 4, 8, ... of the run's first sequences; shapes as for `update`."""
     if first >= SAMPLED_SEQUENCES:
         return []
-    sparse = (positions & (positions - 1)) == 0
-    keep = (bound > 0) & sparse
-    keep[SAMPLED_SEQUENCES - first :] = False
-    where = torch.nonzero(keep)
-    pairs = (where.tolist(), positions[where[:, -1]].tolist(), bound[keep].tolist(), measured[keep].tolist())
+    sparse = torch.nonzero((positions & (positions - 1)) == 0).flatten()
+    # Few columns are left of hundreds, and are looked at as plain numbers.
+    limits, values = (x[: SAMPLED_SEQUENCES - first].index_select(-1, sparse) for x in (bound, measured))
+    heads: list[int | None] = [None] if bound.dim() == 2 else list(range(bound.shape[1]))
+    places = product(range(len(limits)), heads, positions[sparse].tolist())
+    pairs = zip(places, limits.flatten().tolist(), values.flatten().tolist(), strict=True)
     return [
-        Pair(index[1] if len(index) == 3 else None, first + index[0], position, limit, value)
-        for index, position, limit, value in zip(*pairs, strict=True)
+        Pair(head, first + sequence, position, limit, value)
+        for (sequence, head, position), limit, value in pairs
+        if limit > 0
     ]

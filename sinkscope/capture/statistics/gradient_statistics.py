@@ -35,9 +35,10 @@ class GradientSum(Statistic):
 
     def update(self, grad: Tensor) -> None:
         """Adds a gradient [N, T, D], or [N, T, H, d] with D = H d."""
-        early = grad[:, : self.positions].sum(0, dtype=torch.float32).flatten(1)
+        early = grad[:, : self.positions]
+        early = (early[0] if len(early) == 1 else early.sum(0, dtype=torch.float32)).flatten(1)
         self.total = grown(self.total.to(grad.device), early.shape[0], early.shape[1:])
-        self.total[: early.shape[0]] += early
+        self.total[: early.shape[0]].add_(early)
 
     def merge(self, other: "GradientSum") -> None:
         """Adds the other's sum."""

@@ -237,8 +237,8 @@ class HeadStatistics(Statistic):
         self.mass = grown(self.mass.to(mass.device), length, (H,))
         self.second_moment = grown(self.second_moment.to(mass.device), length, (H,))
         self.counted = grown(self.counted.to(mass.device), length, ())
-        self.mass[columns] += mass.sum(0, dtype=torch.float64).T
-        self.second_moment[columns] += second_moment.sum(0, dtype=torch.float64).T
+        self.mass.index_add_(0, columns, mass.sum(0, dtype=torch.float64).T)
+        self.second_moment.index_add_(0, columns, second_moment.sum(0, dtype=torch.float64).T)
         self.counted[columns] += sequences
 
     def _draw(self, call: AttentionCall, alpha_zero: Tensor) -> None:

@@ -42,7 +42,7 @@ def layers(run: Collected) -> pd.DataFrame:
     rows = Rows("layers")
     for layer, heads in run.recorder.heads.items():
         alpha = heads.alpha.mean().mean(1).cpu()
-        norms = run.recorder.sites[layer, Site.H_IN].norms.mean().cpu()
+        norms = run.site(layer, Site.H_IN).norms.cpu()
         gradient = run.norms(layer, Site.HN)
         rows.add(
             layer=layer,

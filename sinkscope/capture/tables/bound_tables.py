@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from sinkscope.capture.statistics.bound_tally import Pair
-from sinkscope.capture.statistics.site_statistics import SiteStatistics, ValueStatistics
 from sinkscope.capture.statistics.slope_sums import SUMS
 from sinkscope.capture.tables.collected import Collected
 from sinkscope.sites import Site
@@ -84,14 +83,14 @@ def sequences(run: Collected) -> pd.DataFrame:
         add(None, "loss", torch.tensor(run.losses, dtype=torch.float32))
     for layer, heads in run.recorder.heads.items():
         add(layer, "sink_rate", heads.sink_rates.rows())
-        add(layer, "abs_max", run.recorder.sites[run.recorder.canonical(layer, Site.H_OUT)].maxima.rows())
-        of_site: dict[str, SiteStatistics | ValueStatistics] = {
-            site: run.recorder.sites[run.recorder.canonical(layer, site)] for site in _SEQUENCE_SITES
-        }
-        of_site[Site.V_SCALED] = run.recorder.values[layer]
-        for site, statistics in of_site.items():
-            add(layer, f"{site}_t0", statistics.token_zero.rows())
-            add(layer, f"{site}_early", statistics.early.rows())
+        add(layer, "abs_max", run.site(layer, Site.H_OUT).maxima)
+        measured = {site: run.site(layer, site) for site in _SEQUENCE_SITES}
+        of_site = {site: (statistics.token_zero, statistics.early) for site, statistics in measured.items()}
+        values = run.recorder.values[layer]
+        of_site[Site.V_SCALED] = (values.token_zero.rows(), values.early.rows())
+        for site, (token_zero, early) in of_site.items():
+            add(layer, f"{site}_t0", token_zero)
+            add(layer, f"{site}_early", early)
     return rows.frame()
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from sinkscope.capture.recorder import Recorder
+from sinkscope.capture.statistics.layer_sites import SiteStatistics
 from sinkscope.sites import Site
 
 
@@ -27,6 +28,12 @@ class Collected:
     losses: list[float]
     token: Callable[[int], str]
     valves: list[tuple[Tensor, Tensor]]
+
+    def site(self, layer: int, site: Site) -> SiteStatistics:
+        """Statistics of the activations at a site."""
+        recorder = self.recorder
+        layer, canonical = recorder.canonical(layer, site)
+        return recorder.sites[recorder.together(layer, canonical)].of(canonical)
 
     def norms(self, layer: int, site: Site) -> Tensor:
         """Norms of the run's batch-summed gradient at a site, float64 [P]; empty where none arrived."""

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 
 from sinkscope.capture.recorder import MASSIVE_SITES
+from sinkscope.capture.statistics.layer_sites import SiteEntries, SiteStatistics
 from sinkscope.capture.tables.collected import Collected
 from sinkscope.metrics.massive import is_massive, ratio_to_median
 from sinkscope.metrics.moments import kurtosis
@@ -24,12 +25,12 @@ def sites(run: Collected) -> pd.DataFrame:
     """Extremes of each site over all tokens and channels."""
     rows = Rows("sites")
     for layer, site in _layer_sites(run):
-        statistics = run.recorder.sites[run.recorder.canonical(layer, site)]
+        statistics = run.site(layer, site)
         rows.add(
             layer=layer,
             site=str(site),
-            abs_max=float(statistics.maxima.rows().max()),
-            abs_median=float(statistics.medians.rows().median()),
+            abs_max=float(statistics.maxima.max()),
+            abs_median=float(statistics.medians.median()),
             kurtosis=kurtosis(statistics.count, statistics.power_sums.cpu()),
         )
     return rows.frame()
@@ -39,8 +40,8 @@ def positions(run: Collected) -> pd.DataFrame:
     """Norms by position of activations and gradients."""
     rows = Rows("positions")
     for layer, site in _layer_sites(run):
-        statistics = run.recorder.sites[run.recorder.canonical(layer, site)]
-        norms = statistics.norms.mean().cpu()[: run.recorder.settings.positions]
+        statistics = run.site(layer, site)
+        norms = statistics.norms.cpu()[: run.recorder.settings.positions]
         gradient = run.norms(layer, site)
         rows.add(
             layer=layer,
@@ -58,8 +59,8 @@ def branches(run: Collected) -> pd.DataFrame:
     rows = Rows("branches")
     for layer in range(run.recorder.layers):
         for branch, (entering, normed, added, leaving) in run.recorder.layout.branches.items():
-            statistics = run.recorder.sites[run.recorder.canonical(layer, entering)]
-            norms = statistics.norms.mean().cpu()[: run.recorder.settings.positions].numpy()
+            statistics = run.site(layer, entering)
+            norms = statistics.norms.cpu()[: run.recorder.settings.positions].numpy()
             ratios: dict[str, Any] = {"bloat": np.nan, "change": np.nan, "compress": np.nan}
             if (layer, branch) in run.recorder.reshaped:
                 pulled = run.recorder.reshaped[layer, branch].norms().cpu() / run.divisor
@@ -79,19 +80,20 @@ def massive(run: Collected) -> pd.DataFrame:
         for site in MASSIVE_SITES:
             if site in run.recorder.layout.absent or not _measured(run, layer, site):
                 continue
-            statistics = run.recorder.sites[run.recorder.canonical(layer, site)]
-            value, median = statistics.largest.value.rows().cpu(), statistics.medians.rows().cpu()[:, None]
+            statistics = run.site(layer, site)
+            largest, median = _entries(statistics).largest, statistics.medians.cpu()[:, None]
+            value = largest.value.rows().cpu()
             massive = is_massive(value, median)
             kept = (massive | (torch.arange(value.shape[1]) < LISTED_ENTRIES)) & ~value.isnan()
             sequence = torch.nonzero(kept)[:, 0].numpy()
-            position = statistics.largest.position.rows().cpu()[kept].numpy()
+            position = largest.position.rows().cpu()[kept].numpy()
             rows.add(
                 layer=layer,
                 site=str(site),
                 sequence=sequence,
                 position=position,
                 token=[run.token(tokens[s][p]) for s, p in zip(sequence, position, strict=True)],
-                channel=statistics.largest.channel.rows().cpu()[kept].numpy(),
+                channel=largest.channel.rows().cpu()[kept].numpy(),
                 value=value[kept].numpy(),
                 ratio_to_median=ratio_to_median(value, median)[kept].numpy(),
                 is_massive=massive[kept].numpy(),
@@ -106,7 +108,7 @@ def massive_counts(run: Collected) -> pd.DataFrame:
         for site in MASSIVE_SITES:
             if site in run.recorder.layout.absent or not _measured(run, layer, site):
                 continue
-            counts = run.recorder.sites[run.recorder.canonical(layer, site)].massive.rows().cpu().numpy()
+            counts = _entries(run.site(layer, site)).massive.rows().cpu().numpy()
             sequence = np.flatnonzero(counts[:, 0])
             entries, positions, channels = counts[sequence].T
             rows.add(layer=layer, site=str(site), sequence=sequence, entries=entries, positions=positions,
@@ -125,4 +127,10 @@ def _layer_sites(run: Collected) -> list[tuple[int, Site]]:
 
 def _measured(run: Collected, layer: int, site: Site) -> bool:
     """Whether this layer has a site that others have: a mixture of experts has no down_in."""
-    return site is not Site.DOWN_IN or (layer, site) in run.recorder.sites
+    return site is not Site.DOWN_IN or site in run.recorder.sites[layer].sites
+
+
+def _entries(statistics: SiteStatistics) -> SiteEntries:
+    """The largest entries of a site where massive activations are looked for."""
+    assert statistics.entries is not None  # noqa: S101  (narrows the type)
+    return statistics.entries
