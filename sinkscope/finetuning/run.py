@@ -15,7 +15,7 @@ Each part is made once: an interrupted run goes on with the part that it had rea
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -30,12 +30,14 @@ from sinkscope.files.owner import owned
 from sinkscope.files.sealed import read_sealed, write_sealed
 from sinkscope.files.whole import building_folder
 from sinkscope.finetuning.lora import merged, with_lora
-from sinkscope.finetuning.settings import CONTEXT, CONTROL, Finetuning, LoraSettings
+from sinkscope.finetuning.plan import MOMENTS, STEPS, ahead_of, plan_finetuning
+from sinkscope.finetuning.settings import AFTER, CONTEXT, CONTROL, Finetuning, LoraSettings
 from sinkscope.finetuning.start import calibration_windows, ramp, start_vscale_
 from sinkscope.loading.describe import config_sha256, valves_sha256
 from sinkscope.loading.device import usable_device
 from sinkscope.loading.load import Loaded, load_model
 from sinkscope.models.shape import context_of, default_tokens
+from sinkscope.passes.trial import now
 from sinkscope.progress.display import stage
 from sinkscope.training.checkpoint import check_checkpoint_room, load_state, take_up_
 from sinkscope.training.corpus import Corpus, hash_of, hash_of_text, prepare_corpus
@@ -50,12 +52,6 @@ from sinkscope.vscale import attach_, attached, detach_, set_ramp_
 from sinkscope.vscale import save as save_vscale
 
 ADAPTER, LOSSES = "adapter", "losses.json"
-_MOMENTS = {
-    "before": "before",
-    "attached": "right after attaching V-scale",
-    "after": "after training",
-    "control": "after training the control",
-}
 
 
 @dataclass(frozen=True)
@@ -114,7 +110,9 @@ def _finetuned(
     settings: Finetuning, out: Path, accelerator: Accelerator, *, control: bool, resume: bool, analyzed: int
 ) -> Finetuned:
     shares(settings.optimizer, accelerator.num_processes)
+    started = now()
     loaded = _load(settings, accelerator)
+    loading = now() - started
     if settings.vscale is not None and attached(loaded.model):
         raise RequestError(f"{settings.model} has V-scale already: leave out `vscale` to train it on")
     context = context_of(loaded.model.config)
@@ -124,20 +122,19 @@ def _finetuned(
         raise RequestError(f"{settings.data.tokens} tokens exceed the model's context of {context}: use fewer `tokens`")
     windows = settings.schedule.steps * settings.optimizer.batch_sequences
     with claimed(out, {**asdict(settings), "control": control}, accelerator, resume=resume):
+        losses = _Losses(out / LOSSES, accelerator)
+        ahead = ahead_of(settings, out, set(losses.known), control=control, analyzed=analyzed)
+        plan_finetuning(settings, loaded.model, accelerator, ahead, loading)
         stage("reading text")
         text = hash_of_text(settings.data)
         hold_to({"text": text, "model": _identity(loaded)}, out, accelerator)
         corpus = prepare_corpus(settings.data, loaded.tokenizer, out / TOKENS, accelerator, windows=windows, text=text)
     start_tracker(accelerator, asdict(settings))
-    losses = _Losses(out / LOSSES, accelerator)
-    trainings = 2 if control else 1
-    ahead = Ahead(trainings, (trainings + 1) * min(analyzed, len(corpus.valid)))
-    _train(settings, loaded, corpus, out, accelerator, losses, after="after", ahead=ahead)
+    _train(settings, loaded, corpus, out, accelerator, losses, after=AFTER)
     del loaded
     if control:
         plain = replace(settings, vscale=None)
-        fresh, ahead = _load(plain, accelerator), Ahead(1, ahead.analyzed)
-        _train(plain, fresh, corpus, out / CONTROL, accelerator, losses, after="control", ahead=ahead)
+        _train(plain, _load(plain, accelerator), corpus, out / CONTROL, accelerator, losses, after=CONTROL)
     accelerator.end_training()
     return Finetuned(settings, out / MODEL, out / CONTROL / MODEL if control else None, losses.known, corpus.valid)
 
@@ -152,13 +149,6 @@ def _identity(loaded: Loaded) -> dict[str, Any]:
     }
 
 
-class Ahead(NamedTuple):
-    """What a plan covers: trainings alike that are to come, and windows that are analyzed afterwards, of all models."""
-
-    trainings: int
-    analyzed: int
-
-
 class _Losses:
     """Held-out losses by moment, each measured once and kept on disk."""
 
@@ -170,11 +160,11 @@ class _Losses:
         """Measures the loss at a moment, unless it is known. Every process must call this."""
         if moment in self.known:
             return
-        stage(f"held-out loss {_MOMENTS[moment]}")
+        stage(f"held-out loss {MOMENTS[moment]}")
         self.known[moment] = validation_loss(Engine(self._accelerator, model, None), valid, batch)
         if self._accelerator.is_main_process:
             write_sealed(self._path, self.known, indent=1)
-            print_line(f"held-out loss {_MOMENTS[moment]}: {self.known[moment]:.4f} nats per token")
+            print_line(f"held-out loss {MOMENTS[moment]}: {self.known[moment]:.4f} nats per token")
 
 
 def _load(settings: Finetuning, accelerator: Accelerator) -> Loaded:
@@ -199,7 +189,6 @@ def _train(
     losses: _Losses,
     *,
     after: str,
-    ahead: Ahead,
 ) -> None:
     """Trains one model to its end, unless it is there."""
     if (out / MODEL).is_dir():
@@ -210,6 +199,7 @@ def _train(
     losses.measure("before", base, corpus.valid, micro)
     model = _arranged_(base, settings)
     if start is not None:
+        stage("calibrating")
         start_vscale_(base, start, corpus.train[calibration_windows(len(corpus.train))])
         losses.measure("attached", base, corpus.valid, micro)
     optimizer = build_optimizer(model, settings.optimizer)
@@ -228,10 +218,7 @@ def _train(
             set_ramp_(base, ramp(start, step))
 
     with repeatable(accelerator.device):
-        train(
-            settings, engine, corpus, out, rows=rows, saver=saver, before_step=raise_valve,
-            trainings=ahead.trainings, analyzed=ahead.analyzed,
-        )  # fmt: skip
+        train(settings, engine, corpus, out, rows=rows, saver=saver, before_step=raise_valve, unit=STEPS[after])
     raise_valve(settings.schedule.steps)
     losses.measure(after, engine.model, corpus.valid, micro)
     _finish(settings, loaded, engine, out)

@@ -156,6 +156,13 @@ def prepare(
     return Engine(accelerator, model, optimizer, sharded_here=True)
 
 
+def will_be_sharded(accelerator: Accelerator) -> bool:
+    """Whether parameters are going to be spread over the processes."""
+    return accelerator.distributed_type is DistributedType.FSDP or (
+        _configured_for("FSDP") and accelerator.num_processes > 1
+    )
+
+
 def averaged(accelerator: Accelerator, value: Tensor) -> float:
     """The mean of a scalar over the processes."""
     return float(cast("Tensor", accelerator.reduce(value.detach(), "mean")))

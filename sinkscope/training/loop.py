@@ -73,7 +73,7 @@ def train(
     saver: Saver,
     before_step: Callable[[int], None] | None = None,
     trainings: int = 1,
-    analyzed: int = 0,
+    unit: str = STEP,
 ) -> Rows:
     """Trains to the last step of the settings.
 
@@ -85,8 +85,8 @@ def train(
         rows: metrics of the steps done before.
         saver: writes the model into checkpoints.
         before_step: called with the number of each step before it is made.
-        trainings: alike that are to come, this one included, for the plan.
-        analyzed: windows that are analyzed afterwards, for the plan.
+        trainings: alike that are to come, this one included, for the plan, where none was said before.
+        unit: what a step is called while it is made.
 
     Returns:
         One row of metrics per step: step, loss, lr, grad_norm, clipped, spike, where they were measured valid_loss and
@@ -118,8 +118,8 @@ def train(
         if accelerator.is_main_process and rows:
             write_metrics(rows, out / METRICS)
 
-    plan_training(settings, engine, corpus, start, trainings=trainings, analyzed=analyzed)
-    for step in counted(range(settings.schedule.steps), STEP, start):
+    plan_training(settings, engine, corpus, start, trainings=trainings)
+    for step in counted(range(settings.schedule.steps), unit, start):
         if before_step is not None:
             before_step(step)
         rate = settings.optimizer.lr * rate_factor(step, settings.schedule)

@@ -15,8 +15,10 @@ activation to do so. Attention weights are untouched.
 C has one learned scalar per value head, C = scale * exp(theta) (15), where theta starts at 0. Everything is computed in
 float32, whatever the model's dtype, because r overflows float16 and exp(theta) loses its small steps in bfloat16.
 
-Forward and backward are written out as one autograd function: autograd would keep four tensors of the size of v, this
-keeps v and its squared norms. Equation numbers are those of docs/definitions.md, after arXiv:2603.17771.
+Forward and backward are written out as one autograd function, from theta to the scaled values: autograd would keep four
+tensors of the size of v, this keeps v and its squared norms. What is as large as v is written over as soon as it is not
+needed any more, since on a CPU the pages of a new block cost more than what is computed in it. Equation numbers are
+those of docs/definitions.md, after arXiv:2603.17771.
 """
 
 from typing import Any, cast
@@ -77,10 +79,10 @@ class VScale(KeepsItsOwn):
         Returns:
             The scaled values, of the same shape and dtype.
         """
-        C = self.C[:, None, None]
+        full = self.ramp * self.scale
         if self.variant == "backward-only":
-            return _apply(_BackwardOnly, v, C)
-        return _apply(_Valve, v, C)
+            return _apply(_BackwardOnly, v, full, self.theta)
+        return _apply(_Valve, v, full, self.theta)
 
     def extra_repr(self) -> str:
         """What `print(model)` shows."""
@@ -96,19 +98,21 @@ def jacobian_product(v: Tensor, C: Tensor, g: Tensor, r: Tensor | None = None) -
     """Pulls a gradient back through the valve.
 
     Args:
-        v: values, float32 [..., d].
+        v: values [..., d], of any floating dtype.
         C: as broadcast against [..., 1].
-        g: gradient at the scaled values, float32 [..., d].
+        g: gradient at the scaled values [..., d], of the dtype of v.
         r: |v|^2 [..., 1] where it is known.
 
     Returns:
         J g of equation (16) (J is symmetric) [..., d], and the gradient of C before broadcasting is summed out
         [..., 1]: d phi / dC <v, g> = -r / (r + C)^2 <v, g>.
     """
-    r = squared_norms(v) if r is None else r
-    inverse = 1 / (r + C).clamp_min(_TINY)
-    factor, along = r * inverse, (v * g).sum(-1, keepdim=True) * inverse
-    return torch.addcmul(factor * g, 2 * C * inverse * along, v), -factor * along
+    x, y = _wide(v), _wide(g)
+    r = squared_norms(x) if r is None else r
+    inverse = (r + C).clamp_min_(_TINY).reciprocal_()
+    factor, along = r * inverse, (x * y).sum(-1, keepdim=True).mul_(inverse)
+    pulled = factor * y if y is g else y.mul_(factor)
+    return pulled.addcmul_((2 * C * inverse).mul_(along), x).to(v.dtype), (factor * along).neg_()
 
 
 def squared_norms(v: Tensor) -> Tensor:
@@ -116,37 +120,48 @@ def squared_norms(v: Tensor) -> Tensor:
     return v.square().sum(-1, keepdim=True, dtype=torch.float32)
 
 
-def _apply(function: Any, v: Tensor, C: Tensor) -> Tensor:
+def _wide(x: Tensor) -> Tensor:
+    """The same in float32 (float64 stays): a tensor of its own where the dtype is another one, else `x` itself."""
+    return x if x.dtype in (torch.float32, torch.float64) else x.float()
+
+
+def _apply(function: Any, v: Tensor, full: Tensor, theta: Tensor) -> Tensor:
     """Calls an autograd function; `apply` is untyped in torch."""
-    return cast("Tensor", function.apply(v, C))
+    return cast("Tensor", function.apply(v, full, theta))
+
+
+def _per_head(full: Tensor, theta: Tensor) -> Tensor:
+    """C of equation (15), as [K, 1, 1]."""
+    return (full * theta.exp())[:, None, None]
 
 
 class _Valve(torch.autograd.Function):
-    """Equation (14) with the Jacobian (16)."""
+    """Equation (14) with the Jacobian (16), and dC / dtheta = C."""
 
     @staticmethod
-    def forward(ctx: Any, v: Tensor, C: Tensor) -> Tensor:
-        x = v.float()
+    def forward(ctx: Any, v: Tensor, full: Tensor, theta: Tensor) -> Tensor:
+        x, C = _wide(v), _per_head(full, theta)
         r = squared_norms(x)
         ctx.save_for_backward(v, C, r)
-        return (phi(r, C) * x).to(v.dtype)
+        factor = phi(r, C)
+        return factor * x if x is v else x.mul_(factor).to(v.dtype)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, Tensor | None]:
         v, C, r = ctx.saved_tensors
-        pulled, of_C = jacobian_product(v.float(), C, grads[0].float(), r)
-        return pulled.to(v.dtype), of_C.sum((0, 2), keepdim=True)[0] if ctx.needs_input_grad[1] else None
+        pulled, of_C = jacobian_product(v, C, grads[0], r)
+        return pulled, None, (of_C.sum((0, 2)) * C[:, 0]).flatten() if ctx.needs_input_grad[2] else None
 
 
 class _BackwardOnly(torch.autograd.Function):
     """Equation (17): the identity with the Jacobian (16). Computed as such, it is exact in every dtype."""
 
     @staticmethod
-    def forward(ctx: Any, v: Tensor, C: Tensor) -> Tensor:
-        ctx.save_for_backward(v, C)
+    def forward(ctx: Any, v: Tensor, full: Tensor, theta: Tensor) -> Tensor:
+        ctx.save_for_backward(v, _per_head(full, theta))
         return v.view_as(v)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         v, C = ctx.saved_tensors
-        return jacobian_product(v.float(), C, grads[0].float())[0].to(v.dtype), None
+        return jacobian_product(v, C, grads[0])[0], None, None

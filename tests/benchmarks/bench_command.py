@@ -48,6 +48,7 @@ LABELS = {
 BASE = {"scope-forward": "forward", "nnsight": "forward", "transformer-lens": "forward",
         "scope": "input-gradients", "naive": "input-gradients"}  # fmt: skip
 PEERS = {"nnsight": "peer_nnsight.py", "transformer-lens": "peer_transformer_lens.py"}
+CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
 Row = dict[str, float]
 
 
@@ -62,8 +63,10 @@ def peer_environment(name: str, folder: Path) -> Path:
     if not done.exists():
         venv.create(folder / name, with_pip=True, clear=True)
         constraints = folder / f"{name}.txt"
-        constraints.write_text(f"torch=={torch.__version__.partition('+')[0]}\n")
+        constraints.write_text(f"torch=={torch.__version__}\n")  # with its build: of a CPU, no gigabytes for a GPU
         command = [str(python), "-m", "pip", "install", "--quiet", "--constraint", str(constraints), name]
+        if torch.__version__.endswith("+cpu"):
+            command += ["--extra-index-url", CPU_BUILDS]
         made = subprocess.run(command, capture_output=True, text=True, check=False)
         if made.returncode:
             raise RuntimeError(f"pip cannot install it: {last_line(made.stderr)}")

@@ -6,13 +6,13 @@ One size is varied at a time, around 4 layers of 256 channels, 4 sequences of 51
 with 4 heads of a quarter of the width. Times are of the processor, medians of interleaved repetitions, which other work
 on the machine touches least; memory is what an analysis adds to the process at its peak, the weights not included. An
 exponent is the least-squares slope of the logarithms. Processes are launched by torch's launcher on the packaged demo;
-theirs is the time of all of them together, imports included. `--write` replaces the block of docs/scaling.md.
+theirs is the time of all of them together, imports included, and the memory of the largest of them. `--write` replaces
+the block of docs/scaling.md.
 """
 
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -50,16 +50,20 @@ def analysis_of(size: dict[str, int]) -> dict[str, float]:
     return timed(lambda: sinkscope.analyze(model, input_ids=ids))
 
 
-def launched(count: int) -> float:
-    """Processor seconds of so many processes that share an analysis of the demo."""
+def launched(count: int) -> Point:
+    """Processor seconds of so many processes that share an analysis of the demo, and bytes of the largest of them."""
     with TemporaryDirectory() as out:
         verb = ["sinkscope", "analyze", "demo", "--sequences", "16", "--tokens", "240", "--out", f"{out}/run"]
         words = ["torch.distributed.run", "--nproc-per-node", str(count), "-m", *verb] if count > 1 else verb
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        subprocess.run([sys.executable, "-m", *words], check=True, capture_output=True, env=environment)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        started = subprocess.Popen(
+            [sys.executable, "-m", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+        )
+        _, status, used = os.wait4(started.pid, 0)  # of the process and of all that it waited for
+        started.returncode = os.waitstatus_to_exitcode(status)
+    if started.returncode:
+        raise RuntimeError(f"{count} processes: exit code {started.returncode}")
+    return used.ru_utime + used.ru_stime, used.ru_maxrss * 1024.0
 
 
 def measured(repetitions: int, points: int) -> dict[str, dict[int, Point]]:
@@ -73,11 +77,16 @@ def measured(repetitions: int, points: int) -> dict[str, dict[int, Point]]:
                 print(name, value, json.dumps(row), file=sys.stderr, flush=True)
     medians: dict[str, dict[int, Point]] = defaultdict(dict)
     for (name, value), points in samples.items():
-        medians[name][value] = (statistics.median(p[0] for p in points), statistics.median(p[1] for p in points))
+        medians[name][value] = middle(points)
     return medians
 
 
-def table(medians: dict[str, dict[int, Point]], processes: dict[int, float]) -> str:
+def middle(points: list[Point]) -> Point:
+    """The medians of both."""
+    return statistics.median(point[0] for point in points), statistics.median(point[1] for point in points)
+
+
+def table(medians: dict[str, dict[int, Point]], processes: dict[int, Point]) -> str:
     """The results as a markdown table."""
     lines = ["| varied | processor seconds | grows as | MiB added | grows as |", "|---|---|---|---|---|"]
     for name, points in medians.items():
@@ -88,9 +97,12 @@ def table(medians: dict[str, dict[int, Point]], processes: dict[int, float]) -> 
         fits = [f"{name}^{slope:.2f}" for slope in slopes if slope is not None]
         lines.append(f"| {name}: {values} | {seconds} | {fits[0]} | {mebibytes} | {fits[1]} |")
     if processes:
-        seconds = ", ".join(f"{value:.1f}" for value in processes.values())
-        fit = exponent(list(processes.items()))
-        lines.append(f"| processes: {', '.join(map(str, processes))} | {seconds} together | processes^{fit:.2f} | | |")
+        seconds = ", ".join(f"{point[0]:.1f}" for point in processes.values())
+        mebibytes = ", ".join(f"{point[1] / 2**20:.0f}" for point in processes.values())
+        fit = exponent([(count, point[0]) for count, point in processes.items()])
+        grows = "" if fit is None else f"processes^{fit:.2f}"
+        name = f"processes: {', '.join(map(str, processes))}"
+        lines.append(f"| {name} | {seconds} together | {grows} | {mebibytes} in the largest, imports included | |")
     return "\n".join(lines)
 
 
@@ -101,18 +113,18 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--points", type=int, default=5, help="values of each size, the smallest ones")
     parser.add_argument("--processes", type=int, nargs="*", default=[1, 2, 4])
+    parser.add_argument("--launches", type=int, default=3, help="repetitions of each number of processes")
     parser.add_argument("--write", action="store_true", help="replace the block of docs/scaling.md")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     logging.set_verbosity_error()
     analysis_of({**AROUND, "tokens": 64})
     medians = measured(given.repetitions, given.points)
-    processes = {
-        count: statistics.median(launched(count) for _ in range(given.repetitions)) for count in given.processes
-    }
+    processes = {count: middle([launched(count) for _ in range(given.launches)]) for count in given.processes}
+    launches = f", of processes of {given.launches}" if processes else ""
     block = (
         f"On {given.threads} thread{'s' if given.threads > 1 else ''} of {processor()}, {library_versions()}; "
-        f"medians of {given.repetitions}.\n\n{table(medians, processes)}"
+        f"medians of {given.repetitions}{launches}.\n\n{table(medians, processes)}"
     )
     print(block)
     if given.write:
