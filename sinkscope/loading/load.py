@@ -20,6 +20,7 @@ from sinkscope.errors import RequestError, SinkscopeError, first_line
 from sinkscope.inputs import ModelSource
 from sinkscope.keywords import ModelFields, listing, refuse_unknown
 from sinkscope.loading.adapter import adapter_sha256, check_adapter, merge_adapter_
+from sinkscope.loading.compressed import METHOD, unpack_
 from sinkscope.loading.deviations import DEQUANTIZED, FRESH, HEAD, RESHAPED, Deviation
 from sinkscope.loading.device import usable_device
 from sinkscope.loading.gguf_file import Gguf
@@ -180,6 +181,8 @@ def load_model(
     weights = StreamedWeights(postponed[0], placement[""]) if stream else None
     if not stream and (quantize == "nf4" or stored == "bitsandbytes"):
         repair_(model)
+    if stored == METHOD:
+        unpack_(model.eval())
     digest = None
     if resolved.adapter and adapter == "merge":
         with quiet():
