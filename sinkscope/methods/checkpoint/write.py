@@ -7,9 +7,7 @@ The library packs the codes into the tensors of its format, and describes them i
 2^-9 of itself, in float32 by nothing. A calibrated probe's largest inputs become `input_scale`.
 """
 
-import contextlib
 import copy
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from sinkscope.loading.compressed import without_bars
 from sinkscope.loading.quiet import quiet
 from sinkscope.methods.checkpoint.schemes import arguments, refuse_model
 from sinkscope.methods.formats.rounding import in_blocks, rounded, scale_of
@@ -67,7 +66,7 @@ def write_checkpoint(
         input_activations=None if inputs is None else QuantizationArgs(**inputs),
     )
     model = copy.deepcopy(model)
-    with quiet(), contextlib.redirect_stderr(io.StringIO()):  # progress bars
+    with quiet(), without_bars(wanted=True):
         for place in calibrated.places:
             module = cast("nn.Linear", model.get_submodule(place.name))
             dtype = module.weight.dtype
