@@ -15,6 +15,8 @@ from sinkscope.fields import Section, described
 from sinkscope.names import ADAPTERS, MODEL_METHODS
 
 BOS = ("auto", "always", "never")
+MOST = 2**31 - 1
+"""Of whatever is counted: sequences, tokens, modules."""
 DEFAULT_SEQUENCES = 32
 
 
@@ -98,6 +100,18 @@ class ModelSource(_Json):
             raise RequestError(f"`adapter` is {', '.join(ADAPTERS[:-1])} or {ADAPTERS[-1]}, not {self.adapter}")
 
 
+def refuse_huge(request: Any, *names: str) -> None:
+    """Refuses counts that no machine could hold, before anything is loaded for them.
+
+    Raises:
+        RequestError: naming the field.
+    """
+    for name in names:
+        value = getattr(request, name)
+        if value is not None and value > MOST:
+            raise RequestError(f"`{name}` must be at most 2^31 - 1")
+
+
 @dataclass(frozen=True, kw_only=True)
 class MethodOptions:
     """How a quantization method is put on a model.
@@ -139,6 +153,7 @@ class MethodOptions:
         name_as_text(self, "calibration_data")
         if self.calibration_sequences is not None and self.calibration_sequences < 1:
             raise RequestError("`calibration_sequences` must be at least 1")
+        refuse_huge(self, "calibration_sequences")
 
 
 @dataclass(frozen=True)
@@ -226,6 +241,7 @@ class Windows(_Json):
             raise RequestError("there is no sequence to measure: `sequences` must be at least 1")
         if self.batch_size < 1:
             raise RequestError("`batch_size` must be at least 1")
+        refuse_huge(self, "sequences", "tokens", "batch_size")
 
     @property
     def count(self) -> int:

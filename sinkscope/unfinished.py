@@ -6,7 +6,7 @@ owns the place of the finished run (`files.owner`) owns this folder.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,48 @@ class Unfinished:
         """Removes the folder, and those around it that were made for it and hold nothing else."""
         remove(self.folder)
         remove_empty(self._around)
+
+
+class Kept:
+    """What was measured so far, in small files in the folder of the unfinished work.
+
+    Args:
+        unfinished: the work; None keeps nothing.
+    """
+
+    def __init__(self, unfinished: Unfinished | None) -> None:
+        self._unfinished = unfinished
+        self._waiting: dict[str, dict[str, Any]] = {}
+
+    def get(self, name: str, measure: Callable[[], dict[str, Any]], *, early: bool = False) -> dict[str, Any]:
+        """What was kept under a name, or what is measured and kept now.
+
+        Args:
+            name: of the file.
+            measure: what makes it.
+            early: whether it alone is not worth a folder: it is written with the first piece that is.
+        """
+        if self._unfinished is None:
+            return measure()
+        place = self._unfinished.folder / f"{name}.json"
+        stored = read_sealed(place, ANEW)
+        if stored is None:
+            stored = self._waiting[name] = measure()
+            if not early:
+                self._write()
+        return stored
+
+    def _write(self) -> None:
+        assert self._unfinished is not None  # noqa: S101  (nothing waits without it)
+        self._unfinished.begin()
+        for name, piece in self._waiting.items():
+            write_sealed(self._unfinished.folder / f"{name}.json", piece)
+        self._waiting.clear()
+
+    def discard(self) -> None:
+        """Throws it away."""
+        if self._unfinished is not None:
+            self._unfinished.discard()
 
 
 def folder_of(out: Path, kind: str) -> Path:

@@ -181,7 +181,7 @@ def run_ablation(
             check_same_shape(known, describe(model))
     check_context(model, request.windows.tokens)
     if loaded is not None and not under.calibrates:
-        loaded = under.put(loaded)
+        loaded = under.put(loaded, backward=settings.backward and settings.measured > 0)
         model = loaded.model
     if loaded is not None and known is not None:
         check_same_weights(known, {**describe(model), **loaded.description, "quantization": loaded.quantization})

@@ -20,6 +20,7 @@ from sinkscope.errors import RequestError, SinkscopeError, first_line
 from sinkscope.inputs import ModelSource
 from sinkscope.keywords import ModelFields, listing, refuse_unknown
 from sinkscope.loading.adapter import adapter_sha256, check_adapter, merge_adapter_
+from sinkscope.loading.compressed import METHOD, unpack_, without_bars
 from sinkscope.loading.deviations import DEQUANTIZED, FRESH, HEAD, RESHAPED, Deviation
 from sinkscope.loading.device import usable_device
 from sinkscope.loading.gguf_file import Gguf
@@ -172,7 +173,8 @@ def load_model(
             arguments["quantization_config"] = quantizer(quantize, compute_dtype)
         packed = quantize is not None and resolved.gguf is not None
         source = unpacked_folder(resolved) if packed else nullcontext(resolved)
-        with postponed_loading(wanted=stream) as postponed, source as read:
+        bars = without_bars(wanted=stored == METHOD and resolved.revision is None)  # those of a download stay
+        with postponed_loading(wanted=stream) as postponed, source as read, bars:
             model, found = load_weights(read, {**read.pinning, **arguments}, allow=allow_deviations)
     if stream and any(deviation.kind in (FRESH, RESHAPED) for deviation in found):
         raise RequestError(f"weights of {name} are not all stored, and `stream` draws none: leave out `stream`")
@@ -180,6 +182,8 @@ def load_model(
     weights = StreamedWeights(postponed[0], placement[""]) if stream else None
     if not stream and (quantize == "nf4" or stored == "bitsandbytes"):
         repair_(model)
+    if stored == METHOD:
+        unpack_(model.eval())
     digest = None
     if resolved.adapter and adapter == "merge":
         with quiet():

@@ -19,6 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.inputs import MethodOptions, ModelSource
+from sinkscope.loading.compressed import METHOD, rounds_inputs
 from sinkscope.loading.load import Loaded, check_options, load_named
 from sinkscope.loading.resolve import Resolved, resolve
 from sinkscope.methods.calibration import calibrate
@@ -138,6 +139,11 @@ class Under:
             SinkscopeError: if the model cannot be quantized so.
         """
         method, model = self.method, loaded.model
+        if backward and loaded.quantization == METHOD and rounds_inputs(model):
+            raise RequestError(
+                f"no gradient passes through {loaded.name}, which {METHOD} stores with rounded activations: use "
+                "`backward=False`"
+            )
         if method is None or self.name is None:
             return loaded
         if isinstance(method, Probe):

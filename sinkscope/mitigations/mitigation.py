@@ -78,6 +78,13 @@ class Mitigation:
     """Place among mitigations that are put on together: what changes weights comes first."""
     moves_weights: ClassVar[bool] = False
     """Whether the model is one with other weights."""
+    unsaved: ClassVar[str] = ""
+    """What it does that weights and scales alone cannot hold; empty where a checkpoint can be written."""
+
+    @property
+    def not_in_weights(self) -> str:
+        """As `unsaved`, of all that it is made of."""
+        return self.unsaved
 
     @property
     def changes_model(self) -> bool:
@@ -102,6 +109,13 @@ class Mitigation:
 
         Raises:
             SinkscopeError: naming what stands in the way.
+        """
+
+    def look(self, subject: Subject) -> None:
+        """Refuses what a short look at the model and its text rules out, before anything else is measured.
+
+        Raises:
+            SinkscopeError: saying what was looked for.
         """
 
     def variants(self, subject: Subject, probes: dict[str, Probe]) -> Iterator[Variant]:

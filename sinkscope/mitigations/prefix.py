@@ -55,6 +55,7 @@ class Prefix(Mitigation):
     """The same model behind a fixed prefix."""
 
     order: ClassVar[int] = 1
+    unsaved: ClassVar[str] = "puts tokens before all that the model reads"
 
     @property
     def changes_model(self) -> bool:
@@ -73,13 +74,21 @@ class Prefix(Mitigation):
         if Feature.CHUNKED in family.features:
             raise refusal(family, self.name, "its attention is cut into chunks, and a prefix moves their borders")
 
-    def variants(self, subject: Subject, probes: dict[str, Probe]) -> Iterator[Variant]:
-        """The model with the prefix on."""
+    def look(self, subject: Subject) -> None:
+        """Refuses documents that are kept apart, and a model without a sink at token 0."""
+        self._refuse_isolated(subject)
+        sinks_at_zero(subject, self.name)
+
+    def _refuse_isolated(self, subject: Subject) -> None:
         if subject.isolated:
             raise RequestError(
                 f"`mitigate={self.name}` puts one prefix before a window, and `isolate_documents` keeps its documents "
                 "from reading it: leave out one of the two"
             )
+
+    def variants(self, subject: Subject, probes: dict[str, Probe]) -> Iterator[Variant]:
+        """The model with the prefix on."""
+        self._refuse_isolated(subject)
         self.refuse(subject.model)
         tokens = prefix_tokens(subject, self.name)
         cut = _cuts(subject.windows, tokens)
@@ -106,6 +115,18 @@ def prefix_tokens(subject: Subject, name: str = "prefix") -> list[int]:
     Raises:
         SinkscopeError: if the model has no sink on the calibration text.
     """
+    sinks, ids = sinks_at_zero(subject, name)
+    found = others(sinks, ids)
+    tried = [[first, *found] for first in _first(subject, ids)]
+    return tried[0] if len(tried) == 1 else min(tried, key=lambda tokens: _rounded_loss(subject, tokens))
+
+
+def sinks_at_zero(subject: Subject, name: str) -> tuple[pd.DataFrame, Tensor]:
+    """The table `sinks` of some calibration windows, and these.
+
+    Raises:
+        SinkscopeError: if no head has a sink at token 0.
+    """
     ids = torch.cat([batch.input_ids for batch in subject.calibration])[:_LOOKED_AT]
     tokens = ids.shape[1]
     settings = Settings(
@@ -117,9 +138,7 @@ def prefix_tokens(subject: Subject, name: str = "prefix") -> list[int]:
             f"`mitigate={name}`: no head of {subject.label} has a sink at token 0 of {len(ids)} calibration windows, "
             "so there is nothing to put into a prefix"
         )
-    found = others(sinks, ids)
-    tried = [[first, *found] for first in _first(subject, ids)]
-    return tried[0] if len(tried) == 1 else min(tried, key=lambda tokens: _rounded_loss(subject, tokens))
+    return sinks, ids
 
 
 def _first(subject: Subject, ids: Tensor) -> list[int]:

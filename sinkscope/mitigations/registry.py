@@ -28,6 +28,11 @@ class Together(Mitigation):
     parts: tuple[Mitigation, ...] = ()
 
     @property
+    def not_in_weights(self) -> str:
+        """Of the first that does such a thing."""
+        return next(filter(None, (part.not_in_weights for part in self.parts)), "")
+
+    @property
     def changes_model(self) -> bool:
         """Whether one of them does."""
         return any(part.changes_model for part in self.parts)
@@ -49,6 +54,11 @@ class Together(Mitigation):
         """Refuses what one of them does."""
         for part in self.parts:
             part.refuse(model)
+
+    def look(self, subject: Subject) -> None:
+        """Refuses what one of them does."""
+        for part in self.parts:
+            part.look(subject)
 
     def variants(self, subject: Subject, probes: dict[str, Probe]) -> Iterator[Variant]:
         """Every variant of the first, changed by the next."""

@@ -37,6 +37,7 @@ class Rotate(Mitigation):
     """A rotated copy."""
 
     moves_weights: ClassVar[bool] = True
+    unsaved: ClassVar[str] = "rotates what down_proj reads while the model runs"
 
     @property
     def changes_model(self) -> bool:

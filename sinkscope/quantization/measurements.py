@@ -1,5 +1,6 @@
 """What was measured so far: parts of the run's tables, and what is known of each model."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +10,6 @@ import torch
 from sinkscope.names import NONE
 from sinkscope.passes.memory import peak_memory
 from sinkscope.tables.builder import Rows
-from sinkscope.tables.run_folder import Run
 
 
 @dataclass
@@ -29,6 +29,7 @@ class Measurements:
         device: where the models were.
         peak_memory: in bytes.
         plan: what was expected before the first pass, as run.json has it; None where nobody asked.
+        saved: the checkpoint that was written, as run.json has it; None where nobody asked.
     """
 
     parts: dict[str, list[pd.DataFrame]] = field(default_factory=dict)
@@ -43,6 +44,7 @@ class Measurements:
     device: str = ""
     peak_memory: int = 0
     plan: dict[str, Any] | None = None
+    saved: dict[str, Any] | None = None
 
     def add(self, table: str, part: pd.DataFrame) -> None:
         """Adds rows to a table."""
@@ -58,25 +60,14 @@ class Measurements:
                  targets=measured["targets"].to_numpy(), mitigation=mitigation)  # fmt: skip
         self.add("losses", rows.frame())
 
-    def drop(self, model: str, mitigation: str) -> None:
-        """Takes back all rows of a model under a mitigation that turned out not to act on it."""
-        self.chose = {key: words for key, words in self.chose.items() if key[::2] != (model, mitigation)}
-        for name, parts in self.parts.items():
-            self.parts[name] = [
-                part
-                for part in parts
-                if "mitigation" not in part or not ((part["model"] == model) & (part["mitigation"] == mitigation)).any()
-            ]
-
-    def add_outliers(self, model: str, analysis: Run, linear_absmax: float | None) -> None:
+    def add_outliers(self, model: str, headline: Mapping[str, Any], linear_absmax: float | None) -> None:
         """Adds what an analysis says of the unquantized model's outliers.
 
         Args:
             model: its name.
-            analysis: the forward half of its analysis.
+            headline: of the forward half of its analysis.
             linear_absmax: the largest |x| at the input of a linear module; None where nothing was calibrated.
         """
-        headline = analysis.info["headline"]
         rows = Rows("outliers")
         rows.add(
             model=model,

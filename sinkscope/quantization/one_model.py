@@ -7,13 +7,17 @@ import gc
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
+import pandas as pd
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from sinkscope.errors import SinkscopeError, UnsuitedError
+from sinkscope.errors import RequestError, SinkscopeError, UnsuitedError
 from sinkscope.inputs import ModelSource, Windows
 from sinkscope.loading.load import Loaded, load_named
+from sinkscope.loading.resolve import Resolved, resolve
+from sinkscope.methods.checkpoint.schemes import NO_VSCALE
 from sinkscope.methods.choose import Chosen, calibrates
 from sinkscope.methods.library.method import LoadRequest, Method
 from sinkscope.mitigations.mitigation import Mitigation
@@ -21,13 +25,16 @@ from sinkscope.models.shape import default_tokens
 from sinkscope.passes.batches import check_windows
 from sinkscope.passes.memory import explained_memory_errors
 from sinkscope.passes.trial import some_ids
+from sinkscope.planning.configured import read_configuration
 from sinkscope.planning.machine import Machine, this_machine
 from sinkscope.progress.display import stage, wants_plan
 from sinkscope.quantization.measurements import Measurements
 from sinkscope.quantization.model_text import ModelText, text_of
 from sinkscope.quantization.plan import Costs, settled
 from sinkscope.quantization.ranking import losses
+from sinkscope.quantization.saving import Row, refuse_model
 from sinkscope.quantization.settings import QuantizationRequest
+from sinkscope.quantization.state import State
 from sinkscope.quantization.unquantized import measure_unquantized
 from sinkscope.text.windows import check_context
 from sinkscope.vscale.attach import attached
@@ -39,6 +46,8 @@ def measure_model(
     chosen: Chosen,
     mitigations: Mapping[str, Mitigation],
     measurements: Measurements,
+    rows: list[Row],
+    state: State,
     *,
     tokenizer: PreTrainedTokenizerBase | None,
     started: float,
@@ -51,6 +60,8 @@ def measure_model(
         chosen: the methods.
         mitigations: by name.
         measurements: where all that is found is added.
+        rows: those among which one is saved as a checkpoint; none saves none.
+        state: what is kept of the model.
         tokenizer: taken instead of the model's own.
         started: when the work began, on `time.perf_counter`.
 
@@ -62,7 +73,9 @@ def measure_model(
     """
     machine, began = this_machine(), time.perf_counter()
     stage(f"loading {source.name}")
-    loaded = load_named(source, tokenizer=tokenizer)
+    resolved = resolve(source.name, source.revision, source.gguf_file)
+    _refuse_before_loading(source, resolved, chosen, rows)
+    loaded = load_named(source, tokenizer=tokenizer, resolved=resolved)
     seconds = time.perf_counter() - began
     if loaded.quantization is not None:
         raise UnsuitedError(
@@ -73,26 +86,46 @@ def measure_model(
     check_context(loaded.model, request.windows.tokens)
     for mitigation in mitigations.values():
         mitigation.refuse(loaded.model)
+    rows = refuse_model(rows, chosen, loaded.model)
     fits = bool(mitigations) or any(calibrates(chosen, name) for name in chosen.order)
     unsettled = request.windows.budget is not None and measurements.plan is None
     text = (
         None if unsettled else text_of(loaded, request, calibrates=fits)
     )  # what is wrong with a text is said before the plan
-    request = _planned(loaded, request, chosen, measurements, machine, loading=seconds, started=started)
+    request = _planned(loaded, request, chosen, measurements, machine, state, loading=seconds, started=started)
     stage("reading text")
     text = text or text_of(loaded, request, calibrates=fits)
     batch_size = text.windows.batch_size
     check_windows(loaded.model, text.evaluated.input_ids, batch_size)
+    state.check(
+        {
+            "model": loaded.description,
+            "windows": text.evaluated.sha256,
+            "calibration": text.calibration.sha256,
+            "device": str(loaded.model.device),
+            "dtype": str(loaded.model.dtype),
+        }
+    )
     with explained_memory_errors(batch_size):
-        measure_unquantized(loaded, text, chosen, settings, measurements, mitigations)
+        measure_unquantized(loaded, text, chosen, settings, measurements, mitigations, rows, state)
         has_vscale = loaded.vscale is not None
         del loaded
         for method in chosen.library.values():
             _free()
             given = LoadRequest.of(source, settings, text.calibration.input_ids, tokenizer)
-            _measure_library_method(method, given, text, measurements, has_vscale=has_vscale)
+            _measure_library_method(method, given, text, measurements, state, has_vscale=has_vscale)
     _free()
     return text.windows
+
+
+def _refuse_before_loading(source: ModelSource, resolved: Resolved, chosen: Chosen, rows: list[Row]) -> None:
+    """Refuses what the model's configuration alone rules out."""
+    if rows and resolved.vscale is not None:
+        raise RequestError(NO_VSCALE)
+    if chosen.caches and resolved.unsupported is None and not source.trust_remote_code:
+        known: Any = read_configuration(resolved)  # of a model, a cache looks at the configuration
+        for cache in chosen.caches.values():
+            cache.check(known)
 
 
 def _planned(
@@ -101,6 +134,7 @@ def _planned(
     chosen: Chosen,
     measurements: Measurements,
     machine: Machine,
+    state: State,
     *,
     loading: float,
     started: float,
@@ -110,28 +144,38 @@ def _planned(
     unsettled = windows.budget is not None and measurements.plan is None
     if not (unsettled or wants_plan()):
         return request
-    stage("planning")
-    longest = windows.tokens or default_tokens(loaded.model.config)
-    rows = min(windows.batch_size, windows.count)
-    tried = some_ids(loaded.model, rows, longest)
-    costs = Costs(loaded, request, chosen, loading, tried)
-    settled_windows, forecast = settled(loaded, request, costs, machine, started=started)
-    measurements.plan = forecast.as_json()
+
+    def planned() -> dict[str, Any]:
+        stage("planning")
+        longest = windows.tokens or default_tokens(loaded.model.config)
+        rows = min(windows.batch_size, windows.count)
+        tried = some_ids(loaded.model, rows, longest)
+        costs = Costs(loaded, request, chosen, loading, tried)
+        settled_windows, forecast = settled(loaded, request, costs, machine, started=started)
+        return {"sequences": settled_windows.sequences, "tokens": settled_windows.tokens, "plan": forecast.as_json()}
+
+    found = state.value("plan", measure=planned, early=True)
+    measurements.plan = found["plan"]
+    settled_windows = replace(windows, sequences=found["sequences"], tokens=found["tokens"])
     return replace(request, windows=settled_windows if unsettled else windows)
 
 
 def _measure_library_method(
-    method: Method, given: LoadRequest, text: ModelText, measurements: Measurements, *, has_vscale: bool
+    method: Method, given: LoadRequest, text: ModelText, measurements: Measurements, state: State, *, has_vscale: bool
 ) -> None:
     """The losses of the model as a library quantizes it."""
     name, label = method.name, given.model
-    stage(f"loading {label} by {name}")
-    model = method.load(given).model
-    if has_vscale and not attached(model):
-        raise SinkscopeError(f"{name} lost the V-scale of {label}")
-    measured = losses(model, text.batches(), f"{label}: {name}")
-    measurements.add_losses(label, name, measured)
-    measurements.used(model.device)
+
+    def measured() -> pd.DataFrame:
+        stage(f"loading {label} by {name}")
+        model = method.load(given).model
+        if has_vscale and not attached(model):
+            raise SinkscopeError(f"{name} lost the V-scale of {label}")
+        found = losses(model, text.batches(), f"{label}: {name}")
+        measurements.used(model.device)
+        return found
+
+    measurements.add_losses(label, name, state.losses("library", name, measure=measured))
     measurements.versions |= method.versions(given.environment)
     if has_vscale and method.vscale_note:
         measurements.notes.append(f"{label}, {name}: {method.vscale_note}.")

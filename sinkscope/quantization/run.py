@@ -14,8 +14,8 @@ from typing import Any, Unpack
 from transformers import PreTrainedTokenizerBase
 
 from sinkscope.errors import RequestError
-from sinkscope.inputs import ModelSource, TextSource, Windows
-from sinkscope.keywords import ModelFields, WindowFields, listing, made_of, refuse_unknown, text_source
+from sinkscope.inputs import ModelSource, Output, TextSource, Windows
+from sinkscope.keywords import ModelFields, OutputFields, WindowFields, listing, made_of, refuse_unknown, text_source
 from sinkscope.loading.load import check_named
 from sinkscope.methods.choose import Chosen, check_modules, choose
 from sinkscope.mitigations.mitigation import Mitigation
@@ -25,9 +25,12 @@ from sinkscope.progress.display import showing
 from sinkscope.quantization.measurements import Measurements
 from sinkscope.quantization.one_model import measure_model
 from sinkscope.quantization.run_info import run_of
+from sinkscope.quantization.saving import rows_to_save
 from sinkscope.quantization.settings import DEFAULT, QuantizationRequest, QuantizationSettings, SettingsFields
+from sinkscope.quantization.state import KIND, State, kept_for
 from sinkscope.results import Result
 from sinkscope.text.sources import open_text
+from sinkscope.unfinished import refuse_unfinished
 
 RANKED_BY = "w8a8-static"  # where it is among the methods; else the first probe
 
@@ -36,11 +39,11 @@ class Quantization(Result):
     """A finished run: `run`, `info`, `headline`, its tables as attributes, `figures()` and `save(folder)`."""
 
 
-class QuantizationFields(ModelFields, WindowFields, SettingsFields, total=False):
-    """The fields of `ModelSource`, `Windows` and `QuantizationSettings`, as keyword arguments."""
+class QuantizationFields(ModelFields, WindowFields, OutputFields, SettingsFields, total=False):
+    """The fields of `ModelSource`, `Windows`, `Output` and `QuantizationSettings`, as keyword arguments."""
 
 
-@listing(QuantizationSettings, ModelSource, Windows)
+@listing(QuantizationSettings, ModelSource, Windows, Output)
 def quantize(
     models: str | Path | ModelSource | Sequence[str | Path | ModelSource],
     methods: Sequence[str] = DEFAULT,
@@ -62,7 +65,9 @@ def quantize(
         tokenizer: taken instead of every model's own.
         progress: show the plan, the stages and the time left on stderr; by default on terminals and in notebooks.
         **fields: those of `ModelSource` (revision, dtype, device, ...) for every model, `Windows` (sequences, tokens,
-            budget, ...) and `QuantizationSettings` (modules, calibration_data, rank_by, seed, environment, ...).
+            budget, ...), `QuantizationSettings` (modules, calibration_data, rank_by, seed, save, ...) and `Output`
+            (out, resume, force: where the run is going to be saved, so that what is measured so far is kept beside
+            it).
 
     Raises:
         SinkscopeError: for bad input, in one line.
@@ -79,6 +84,7 @@ def quantize(
         text=text_source(data, data_options),
         windows=made_of(Windows, fields),
         settings=made_of(QuantizationSettings, fields, methods=tuple(methods)),
+        output=made_of(Output, fields),
     )
     return run_quantization(request, tokenizer=tokenizer, progress=progress)
 
@@ -102,9 +108,12 @@ def run_quantization(
     """
     started = time.perf_counter()
     settings = request.settings
+    if request.output.out is not None and not request.output.force:
+        refuse_unfinished(request.output.out, KIND, resume=request.output.resume)
     chosen = choose(settings.methods, allow_install=settings.allow_install, environment=settings.environment)
     mitigations = mitigations_of(settings.mitigate)
     _check(chosen, settings, mitigations)
+    rows = rows_to_save(settings, chosen, mitigations)
     # Opening looks at what can be seen without reading, so that a mistyped source fails before a large model loads.
     open_text(request.text)
     if request.calibration_text is not None:
@@ -121,12 +130,22 @@ def run_quantization(
     for source in request.models[1:]:
         check_named(source)
     measurements = Measurements()
-    for source in request.models:
+    kept = kept_for(request)
+    for number, source in enumerate(request.models):
         windows = measure_model(
-            source, request, chosen, mitigations, measurements, tokenizer=tokenizer, started=started
+            source,
+            request,
+            chosen,
+            mitigations,
+            measurements,
+            rows,
+            State(kept, number),
+            tokenizer=tokenizer,
+            started=started,
         )
         request = replace(request, windows=windows)
-    return Quantization(run_of(measurements, request, chosen, seconds=time.perf_counter() - started))
+    run = run_of(measurements, request, chosen, seconds=time.perf_counter() - started)
+    return Quantization(run, kept.discard)
 
 
 def _check(chosen: Chosen, settings: QuantizationSettings, mitigations: Mapping[str, Mitigation]) -> None:

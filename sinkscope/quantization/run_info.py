@@ -73,6 +73,7 @@ def run_of(measurements: Measurements, request: QuantizationRequest, chosen: Cho
             for model in measurements.windows
         },
         **({} if measurements.plan is None else {"plan": measurements.plan}),
+        **({} if measurements.saved is None else {"saved": measurements.saved}),
     )
     return Run(info, tables)
 

@@ -139,6 +139,7 @@ def test_every_key_is_somewhere_used(out: Path) -> None:
         how_read += ("model.method.library", "model.method.note")  # nor is under a library's method: see tests/methods
         how_read += ("checkpoints[].same_as",)  # see tests/tracking
         how_read += (".dtype_chosen",)  # see tests/planning/test_cpu_dtype.py
+        how_read += tuple(key.name for key in kind.keys if key.name.split(".")[0] == "saved")  # see test_saving.py
         how_read += (".adapter_sha256",)  # see tests/loading/test_adapter.py
         declared = {key.name for key in kind.keys if not key.name.startswith(empty)}
         if kind.name != "analysis":  # every kind says of a GGUF file and of a method what an analysis says

@@ -13,6 +13,7 @@ from sinkscope.inputs import ModelSource
 from sinkscope.methods.probes import CalibratedProbe
 from sinkscope.mitigations.clip import Clip
 from sinkscope.mitigations.registry import mitigation_of
+from sinkscope.quantization import mitigated, unquantized
 from sinkscope.quantization.changes import change
 from sinkscope.quantization.run import Quantization, quantize
 from sinkscope.tables.builder import Rows
@@ -116,6 +117,20 @@ def test_pairs_of_models_stand_under_the_same_mitigation(folder: Path, tiny_fold
 def test_a_model_without_a_sink_has_no_prefix(tiny_folders: dict[str, Path]) -> None:
     with pytest.raises(SinkscopeError, match=r"`mitigate=prefix`: no head of .* has a sink at token 0"):
         quantize(tiny_folders["llama_gqa"], ["w4"], mitigate="prefix", **SMALL)
+
+
+def test_that_there_is_no_sink_is_known_before_any_loss(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    losses = unquantized.losses
+    monkeypatch.setattr(unquantized, "losses", lambda *given: order.append("losses") or losses(*given))
+    monkeypatch.setattr(mitigated, "say", order.append)
+    quantize(folder, ["a4-static"], mitigate=["prefix+clip", "clip"], **{**SMALL, "rank_sequences": 0})
+    assert order[0].startswith("prefix+clip is left out of ")
+    assert "losses" in order
+    order.clear()
+    with pytest.raises(SinkscopeError, match="has a sink at token 0"):
+        quantize(folder, ["a4-static"], mitigate=["prefix", "prefix+clip"], **{**SMALL, "rank_sequences": 0})
+    assert "losses" not in order
 
 
 def test_structures_are_refused_before_anything_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,9 @@ def test_unknown_names_of_the_package_are_refused() -> None:
         ({"rank_sequences": -1}, "`rank_sequences` must be at least 0"),
         ({"rank_limit": 0}, "`rank_limit` must be at least 1"),
         ({"calibration_data": "stdlib", "calibration_sequences": 0}, "`calibration_sequences` must be at least 1"),
+        ({"calibration_sequences": 10**22}, r"`calibration_sequences` must be at most 2\^31 - 1"),
+        ({"rank_sequences": 2**31}, r"`rank_sequences` must be at most 2\^31 - 1"),
+        ({"rank_limit": 10**22}, r"`rank_limit` must be at most 2\^31 - 1"),
     ],
 )
 def test_settings_that_contradict_themselves(settings: dict[str, Any], said: str) -> None:
@@ -77,6 +80,9 @@ def test_settings_that_contradict_themselves(settings: dict[str, Any], said: str
         ({"models": "demo", "methods": ["w8"], "mitigate": "keep", "rank_sequences": 0}, "`rank_sequences` must be at"),
         ({"models": "demo", "methods": ["none"], "mitigate": "rotate"}, "`mitigate=rotate` is put under the probes"),
         ({"models": "demo", "methods": ["w8"], "mitigate": "clip"}, "`mitigate=clip` makes no difference to w8"),
+        ({"models": "demo", "methods": ["w8"], "sequences": 10**22}, r"`sequences` must be at most 2\^31 - 1"),
+        ({"models": "demo", "methods": ["w8"], "tokens": 10**22}, r"`tokens` must be at most 2\^31 - 1"),
+        ({"models": "demo", "methods": ["w8"], "batch_size": 10**22}, r"`batch_size` must be at most 2\^31 - 1"),
         ({"models": "demo", "methods": ["w8"], "data_options": {"columns": "text"}}, "a text has no option columns"),
     ],
 )
@@ -85,6 +91,14 @@ def test_requests_that_could_never_work(arguments: dict[str, Any], said: str, mo
     monkeypatch.setattr("sinkscope.quantization.one_model.load_named", lambda *_, **__: pytest.fail("a model loads"))
     with pytest.raises(RequestError, match=said):
         quantize(**arguments)
+
+
+def test_a_cache_whose_groups_do_not_divide_a_head_is_refused_by_the_configuration_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sinkscope.quantization.one_model.load_named", lambda *_, **__: pytest.fail("a model loads"))
+    with pytest.raises(SinkscopeError, match=r"in groups of 5, which do not divide the \d+ channels of a head"):
+        quantize("demo", ["w8", "cache-k2v2-g5"])
 
 
 def test_an_unknown_keyword_is_refused_as_python_does() -> None:

@@ -4,7 +4,7 @@ from dataclasses import MISSING, replace
 from typing import Annotated
 
 from sinkscope.cli import options
-from sinkscope.cli.output import finish, place_for, refuse_mistaken
+from sinkscope.cli.output import finish, place_for, refuse_mistaken, take_place
 from sinkscope.cli.signature import Offered
 from sinkscope.errors import RequestError
 from sinkscope.inputs import ModelSource, Output, TextSource, Windows
@@ -12,12 +12,14 @@ from sinkscope.launch.collector import importing
 from sinkscope.methods.grammar import check_method
 from sinkscope.quantization.settings import QuantizationRequest, QuantizationSettings
 
+_OUT = {"text": "Folder for the run.", "default": MISSING}
+_RESUME = {"text": "Go on with an interrupted run: measure what is missing."}
 _BEHIND = {"text": "Text to calibrate on, as `data`; default: that text, behind the evaluated sequences."}
 
 
 def quantize(
     models: options.Models,
-    output: Annotated[Output, Offered("out", "force", out={"text": "Folder for the run.", "default": MISSING})],
+    output: Annotated[Output, Offered("out", "force", "resume", out=_OUT, resume=_RESUME)],
     settings: Annotated[QuantizationSettings, Offered(calibration_data=_BEHIND)],
     model: Annotated[ModelSource, Offered(but=["name", "quantize"])],
     text: TextSource,
@@ -32,9 +34,14 @@ def quantize(
     sources = tuple(replace(model, name=name) for name in models)
     refuse_mistaken(*sources, text=text)
     folder, output = place_for(output)
+    if settings.save is not None:
+        take_place(settings.save)
 
     with importing():
         from sinkscope.quantization.run import run_quantization
+        from sinkscope.quantization.state import KIND
+        from sinkscope.unfinished import resumable
 
-    result = run_quantization(QuantizationRequest(sources, text, windows, settings))
+    with resumable(folder, KIND):
+        result = run_quantization(QuantizationRequest(sources, text, windows, settings, output))
     finish(result, folder, force=output.force, json=json)

@@ -43,7 +43,7 @@ def rounded(x: Tensor, side: Side, absmax: float | None = None) -> Tensor:
     if torch.is_grad_enabled() and x.requires_grad:
         result: Tensor = _StraightThrough.apply(x, side, absmax)  # type: ignore[no-untyped-call]
         return result
-    blocks = _blocks(x, side)
+    blocks = in_blocks(x, side)
     if isinstance(side.element, Integer) and side.element.asymmetric:
         values = _asymmetric(blocks, side)
     else:
@@ -110,7 +110,7 @@ def _asymmetric(blocks: Tensor, side: Side) -> Tensor:
     return codes.sub_(zero).mul_(scale)
 
 
-def _blocks(x: Tensor, side: Side) -> Tensor:
+def in_blocks(x: Tensor, side: Side) -> Tensor:
     """X in float32, its last dimension cut into blocks where there are some."""
     x = x.float()
     return x if side.block is None else x.unflatten(-1, (-1, side.block))
@@ -124,7 +124,7 @@ def _finite(x: Tensor) -> Tensor:
 class _StraightThrough(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, side: Side, absmax: float | None) -> Tensor:
-        element, blocks = side.element, _blocks(x, side)
+        element, blocks = side.element, in_blocks(x, side)
         scale = scale_of(blocks, side, absmax)
         steps = (blocks / torch.where(scale == 0, torch.inf, scale)).abs()
         inside = steps.round() <= element.largest if isinstance(element, Integer) else steps <= element.clamped_from

@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -25,7 +24,6 @@ from sinkscope.loading.load import Loaded, load_model
 from sinkscope.methods.library import virtual_environment
 from sinkscope.methods.library.method import LoadRequest, Method
 from sinkscope.models.families import Family, Feature, family_of
-from sinkscope.passes.modes import input_device
 from sinkscope.vscale.saved import INFO_FILE, WEIGHTS_FILE
 from sinkscope.vscale.saved import save as save_vscale
 
@@ -55,11 +53,7 @@ def quantized(request: LoadRequest, method: str) -> Loaded:
             key: value for key, value in request.loading.items() if key not in ("revision", "gguf_file", "adapter")
         }
         with contextlib.redirect_stderr(io.StringIO()):  # compressed-tensors' progress bars
-            loaded = load_model(str(out), **loading)
-            first = _windows(request)[:1, :2].to(input_device(loaded.model))
-            with torch.no_grad():
-                loaded.model(input_ids=first, use_cache=False)  # unpacks its weights in a first pass
-            return loaded
+            return load_model(str(out), **loading)
 
 
 def _windows(request: LoadRequest) -> Tensor:
