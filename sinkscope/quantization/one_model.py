@@ -90,7 +90,7 @@ def measure_model(
         for method in chosen.library.values():
             _free()
             given = LoadRequest.of(source, settings, text.calibration.input_ids, tokenizer)
-            _measure_library_method(method, given, text, measurements, has_vscale=has_vscale)
+            _measure_library_method(method, given, text, chosen, measurements, has_vscale=has_vscale)
     _free()
     return text.windows
 
@@ -121,16 +121,25 @@ def _planned(
 
 
 def _measure_library_method(
-    method: Method, given: LoadRequest, text: ModelText, measurements: Measurements, *, has_vscale: bool
+    method: Method,
+    given: LoadRequest,
+    text: ModelText,
+    chosen: Chosen,
+    measurements: Measurements,
+    *,
+    has_vscale: bool,
 ) -> None:
-    """The losses of the model as a library quantizes it."""
+    """The losses of the model as a library quantizes it, and under the caches that are joined to that."""
     name, label = method.name, given.model
     stage(f"loading {label} by {name}")
     model = method.load(given).model
     if has_vscale and not attached(model):
         raise SinkscopeError(f"{name} lost the V-scale of {label}")
-    measured = losses(model, text.batches(), f"{label}: {name}")
-    measurements.add_losses(label, name, measured)
+    if name in chosen.order:
+        measurements.add_losses(label, name, losses(model, text.batches(), f"{label}: {name}"))
+    for joined, cache in chosen.joined_to(name).items():
+        with cache.entered(model):
+            measurements.add_losses(label, joined, losses(model, text.batches(), f"{label}: {joined}"))
     measurements.used(model.device)
     measurements.versions |= method.versions(given.environment)
     if has_vscale and method.vscale_note:

@@ -4,6 +4,7 @@ The probes share the model. Each leaves it bit for bit as it was, so that one co
 """
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import NamedTuple
 
 import pandas as pd
@@ -15,8 +16,9 @@ from sinkscope.errors import SinkscopeError
 from sinkscope.loading.load import Loaded
 from sinkscope.methods.calibration import calibrate
 from sinkscope.methods.choose import Chosen
+from sinkscope.methods.grammar import split
 from sinkscope.methods.linear_modules import linears
-from sinkscope.methods.probes import CalibratedProbe
+from sinkscope.methods.probes import CalibratedProbe, parse_probe
 from sinkscope.mitigations.mitigation import Mitigation, Subject
 from sinkscope.names import NONE
 from sinkscope.quantization.changes import change
@@ -65,14 +67,16 @@ def measure_unquantized(
     model, label = loaded.model, loaded.name
     for probe in chosen.probes.values():
         probe.places(model, settings.modules)  # a probe that cannot be put on it is refused before the first pass
-    for cache in chosen.caches.values():
+    for name, cache in chosen.caches.items():
         cache.check(model)
+        if (under := parse_probe(split(name)[0])) is not None:
+            under.places(model, settings.modules)
     exact = losses(model, text.batches(), f"{label}: {NONE}")
     if not exact["loss_sum"].map(pd.notna).all() or exact["loss_sum"].max() == float("inf"):
         raise SinkscopeError(f"the loss of {label} is not finite before any quantization: try float32 or bfloat16")
     measurements.add_losses(label, NONE, exact)
     subject = _Subject(model, label, text, exact)
-    largest = None
+    largest, calibration = None, None
     if chosen.probes:
         calibration = _measure_probes(subject, chosen, settings, measurements)
         largest = max(calibration.values())
@@ -82,9 +86,7 @@ def measure_unquantized(
             rank=ranker(label, text.calibration_batches(), settings),
         )  # fmt: skip
         measure_mitigated(of_mitigations, chosen.probes, mitigations, text.batches(), measurements, calibration)
-    for name, cache in chosen.caches.items():
-        with cache.entered(model):
-            measurements.add_losses(label, name, losses(model, text.batches(), f"{label}: {name}"))
+    _measure_caches(subject, chosen, settings, measurements, calibration)
     analysis = measure(
         model,
         text.evaluated.input_ids,
@@ -121,6 +123,30 @@ def _measure_probes(
             of_plan = noise[noise["method"] == calibrated.name]
             _measure_ranking(subject, calibrated, of_plan, settings, measurements)
     return calibration
+
+
+def _measure_caches(
+    subject: _Subject,
+    chosen: Chosen,
+    settings: QuantizationSettings,
+    measurements: Measurements,
+    calibration: dict[str, float] | None,
+) -> None:
+    """The losses under every cache, alone or joined to a probe."""
+    model, label, text, _ = subject
+    for name, cache in chosen.caches.items():
+        method = split(name)[0]
+        probe = parse_probe(method)
+        if probe is None and method != NONE:
+            continue  # a library's method, which loads its own model
+        with ExitStack() as stack:
+            if probe is not None:
+                if calibration is None and probe.calibrates:
+                    calibration = calibrate(model, linears(model, settings.modules), text.calibration_batches())
+                places = probe.places(model, settings.modules)
+                stack.enter_context(CalibratedProbe(method, probe, places, calibration or {}).entered(model))
+            stack.enter_context(cache.entered(model))
+            measurements.add_losses(label, name, losses(model, text.batches(), f"{label}: {name}"))
 
 
 def _measure_probe(subject: _Subject, calibrated: CalibratedProbe, measurements: Measurements, *, seed: int) -> None:

@@ -89,6 +89,14 @@ def test_what_sinks_win_back_agrees_with_a_loop() -> None:
     assert f"Keeping the first token exact wins back {said} of what cache-k2v2 costs." in along_the_window(made)
 
 
+def test_caches_that_are_joined_to_a_format_are_caches_too() -> None:
+    made = run({"w4+cache-k2v2": lambda s, t: 0.05 * t + wave(s, t), "w4+cache-k2v2-sinks4": lambda _s, t: 0.02 * t})
+    growing, kept = along_the_window(made)
+    assert "; w4+cache-k2v2-sinks4 costs" in growing
+    assert kept.startswith("Keeping the first 4 tokens exact wins back ")
+    assert kept.endswith("of what w4+cache-k2v2 costs.")
+
+
 def test_without_caches_or_losses_by_position_nothing_is_said() -> None:
     assert along_the_window(run({"w4": wave})) == []
     older = run({"cache-k2v2": lambda s, t: 0.05 * t + wave(s, t)})

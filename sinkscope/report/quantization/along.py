@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from sinkscope.intervals.loss_bootstrap import Array, ratio_interval
-from sinkscope.methods.grammar import CacheRounding, parse
+from sinkscope.methods.grammar import CacheRounding, Joined, split
 from sinkscope.names import NONE
 from sinkscope.report.quantization.sentences import apart, interval, methods, models, plain_rows, signed
 from sinkscope.report.text import counted
@@ -46,8 +46,8 @@ class Growth:
 
 
 def rounds_cache(method: str) -> bool:
-    """Whether a method is one that rounds the cache."""
-    return isinstance(parse(method), CacheRounding)
+    """Whether a method is one that rounds the cache, alone or with linear maps."""
+    return isinstance(split(method)[1], CacheRounding)
 
 
 def along_the_window(run: Run) -> list[str]:
@@ -113,14 +113,15 @@ def _of_growth(found: list[Growth]) -> list[str]:
 
 def _of_sinks(run: Run, model: str, names: list[str]) -> list[str]:
     """What exact sinks win back, for every two caches that differ in nothing else."""
-    caches = {name: parse(name) for name in names}
     sentences = []
-    for name, of in caches.items():
-        if not isinstance(of, CacheRounding) or not of.sinks:
+    for name in names:
+        of_maps, cache = split(name)
+        if not isinstance(cache, CacheRounding) or not cache.sinks:
             continue
-        plain = replace(of, sinks=0).name
-        if plain in caches:
-            sentences += [_won_back(run, model, plain, name, of.sinks)]
+        without = replace(cache, sinks=0)
+        plain = without.name if of_maps == NONE else Joined(of_maps, without).name
+        if plain in names:
+            sentences += [_won_back(run, model, plain, name, cache.sinks)]
     return [text for text in sentences if text]
 
 
