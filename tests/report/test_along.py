@@ -110,5 +110,9 @@ def test_caches_have_a_panel_of_their_own() -> None:
     assert [axes.get_title() for axes in both.axes] == ["Caches", "Other methods"]
     one = positions.ENTRY.draw(made_up(["demo", "twin"], ["none", "w8"]))
     assert [axes.get_title() for axes in one.axes] == ["Other methods, demo", "Other methods, twin"]
-    line = both.axes[0].get_lines()[0]
-    assert len(line.get_xdata()) == 10
+    assert len(both.axes[0].get_lines()[0].get_xdata()) == 6  # of ten ranges those with at least 64 targets
+    few = made_up(["demo"], ["none", "cache-k4v4"])
+    few["quantization_positions"]["targets"] //= 16
+    assert len(positions.ENTRY.draw(few).axes[0].get_lines()[0].get_xdata()) == 2
+    few["quantization_positions"]["targets"] //= 2
+    assert len(positions.ENTRY.draw(few).axes[0].get_lines()[0].get_xdata()) == 10

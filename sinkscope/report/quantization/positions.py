@@ -19,6 +19,7 @@ from sinkscope.tables.unmitigated import unmitigated
 
 _COLOURS = (style.VERMILION, style.BLUE, style.GREEN, style.ORANGE, style.PURPLE, style.SKY)
 _MOST = len(_COLOURS)
+_FEWEST = 64  # targets of a range that is drawn: the mean of a few tokens says little, and its interval hides the rest
 
 
 def draw(run: Run) -> Page:
@@ -26,6 +27,8 @@ def draw(run: Run) -> Page:
     page = Page()
     table = unmitigated(run[POSITIONS])
     table = table[table["method"] != NONE]
+    enough = table[table["targets"] >= _FEWEST]
+    table = enough if len(set(enough["start"])) > 1 else table
     labels = models(run)[:SIDE_BY_SIDE]
     is_cache = table["method"].map(rounds_cache).astype(bool)
     kinds = [(title, part) for title, part in (("Caches", table[is_cache]), ("Other methods", table[~is_cache]))
@@ -68,8 +71,9 @@ ENTRY = Entry(
     "Loss by position",
     draw,
     "Loss minus that of the unquantized model on the same tokens, in ranges of positions, each the second half of what "
-    "is before its end; 95 % intervals, paired bootstrap over sequences. Ranges near the start hold few tokens. "
-    "A cache rounds what a query looks back at, so that its damage can grow along the window. The first six methods of "
-    "each kind and the first three models are drawn; `quantization_positions` has all.",
+    "is before its end; 95 % intervals, paired bootstrap over sequences. Those of fewer than 64 "
+    "tokens are left out where two others are left. A cache rounds what a query looks back at, so that its damage can "
+    "grow along the window. The first six methods of each kind and the first three models are drawn; "
+    "`quantization_positions` has all.",
     applies=lambda run: POSITIONS in run.tables and bool((run[POSITIONS]["method"] != NONE).any()),
 )
