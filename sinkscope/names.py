@@ -20,8 +20,12 @@ FORMATS = ("fp8", "fp8e5m2", "mxfp8", "mxfp8e5m2", "mxfp6", "mxfp6e3m2", "mxfp4"
 """Number formats; `methods.formats.table` has what they are."""
 LIBRARY_METHODS = ("nf4", "int8", "torchao-int8", "torchao-int8-weights", "smoothquant", "gptq", "awq")
 """Methods of libraries; `methods.choose` has what they are."""
-CACHE_METHODS = "cache-k4v4 (keys and values in 8 4 or 2 bits), cache-k2v2-g32-sinks4-window128"
-"""Methods that round the cache, in words: `quantize` alone measures them."""
+CACHE_METHODS = (
+    "cache-k4v4 (keys and values in 8 4 or 2 bits), cache-k2v2-g32-sinks4-window128, w8a8-static+cache-k4v4 (both)"
+)
+"""Methods that round the cache, in words: `quantize` and `evaluate` measure them."""
+GENERATING_METHODS = "quanto-cache-4bit (transformers' own cache; 4 or 2 bits), fp8-cache, w8a8-static+fp8-cache (both)"
+"""Methods that round the cache of generation alone, in words: `evaluate` generates through them."""
 MODEL_METHODS = (
     f"{NONE}, w8a8-dynamic, w8a8-static, w8 (weights alone), a8-dynamic, a8-static (inputs alone; 2 to 8 bits), w4g128 "
     "(groups of 128), w4g128-asym, w4g64-a8-dynamic, mxfp4 (a format of weights and inputs: "

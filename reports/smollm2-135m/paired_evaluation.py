@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 from scipy.stats import binomtest
 
-from sinkscope import read_run
+from sinkscope import Run, read_run
 from sinkscope.intervals.loss_bootstrap import ratio_interval
 
 NEEDLE = ["variant", "length", "depth", "seed"]
@@ -27,13 +27,17 @@ def main() -> None:
         if folder.name == "none":
             continue
         run = read_run(folder)
-        documents = exact["documents"].merge(run["documents"], on="document", suffixes=("", "_other"), validate="1:1")
-        difference = (documents["nll_other"] - documents["nll"]).to_numpy()
-        tokens = documents["tokens"].to_numpy(dtype=float)
-        low, high = ratio_interval(difference, tokens, seed=0)
+        loss = _loss(exact, run) if "documents" in run.tables else "no perplexity"  # a cache of generation has none
         needles = exact["needles"].merge(run["needles"], on=NEEDLE, suffixes=("", "_other"), validate="1:1")
-        print(f"{folder.name}: {difference.sum() / tokens.sum():+.4f} nats per token ({low:+.4f} to {high:+.4f}); "
-              f"needles {_needles(needles)}")  # fmt: skip
+        print(f"{folder.name}: {loss}; needles {_needles(needles)}")
+
+
+def _loss(exact: Run, run: Run) -> str:
+    documents = exact["documents"].merge(run["documents"], on="document", suffixes=("", "_other"), validate="1:1")
+    difference = (documents["nll_other"] - documents["nll"]).to_numpy()
+    tokens = documents["tokens"].to_numpy(dtype=float)
+    low, high = ratio_interval(difference, tokens, seed=0)
+    return f"{difference.sum() / tokens.sum():+.4f} nats per token ({low:+.4f} to {high:+.4f})"
 
 
 def _needles(both: pd.DataFrame) -> str:

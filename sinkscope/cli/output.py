@@ -93,15 +93,21 @@ def tell_training(folder: Path) -> None:
             tell(f"{what}: {folder / name}")
 
 
-def refuse_mistaken(*models: ModelSource, text: TextSource | None = None) -> None:
-    """Says what is wrong with names of models, methods or a text, as far as it shows before torch is imported."""
+def refuse_mistaken(*models: ModelSource, text: TextSource | None = None, caches: bool = False) -> None:
+    """Says what is wrong with names of models, methods or a text, as far as it shows before torch is imported.
+
+    Args:
+        *models: the models.
+        text: the text.
+        caches: whether the verb takes methods that round the cache.
+    """
     from sinkscope.loading.place import refuse_mistaken as refuse_model
     from sinkscope.methods.grammar import check_method
     from sinkscope.text.sources import refuse_missing
 
     for model in models:
         if model.quantize is not None:
-            check_method(model.quantize, "quantize")
+            check_method(model.quantize, "quantize", caches=caches)
         refuse_model(model)
     if text is not None:
         refuse_missing(text)

@@ -4,7 +4,7 @@ A checkpoint's own generation settings (sampling, penalties) are left out for th
 Prompts of a batch are padded on the left, and their positions count from their first real token.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -23,7 +23,12 @@ from sinkscope.passes.modes import input_device
 
 
 def continue_greedily(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: list[list[int]], new_tokens: int
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: list[list[int]],
+    new_tokens: int,
+    *,
+    cache: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """What a model writes after each prompt: the likeliest token each time, until <eos> or `new_tokens`.
 
@@ -32,6 +37,7 @@ def continue_greedily(
         tokenizer: the model's; it may lack an <eos>.
         prompts: token ids.
         new_tokens: tokens to write at most.
+        cache: what transformers' quantized cache is made with; None for its usual cache.
 
     Raises:
         SinkscopeError: if a logit is not finite, where the likeliest token would be none.
@@ -44,6 +50,8 @@ def continue_greedily(
         mask[row, longest - len(prompt) :] = 1
     device = input_device(model)
     with _greedy(model, tokenizer, new_tokens) as settings, torch.no_grad():
+        if cache is not None:
+            settings.cache_implementation, settings.cache_config = "quantized", dict(cache)
         written = cast("Any", model).generate(
             ids.to(device), attention_mask=mask.to(device), generation_config=settings,
             logits_processor=LogitsProcessorList([_Finite()]),

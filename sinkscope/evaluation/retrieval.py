@@ -1,8 +1,9 @@
 """The needle test: every variant, context length, depth and seed, asked and scored."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby, product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -81,6 +82,7 @@ def ask_needles(
     plan: list[Cell],
     *,
     batch_size: int = 1,
+    cache: Mapping[str, Any] | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Asks a model for needles.
 
@@ -89,6 +91,7 @@ def ask_needles(
         tokenizer: the model's.
         plan: of `plan_needles`.
         batch_size: prompts per `generate`.
+        cache: what transformers' quantized cache is made with; None for its usual cache.
 
     Returns:
         The tables `needles` and `needle_scores`.
@@ -100,7 +103,8 @@ def ask_needles(
     with frozen(model), explained_memory_errors(batch_size):
         for batch in counted(batches, "needle"):
             prompts = [plan[number].prompt for number in batch]
-            written = continue_greedily(model, tokenizer, [p.ids for p in prompts], prompts[0].new_tokens)
+            ids, most = [prompt.ids for prompt in prompts], prompts[0].new_tokens
+            written = continue_greedily(model, tokenizer, ids, most, cache=cache)
             for number, answer in zip(batch, written, strict=True):
                 answers[number] = answer
     rows = Rows("needles")

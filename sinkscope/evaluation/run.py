@@ -126,7 +126,8 @@ def run_evaluation(
     """
     started = time.perf_counter()
     settings, bos, batch_size = request.settings, request.windows.bos, request.windows.batch_size
-    under = asked(request.model, request.method)
+    under = asked(request.model, request.method, caches=True)
+    _refuse(under, settings, batch_size)
     if request.windows.budget is not None and not (settings.perplexity or settings.variants):
         raise RequestError("`budget` chooses documents and needles, and there are none: use `limit` for tasks")
     documents = Counted(open_text(request.text) if settings.perplexity else iter(()))
@@ -164,7 +165,8 @@ def run_evaluation(
         say_tasks_alone(len(settings.tasks), memory)
     elif is_wanted(request.windows.budget):
         stage("planning")
-        costs = Costs(model, tokenizer, settings, texts, plan, batch_size)
+        with under.entered(model):
+            costs = Costs(model, tokenizer, settings, texts, plan, batch_size)
         share, forecast = planned(
             given, costs, len(texts), budget=request.windows.budget, started=started,
             memory=memory, tasks=len(settings.tasks),
@@ -178,19 +180,20 @@ def run_evaluation(
         text = _calibration(under, loaded, request, settings, documents, hay)
         loaded = under.put(loaded, text, again=lambda new: _extend_(new, settings))
         model = loaded.model
-    if settings.perplexity:
-        losses = token_losses(
-            model, texts, prefix=prefix_token(tokenizer, bos), window=settings.window or 0,
-            stride=settings.stride or 0, batch_size=batch_size,
-        )  # fmt: skip
-        tables |= perplexity_tables(losses, texts, draws=settings.draws, seed=settings.seed)
-    if plan:
-        tables |= ask_needles(model, tokenizer, plan, batch_size=batch_size)
-    if tasks is not None:
-        stage("tasks")
-        tables["tasks"] = run_tasks(
-            tasks, model, tokenizer, limit=settings.limit, batch_size=batch_size, draws=settings.draws,
-        )  # fmt: skip
+    with under.entered(model):
+        if settings.perplexity:
+            losses = token_losses(
+                model, texts, prefix=prefix_token(tokenizer, bos), window=settings.window or 0,
+                stride=settings.stride or 0, batch_size=batch_size,
+            )  # fmt: skip
+            tables |= perplexity_tables(losses, texts, draws=settings.draws, seed=settings.seed)
+        if plan:
+            tables |= ask_needles(model, tokenizer, plan, batch_size=batch_size, cache=under.generation)
+        if tasks is not None:
+            stage("tasks")
+            tables["tasks"] = run_tasks(
+                tasks, model, tokenizer, limit=settings.limit, batch_size=batch_size, draws=settings.draws,
+            )  # fmt: skip
     info = begin(
         "evaluation",
         model={
@@ -210,6 +213,22 @@ def run_evaluation(
         **({} if forecast is None else {"plan": forecast.as_json()}),
     )
     return Evaluation(Run(info, tables))
+
+
+def _refuse(under: Under, settings: EvaluationSettings, batch_size: int) -> None:
+    """Refuses what a cache of few bits cannot be measured by."""
+    if under.cache is None:
+        return
+    if batch_size > 1:
+        raise RequestError(
+            f"`quantize={under.name}` rounds by positions that count from a text's first token, and batches are "
+            "padded: use `batch_size=1`"
+        )
+    if under.generation is not None and (settings.perplexity or settings.tasks):
+        raise RequestError(
+            f"`quantize={under.name}` rounds the cache of generation alone, which perplexity and most tasks never "
+            "read: use `perplexity=False` and leave out `tasks`"
+        )
 
 
 def _extend_(model: PreTrainedModel, settings: EvaluationSettings) -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sinkscope.errors import RequestError
 from sinkscope.methods.cache.probe import CacheProbe
-from sinkscope.methods.grammar import CacheRounding, canonical, check_method, parse
+from sinkscope.methods.grammar import CacheRounding, canonical, check_method, split
 from sinkscope.methods.library import bitsandbytes, llmcompressor, torchao
 from sinkscope.methods.library.method import Method
 from sinkscope.methods.probes import Probe, parse_probe
@@ -21,12 +21,28 @@ LIBRARY: dict[str, Method] = {
 
 
 class Chosen(NamedTuple):
-    """The methods of a run by name, in the order they were asked for."""
+    """The methods of a run by name, in the order they were asked for.
+
+    Attributes:
+        probes: those of linear maps alone.
+        library: those that a library puts on, and those that a cache is joined to.
+        order: the names that were asked for.
+        caches: those that round the cache, with a method of linear maps (`grammar.split`) or without.
+    """
 
     probes: dict[str, Probe]
     library: dict[str, Method]
     order: list[str]
     caches: dict[str, CacheProbe]
+
+    def joined_to(self, method: str) -> dict[str, CacheProbe]:
+        """The caches that are joined to a method; those that stand alone for `none`."""
+        return {name: cache for name, cache in self.caches.items() if split(name)[0] == method}
+
+    @property
+    def rounds_by_probe(self) -> bool:
+        """Whether a probe rounds linear maps, by itself or under a cache."""
+        return bool(self.probes) or any(parse_probe(split(name)[0]) is not None for name in self.caches)
 
 
 def method_of(name: str, field: str = "quantize") -> Probe | Method | None:
@@ -57,10 +73,12 @@ def choose(names: Sequence[str], *, allow_install: bool = False, environment: Pa
         SinkscopeError: for an unknown name, or a method whose package or GPU is missing.
     """
     order = list(dict.fromkeys([NONE, *map(canonical, names)]))
-    parsed = {name: parse(name) for name in order}
-    caches = {name: CacheProbe(of) for name, of in parsed.items() if isinstance(of, CacheRounding)}
+    for name in order:
+        check_method(name, "methods")
+    caches = {name: CacheProbe(of) for name in order if isinstance(of := split(name)[1], CacheRounding)}
     known = {name: method_of(name, "methods") for name in order if name not in caches}
-    library = {name: method for name, method in known.items() if isinstance(method, Method)}
+    under = {split(name)[0]: method_of(split(name)[0], "methods") for name in caches}
+    library = {name: method for name, method in {**known, **under}.items() if isinstance(method, Method)}
     for method in library.values():
         method.refuse(allow_install=allow_install, environment=environment)
     probes = {name: probe for name, probe in known.items() if isinstance(probe, Probe)}
@@ -87,15 +105,15 @@ def check_modules(modules: str | None, library: Iterable[str]) -> None:
 
 def calibrates(chosen: Chosen, name: str) -> bool:
     """Whether a method fits its scales or weights to the calibration windows."""
-    of = chosen.probes.get(name) or chosen.library.get(name)
+    method = split(name)[0]
+    of = parse_probe(method) or chosen.library.get(method)
     return of is not None and of.calibrates
 
 
 def bits_and_granularity(chosen: Chosen, name: str) -> tuple[int | None, int | None, str]:
     """Weight bits, activation bits and granularity of a method."""
-    if name == NONE:
-        return None, None, ""
     if name in chosen.caches:
-        return None, None, chosen.caches[name].granularity
-    of = chosen.probes.get(name) or chosen.library[name]
-    return of.weight_bits, of.activation_bits, of.granularity
+        *bits, scales = bits_and_granularity(chosen, split(name)[0])
+        return bits[0], bits[1], "; ".join(filter(None, (scales, chosen.caches[name].granularity)))
+    of = parse_probe(name) or chosen.library.get(name)
+    return (None, None, "") if of is None else (of.weight_bits, of.activation_bits, of.granularity)

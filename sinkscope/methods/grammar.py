@@ -5,11 +5,14 @@
     inputs       = a<bits>-static | a<bits>-dynamic  |  a-format[-static | -dynamic]
     tail         = -down | -dynamic-down
     cache        = cache-k<bits>v<bits>[-g<group>][-sinks<tokens>][-window<tokens>]
+    generating   = quanto-cache-<bits>bit[-g<group>][-window<tokens>]  |  fp8-cache
+    joined       = <probe or library's method>+<cache or generating>
 
 A bare format rounds the weights and the inputs of every linear map but the head. `-down` leaves the down projections
 alone to be rounded. `-dynamic-down`, behind static inputs, rounds everything, and gives the inputs of the down
 projections a scale per token. Every probe has one canonical name, which leaves out what goes without saying: `fp8` for
-`w-fp8-a-fp8-dynamic`, `w8a8-static` for `w8-a8-static`.
+`w-fp8-a-fp8-dynamic`, `w8a8-static` for `w8-a8-static`. A cache is this project's rounding of it, seen by every pass; a
+generating one is transformers' own, which generation alone fills.
 """
 
 import re
@@ -19,7 +22,7 @@ from difflib import get_close_matches
 from sinkscope.errors import RequestError
 from sinkscope.methods.formats.side import Scope, Side
 from sinkscope.methods.formats.table import ALIASES, FORMATS, Format, Integer, Scales
-from sinkscope.names import LIBRARY_METHODS, METHODS, MODEL_METHODS, NONE
+from sinkscope.names import GENERATING_METHODS, LIBRARY_METHODS, METHODS, MODEL_METHODS, NONE
 
 BITS = range(2, 9)
 CACHE_BITS = (2, 4, 8)
@@ -35,6 +38,8 @@ _PAIR = re.compile(rf"(?:{_WEIGHTS})?-?(?:{_INPUTS})?{_TAIL}")
 _BARE = re.compile(rf"(?P<f>{_FORMAT})(?P<t>-tensor)?(?:-(?P<k>static|dynamic))?{_TAIL}")
 _CACHE = re.compile(rf"cache-k(?P<k>\d+)v(?P<v>\d+)(?:-g(?P<g>{_COUNT}))?(?:-sinks(?P<sinks>0|{_COUNT}))?"
                     rf"(?:-window(?P<window>0|{_COUNT}))?")  # fmt: skip
+_QUANTO = re.compile(rf"quanto-cache-(?P<bits>[24])bit(?:-g(?P<g>{_COUNT}))?(?:-window(?P<window>{_COUNT}))?")
+_PLUS = "+"
 
 EXAMPLES = (
     *(f"w{b}" for b in BITS),
@@ -48,6 +53,7 @@ EXAMPLES = (
     *(f"w-{f}-a-{h}" for f in FORMATS for h in FORMATS if f != h),
     *(f"{f}-{kind}" for f in ("fp8", "fp8e5m2") for kind in ("static", "tensor", "tensor-static")),
     "nvfp4-dynamic", "w4g64-a8-dynamic", "w4g128-a8-dynamic",
+    "quanto-cache-4bit", "quanto-cache-2bit", "fp8-cache", "w8a8-static+cache-k4v4", "mxfp4+cache-k4v4-sinks4",
     *(f"cache-k{k}v{v}{rest}" for k in CACHE_BITS for v in CACHE_BITS for rest in ("", "-sinks4-window128")),
 )  # fmt: skip
 """Names among which the nearest to a mistyped one is looked for."""
@@ -111,8 +117,75 @@ class CacheRounding:
         return f"cache-k{self.key_bits}v{self.value_bits}{group}{sinks}{window}"
 
 
-def parse(name: str) -> Rounding | CacheRounding | None:
+@dataclass(frozen=True)
+class GeneratingCache:
+    """What a name of the grammar says of transformers' quantized cache.
+
+    Attributes:
+        backend: as transformers calls it: `quanto`, or `fp8`, one E4M3 scale per layer that the prompt sets.
+        bits: of keys and values.
+        group: values that share a scale and a zero: neighbours among the channels of one token, of keys too.
+        window: most recent tokens that are exact, at most; then all of them are rounded.
+    """
+
+    backend: str
+    bits: int
+    group: int | None = None
+    window: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The canonical name."""
+        if self.backend == FP8_CACHE.backend:
+            return "fp8-cache"
+        group = "" if self.group == QUANTO_GROUP else f"-g{self.group}"
+        window = "" if self.window == QUANTO_WINDOW else f"-window{self.window}"
+        return f"quanto-cache-{self.bits}bit{group}{window}"
+
+
+QUANTO_GROUP, QUANTO_WINDOW = 64, 128
+"""What transformers takes where nothing else is said."""
+FP8_CACHE = GeneratingCache("fp8", 8)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A method of linear maps and a cache, both at once.
+
+    Attributes:
+        method: the canonical name of the first.
+        cache: the second.
+    """
+
+    method: str
+    cache: CacheRounding | GeneratingCache
+
+    @property
+    def name(self) -> str:
+        """The canonical name."""
+        return f"{self.method}{_PLUS}{self.cache.name}"
+
+
+Parsed = Rounding | CacheRounding | GeneratingCache | Joined
+
+
+def split(name: str) -> tuple[str, CacheRounding | GeneratingCache | None]:
+    """A method's name as that of what is put on linear maps, `none` where nothing is, and the cache."""
+    found = parse(name)
+    if isinstance(found, Joined):
+        return found.method, found.cache
+    return (NONE, found) if isinstance(found, CacheRounding | GeneratingCache) else (name, None)
+
+
+def parse(name: str) -> Parsed | None:
     """What a name says; None where it is none of the grammar's."""
+    if _PLUS in name:
+        return _joined(name)
+    if name == "fp8-cache":
+        return FP8_CACHE
+    if match := _QUANTO.fullmatch(name):
+        return GeneratingCache("quanto", int(match["bits"]), int(match["g"] or QUANTO_GROUP),
+                               int(match["window"] or QUANTO_WINDOW))  # fmt: skip
     if match := _CACHE.fullmatch(name):
         numbers = {key: int(value) for key, value in match.groupdict().items() if value is not None}
         if numbers["k"] not in CACHE_BITS or numbers["v"] not in CACHE_BITS:
@@ -150,21 +223,36 @@ def canonical(name: str) -> str:
     return name if found is None else found.name
 
 
-def check_method(name: str, field: str) -> None:
+def _joined(name: str) -> Joined | None:
+    """Two parts, in either order: one of linear maps, one of the cache; None for anything else."""
+    caches = [found for part in name.split(_PLUS) if isinstance(found := parse(part), CacheRounding | GeneratingCache)]
+    others = [part for part in name.split(_PLUS) if isinstance(parse(part), Rounding) or part in LIBRARY_METHODS]
+    if len(caches) != 1 or len(others) != 1 or name.count(_PLUS) != 1:
+        return None
+    return Joined(canonical(others[0]), caches[0])
+
+
+def check_method(name: str, field: str, *, caches: bool = True) -> None:
     """Refuses a name that is no method.
 
     Args:
         name: as a user typed it.
         field: where.
+        caches: whether methods that round the cache are taken.
 
     Raises:
-        RequestError: with the nearest name and the grammar, in one line; and for a cache where a model is measured.
+        RequestError: with the nearest name and the grammar, in one line; and for a cache where none is taken.
     """
-    found = parse(name)
-    if isinstance(found, CacheRounding) and field != "methods":
+    found, cache = parse(name), split(name)[1]
+    if isinstance(cache, GeneratingCache) and field == "methods":
         raise RequestError(
-            f"{name} rounds the cache, which a comparison of methods alone measures: leave out `{field}`, and name it "
-            "among the `methods` of quantize"
+            f"{name} rounds the cache of generation alone, and the losses that are compared generate nothing: "
+            "leave it out, and evaluate the model with it as `quantize`"
+        )
+    if cache is not None and not caches:
+        raise RequestError(
+            f"{name} rounds the cache, which a comparison of methods and an evaluation alone measure: leave out "
+            f"`{field}`, and name it among the `methods` of quantize, or to evaluate"
         )
     if name == NONE or name in LIBRARY_METHODS or found is not None:
         return
@@ -172,7 +260,10 @@ def check_method(name: str, field: str) -> None:
     begun = sorted((other for other in known if len(typed) > 1 and other.startswith(typed)), key=len)
     near = begun or get_close_matches(typed, known, 1, 0.5)
     nearest = f"; the nearest is {near[0]}" if near else ""
-    listed = MODEL_METHODS if field != "methods" else METHODS
+    listed = METHODS if caches else MODEL_METHODS
+    listed += f", {GENERATING_METHODS}" if caches and field != "methods" else ""
+    if _PLUS in name:
+        nearest = "; a + joins one method of linear maps and one cache, as w8a8-static+cache-k4v4" + nearest
     raise RequestError(f"there is no method {name or '(empty)'} for `{field}`{nearest}; there are: {listed}")
 
 

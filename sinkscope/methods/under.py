@@ -6,10 +6,12 @@
 
 Between the two, the model's tokenizer and context say how the text is cut that calibrates. bitsandbytes quantizes while
 the model is loaded; everything else comes after. The model stays under its method for as long as it lives: during every
-pass, and during generation with its cache. Static scales are fixed by then.
+pass, and during generation with its cache. Static scales are fixed by then. A cache of few bits alone is not put on the
+model for good: `with under.entered(model)` lasts as long as it is measured.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any
@@ -22,10 +24,12 @@ from sinkscope.inputs import MethodOptions, ModelSource
 from sinkscope.loading.compressed import METHOD, rounds_inputs
 from sinkscope.loading.load import Loaded, check_options, load_named
 from sinkscope.loading.resolve import Resolved, resolve
+from sinkscope.methods.cache.generating import GenerationCache
+from sinkscope.methods.cache.probe import CacheProbe
 from sinkscope.methods.calibration import calibrate
 from sinkscope.methods.calibration_text import CalibrationText
 from sinkscope.methods.choose import check_modules, choose, method_of
-from sinkscope.methods.grammar import canonical
+from sinkscope.methods.grammar import CacheRounding, GeneratingCache, canonical, check_method, split
 from sinkscope.methods.library.method import LoadRequest, Method
 from sinkscope.methods.probes import Probe, probe_
 from sinkscope.names import NONE, QUANTIZATIONS
@@ -42,17 +46,32 @@ class Under:
     Attributes:
         source: the model.
         options: how the method is put on it.
-        method: a probe, a library method, or None for the model as it is.
+        method: a probe, a library method, or None for linear maps as they are.
+        cache: what rounds the cache; None for the cache as it is.
     """
 
     source: ModelSource
     options: MethodOptions
     method: Probe | Method | None
+    cache: CacheProbe | GenerationCache | None = None
 
     @property
     def name(self) -> str | None:
         """The method's name; None for the model as it is."""
-        return self.source.quantize if self.method is not None else None
+        return None if self.method is None and self.cache is None else self.source.quantize
+
+    @property
+    def generation(self) -> dict[str, Any] | None:
+        """What transformers makes the cache of generation with; None for its usual one."""
+        return self.cache.options if isinstance(self.cache, GenerationCache) else None
+
+    @contextmanager
+    def entered(self, model: PreTrainedModel) -> Iterator[None]:
+        """A model that `put` gave back, with what it reads from its cache rounded in every pass while entered."""
+        if self.cache is not None:
+            self.cache.check(model)
+        with self.cache.entered(model) if isinstance(self.cache, CacheProbe) else nullcontext():
+            yield
 
     @property
     def calibrates(self) -> bool:
@@ -79,6 +98,8 @@ class Under:
         Raises:
             RequestError: naming the field to change.
         """
+        if self.cache is not None and (stream or backward):
+            raise RequestError(f"`quantize={self.name}` rounds the cache, which is neither streamed nor differentiated")
         if stream and not self.streams:
             raise RequestError(
                 f"`quantize={self.name}` is put on a model in memory, and `stream` holds one layer of it: leave out "
@@ -108,14 +129,14 @@ class Under:
             SinkscopeError: for every reason not to load, in one line.
         """
         source = self.source
-        if self.method is not None:
+        if self.name is not None:
             resolved = resolved or resolve(source.name, source.revision, source.gguf_file)
             if resolved.quantization is not None:
                 raise SinkscopeError(
                     f"{source.name} is quantized already ({resolved.quantization}): leave out `quantize`, or name the "
                     "full-precision model that it was made from"
                 )
-        while_loading = self.name if self.name in QUANTIZATIONS else None
+        while_loading = self._method if self._method in QUANTIZATIONS else None
         plain = replace(source, quantize=while_loading)
         return load_named(plain, stream=stream, device=device, tokenizer=tokenizer, resolved=resolved)
 
@@ -144,7 +165,7 @@ class Under:
                 f"no gradient passes through {loaded.name}, which {METHOD} stores with rounded activations: use "
                 "`backward=False`"
             )
-        if method is None or self.name is None:
+        if self.name is None:
             return loaded
         if isinstance(method, Probe):
             places = method.places(model, self.options.modules)
@@ -153,13 +174,18 @@ class Under:
                 with explained_memory_errors(calibration.batch_size):
                     largest = calibrate(model, places, calibration.batches)
             probe_(model, method, largest, places)
-        elif method.put_ is not None:
+        elif method is not None and method.put_ is not None:
             method.put_(model)
-        elif self.name not in QUANTIZATIONS:
+        elif method is not None and self._method not in QUANTIZATIONS:
             model = self._load_quantized(method, loaded, calibration)
             again(model)
         described = self._description(method, calibration, backward=backward, valved=bool(attached(model)))
         return replace(loaded, model=model, quantization=self.name, method=described)
+
+    @property
+    def _method(self) -> str:
+        """The name of what is put on linear maps."""
+        return split(self.source.quantize or NONE)[0]
 
     def _load_quantized(self, method: Method, loaded: Loaded, calibration: CalibrationText | None) -> PreTrainedModel:
         valved = bool(attached(loaded.model))
@@ -173,13 +199,13 @@ class Under:
         return model
 
     def _description(
-        self, method: Probe | Method, calibration: CalibrationText | None, *, backward: bool, valved: bool
+        self, method: Probe | Method | None, calibration: CalibrationText | None, *, backward: bool, valved: bool
     ) -> dict[str, Any]:
         """What run.json says of the method beside its name."""
         described: dict[str, Any] = {
-            "weight_bits": method.weight_bits,
-            "activation_bits": method.activation_bits,
-            "granularity": method.granularity,
+            "weight_bits": None if method is None else method.weight_bits,
+            "activation_bits": None if method is None else method.activation_bits,
+            "granularity": "; ".join(of.granularity for of in (method, self.cache) if of is not None),
             "modules": self.options.modules,
         }
         if isinstance(method, Method):
@@ -194,12 +220,13 @@ class Under:
         return described
 
 
-def asked(source: ModelSource, options: MethodOptions | None = None) -> Under:
+def asked(source: ModelSource, options: MethodOptions | None = None, *, caches: bool = False) -> Under:
     """The method that a source names, looked up before anything is loaded.
 
     Args:
         source: the model.
         options: how the method is put on it.
+        caches: whether methods that round the cache are taken.
 
     Raises:
         SinkscopeError: for an unknown name, a method whose package, GPU or environment is missing, or options that go
@@ -209,13 +236,20 @@ def asked(source: ModelSource, options: MethodOptions | None = None) -> Under:
     check_options(source.dtype, None, source.device_map)
     name = NONE if source.quantize is None else canonical(source.quantize)
     source = source if source.quantize is None else replace(source, quantize=name)
-    method = method_of(name)
+    check_method(name, "quantize", caches=caches)
+    of_maps, of_cache = split(name)
+    method = method_of(of_maps)
     if isinstance(method, Method):
-        check_modules(options.modules, [name])
+        check_modules(options.modules, [of_maps])
+    cache = CacheProbe(of_cache) if isinstance(of_cache, CacheRounding) else None
+    generation = GenerationCache(of_cache) if isinstance(of_cache, GeneratingCache) else None
+    if generation is not None:
+        generation.refuse()
     for field in ("modules", "calibration_data", "calibration_sequences"):
         needed = method is not None and (field == "modules" or method.calibrates)
         if getattr(options, field) is not None and not needed:
-            what = "there is none" if method is None else f"{name} does not calibrate"
+            lacks = "calibrate" if method is not None or field != "modules" else "round linear modules"
+            what = "there is none" if name == NONE else f"{name} does not {lacks}"
             raise RequestError(f"`{field}` is for a method that `quantize` names, and {what}: leave it out")
-    choose([name], allow_install=options.allow_install, environment=options.environment)
-    return Under(source, options, method)
+    choose([of_maps], allow_install=options.allow_install, environment=options.environment)
+    return Under(source, options, method, cache or generation)

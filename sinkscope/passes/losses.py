@@ -37,9 +37,14 @@ def next_token_loss(logits: Tensor, input_ids: Tensor) -> Tensor:
 
 def loss_sums(model: PreTrainedModel, batch: Batch) -> Tensor:
     """Each sequence's loss, summed over its targets: float32 [B], with a graph where gradients are on."""
+    return target_losses(model, batch).sum(1)
+
+
+def target_losses(model: PreTrainedModel, batch: Batch) -> Tensor:
+    """The loss of every token behind each place: float32 [B, T], 0 where that is no target."""
     device = input_device(model)
     positions = None if batch.positions is None else batch.positions.to(device)
     logits = model(input_ids=batch.input_ids.to(device), position_ids=positions, use_cache=False).logits
     # Targets move, logits stay: a slice or transpose of logits would be a copy, or a slow walk through memory.
     targets = F.pad(batch.targets[:, 1:].to(logits.device), (0, 1), value=IGNORED)
-    return cross_entropy(logits.flatten(0, 1), targets.flatten()).view(targets.shape).sum(1)
+    return cross_entropy(logits.flatten(0, 1), targets.flatten()).view(targets.shape)

@@ -1,4 +1,4 @@
-"""From the losses of single sequences to the table that compares methods."""
+"""From the losses of single sequences to the tables that compare methods, as a whole and by position."""
 
 import math
 from itertools import combinations
@@ -17,6 +17,7 @@ _OVERFLOW = 700.0  # exp of more does not fit a float
 
 
 Key = tuple[str, str, str]  # model, method, mitigation
+RangeKey = tuple[str, str, str, int, int]  # and a range of positions
 _KEY = ["model", "method", "mitigation"]
 
 
@@ -90,6 +91,23 @@ def paired(losses: pd.DataFrame, windows: dict[str, str], *, seed: int) -> pd.Da
         mean = float(differences.sum() / counts.sum())
         rows.add(model=second[0], method=second[1], other_model=first[0], other_method=first[1], difference=mean,
                  difference_low=low, difference_high=high, mitigation=second[2], other_mitigation=first[2])  # fmt: skip
+    return rows.frame()
+
+
+def compare_positions(losses: pd.DataFrame, *, seed: int) -> pd.DataFrame:
+    """The table `quantization_positions`: loss and its change in every range of positions that holds a target.
+
+    Args:
+        losses: the table `position_losses`.
+        seed: of the bootstrap.
+    """
+    rows = Rows("quantization_positions")
+    losses = losses[losses["targets"] > 0]  # a sequence of isolated documents may have none far from their starts
+    groups = {cast("RangeKey", key): part for key, part in losses.groupby([*_KEY, "start", "stop"], sort=False)}
+    for (model, method, mitigation, start, stop), measured in groups.items():
+        exact = groups[model, NONE, NONE, start, stop]
+        rows.add(model=model, method=method, start=start, stop=stop, targets=int(measured["targets"].sum()),
+                 loss=mean_loss(measured), **change(measured, exact, seed=seed), mitigation=mitigation)  # fmt: skip
     return rows.frame()
 
 

@@ -9,6 +9,7 @@ import torch
 
 from sinkscope.names import NONE
 from sinkscope.passes.memory import peak_memory
+from sinkscope.quantization.positions import position_losses
 from sinkscope.tables.builder import Rows
 
 
@@ -53,12 +54,21 @@ class Measurements:
     def add_losses(
         self, model: str, method: str, measured: pd.DataFrame, *, mitigation: str = NONE, chose: str = ""
     ) -> None:
-        """Adds the losses of a method's sequences, under a mitigation or none, and what that chose."""
+        """Adds the losses of a method's sequences, under a mitigation or none, and what that chose.
+
+        Args:
+            model: its name.
+            method: its name.
+            measured: of `ranking.losses`.
+            mitigation: its name.
+            chose: in words.
+        """
         self.chose[model, method, mitigation] = chose
         rows = Rows("losses")
         rows.add(model=model, method=method, sequence=range(len(measured)), loss_sum=measured["loss_sum"].to_numpy(),
                  targets=measured["targets"].to_numpy(), mitigation=mitigation)  # fmt: skip
         self.add("losses", rows.frame())
+        self.add("position_losses", position_losses(model, method, mitigation, measured))
 
     def add_outliers(self, model: str, headline: Mapping[str, Any], linear_absmax: float | None) -> None:
         """Adds what an analysis says of the unquantized model's outliers.

@@ -6,17 +6,20 @@ One model is in memory at a time. The probes share the unquantized one; every li
 import gc
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
 import torch
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sinkscope.errors import RequestError, SinkscopeError, UnsuitedError
 from sinkscope.inputs import ModelSource, Windows
 from sinkscope.loading.load import Loaded, load_named
 from sinkscope.loading.resolve import Resolved, resolve
+from sinkscope.methods.cache.probe import CacheProbe
 from sinkscope.methods.checkpoint.schemes import NO_VSCALE
 from sinkscope.methods.choose import Chosen, calibrates
 from sinkscope.methods.library.method import LoadRequest, Method
@@ -113,7 +116,7 @@ def measure_model(
         for method in chosen.library.values():
             _free()
             given = LoadRequest.of(source, settings, text.calibration.input_ids, tokenizer)
-            _measure_library_method(method, given, text, measurements, state, has_vscale=has_vscale)
+            _measure_library_method(method, given, text, chosen, measurements, state, has_vscale=has_vscale)
     _free()
     return text.windows
 
@@ -161,21 +164,35 @@ def _planned(
 
 
 def _measure_library_method(
-    method: Method, given: LoadRequest, text: ModelText, measurements: Measurements, state: State, *, has_vscale: bool
+    method: Method,
+    given: LoadRequest,
+    text: ModelText,
+    chosen: Chosen,
+    measurements: Measurements,
+    state: State,
+    *,
+    has_vscale: bool,
 ) -> None:
-    """The losses of the model as a library quantizes it."""
+    """The losses of the model as a library quantizes it, and under the caches that are joined to that."""
     name, label = method.name, given.model
+    loaded: list[PreTrainedModel] = []  # once, where a row is missing
 
-    def measured() -> pd.DataFrame:
-        stage(f"loading {label} by {name}")
-        model = method.load(given).model
-        if has_vscale and not attached(model):
-            raise SinkscopeError(f"{name} lost the V-scale of {label}")
-        found = losses(model, text.batches(), f"{label}: {name}")
+    def under(shown: str, cache: CacheProbe | None) -> pd.DataFrame:
+        if not loaded:
+            stage(f"loading {label} by {name}")
+            loaded.append(method.load(given).model)
+            if has_vscale and not attached(loaded[0]):
+                raise SinkscopeError(f"{name} lost the V-scale of {label}")
+        model = loaded[0]
+        with nullcontext() if cache is None else cache.entered(model):
+            found = losses(model, text.batches(), f"{label}: {shown}")
         measurements.used(model.device)
         return found
 
-    measurements.add_losses(label, name, state.losses("library", name, measure=measured))
+    shown: dict[str, CacheProbe | None] = {name: None} if name in chosen.order else {}
+    for row, cache in {**shown, **chosen.joined_to(name)}.items():
+        measured = state.losses("library", row, measure=partial(under, row, cache))
+        measurements.add_losses(label, row, measured)
     measurements.versions |= method.versions(given.environment)
     if has_vscale and method.vscale_note:
         measurements.notes.append(f"{label}, {name}: {method.vscale_note}.")

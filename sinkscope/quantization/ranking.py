@@ -17,20 +17,27 @@ from sinkscope.methods.linear_modules import Place
 from sinkscope.methods.probes import CalibratedProbe
 from sinkscope.passes.batches import Batch, target_counts, unit
 from sinkscope.passes.from_layer import kept_states
-from sinkscope.passes.losses import loss_sums
+from sinkscope.passes.losses import target_losses
 from sinkscope.passes.modes import frozen
 from sinkscope.progress.display import counted
+from sinkscope.quantization.positions import by_position
 from sinkscope.tables.builder import Rows
 
 
 @torch.no_grad()
 def losses(model: PreTrainedModel, batches: list[Batch], text: str = "") -> pd.DataFrame:
-    """Each sequence's summed loss and number of targets: columns `loss_sum` (nats) and `targets`."""
+    """Each sequence's summed loss and number of targets: columns `loss_sum` (nats) and `targets`.
+
+    Beside them the same two of every range of positions, as `positions.by_position` names them.
+    """
     sums: list[float] = []
+    parts = []
     with frozen(model):
         for batch in counted(batches, f"{text}: {unit(batches)}" if text else unit(batches)):
-            sums += loss_sums(model, batch).tolist()
-    return _frame(sums, batches)
+            of_batch = target_losses(model, batch)
+            sums += of_batch.sum(1).tolist()
+            parts.append(by_position(of_batch, batch))
+    return pd.concat([_frame(sums, batches), pd.concat(parts, ignore_index=True)], axis=1)
 
 
 def _frame(sums: list[float], batches: list[Batch]) -> pd.DataFrame:

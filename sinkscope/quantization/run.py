@@ -113,6 +113,10 @@ def run_quantization(
     chosen = choose(settings.methods, allow_install=settings.allow_install, environment=settings.environment)
     mitigations = mitigations_of(settings.mitigate)
     _check(chosen, settings, mitigations)
+    if chosen.caches and request.windows.isolate_documents:
+        raise RequestError(
+            f"{next(iter(chosen.caches))} counts positions from a window's first token: leave out `isolate_documents`"
+        )
     rows = rows_to_save(settings, chosen, mitigations)
     # Opening looks at what can be seen without reading, so that a mistyped source fails before a large model loads.
     open_text(request.text)
@@ -152,7 +156,7 @@ def _check(chosen: Chosen, settings: QuantizationSettings, mitigations: Mapping[
     """Refuses settings that contradict the methods."""
     modules, rank_by = settings.modules, settings.rank_by
     check_modules(modules, chosen.library)
-    if modules is not None and not chosen.probes:
+    if modules is not None and not chosen.rounds_by_probe:
         raise RequestError("`modules` selects modules for the probes, and `methods` names none")
     if mitigations and not chosen.probes:
         raise RequestError(

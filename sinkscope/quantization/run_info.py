@@ -3,10 +3,12 @@
 from importlib.util import find_spec
 from typing import Any
 
+import pandas as pd
+
 from sinkscope.methods.choose import Chosen, calibrates
 from sinkscope.names import NONE
 from sinkscope.provenance.begin import LIBRARIES, begin, library_versions
-from sinkscope.quantization.changes import compare, paired
+from sinkscope.quantization.changes import compare, compare_positions, paired
 from sinkscope.quantization.measurements import Measurements
 from sinkscope.quantization.settings import QuantizationRequest
 from sinkscope.tables.run_folder import Run
@@ -19,6 +21,7 @@ CONVENTIONS = {
     "mitigation": "acts before rounding, on calibration text; exact but for a prefix, which adds context; same targets",
     "delta": "loss minus that of the unquantized model on the same windows, nats per token",
     "intervals": "95 %, Student's t with the spread of 10,000 bootstrap draws of sequences; paired for differences",
+    "positions": "of the predicted token, from its window's first, or its document's where those are kept apart",
     "paired": "of two deltas on the same windows, sequence by sequence",
     "sqnr": "10 log10(sum x^2 / sum (x - x_hat)^2), per module, on its input in the unquantized model",
     "ranking": "each module alone, and all but it, on the first windows; no interval",
@@ -36,14 +39,12 @@ def run_of(measurements: Measurements, request: QuantizationRequest, chosen: Cho
         seconds: what the measurements took.
     """
     text, windows = request.text, request.windows
-    losses = measurements.table("losses")
-    first = {name: number for number, name in enumerate(measurements.windows)}  # by model, without a mitigation first
-    losses = losses.assign(place=losses["model"].map(first), changed=losses["mitigation"] != NONE)
-    losses = losses.sort_values(["place", "changed"], kind="stable").drop(columns=["place", "changed"])
-    losses = losses.reset_index(drop=True)
+    losses, by_position = _ordered(measurements, "losses"), _ordered(measurements, "position_losses")
     table = compare(losses, chosen, measurements.windows, measurements.chose, seed=request.settings.seed)
     tables = {"quantization": table, "paired": paired(losses, measurements.windows, seed=request.settings.seed)}
     tables |= {"losses": losses, "outliers": measurements.table("outliers")}
+    tables["quantization_positions"] = compare_positions(by_position, seed=request.settings.seed)
+    tables["position_losses"] = by_position
     for name in ("parts", "noise", "ranking", "histograms", "mitigation_sites"):
         if name in measurements.parts:
             tables[name] = measurements.table(name)
@@ -76,6 +77,15 @@ def run_of(measurements: Measurements, request: QuantizationRequest, chosen: Cho
         **({} if measurements.saved is None else {"saved": measurements.saved}),
     )
     return Run(info, tables)
+
+
+def _ordered(measurements: Measurements, name: str) -> pd.DataFrame:
+    """A table by model, in each what is without a mitigation first."""
+    table = measurements.table(name)
+    first = {model: number for number, model in enumerate(measurements.windows)}
+    table = table.assign(place=table["model"].map(first), changed=table["mitigation"] != NONE)
+    table = table.sort_values(["place", "changed"], kind="stable").drop(columns=["place", "changed"])
+    return table.reset_index(drop=True)
 
 
 def _settings(request: QuantizationRequest, chosen: Chosen, measurements: Measurements) -> dict[str, Any]:

@@ -4,6 +4,8 @@ The probes share the model. Each leaves it bit for bit as it was, so that one co
 """
 
 from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -16,8 +18,9 @@ from sinkscope.loading.load import Loaded
 from sinkscope.methods.cache.probe import CacheProbe
 from sinkscope.methods.calibration import calibrate
 from sinkscope.methods.choose import Chosen
+from sinkscope.methods.grammar import split
 from sinkscope.methods.linear_modules import linears
-from sinkscope.methods.probes import CalibratedProbe
+from sinkscope.methods.probes import CalibratedProbe, Probe, parse_probe
 from sinkscope.mitigations.mitigation import Mitigation, Subject
 from sinkscope.names import NONE
 from sinkscope.quantization.changes import change
@@ -74,8 +77,10 @@ def measure_unquantized(
     model, label = loaded.model, loaded.name
     for probe in chosen.probes.values():
         probe.places(model, settings.modules)  # a probe that cannot be put on it is refused before the first pass
-    for cache in chosen.caches.values():
+    for name, cache in chosen.caches.items():
         cache.check(model)
+        if (under := parse_probe(split(name)[0])) is not None:
+            under.places(model, settings.modules)
     of_mitigations = Subject(
         model, label, text.calibration_batches(), text.evaluated.input_ids, loaded.tokenizer,
         isolated=text.document_ids is not None, modules=settings.modules, seed=settings.seed,
@@ -90,13 +95,7 @@ def measure_unquantized(
         calibration = _measure_probes(subject, chosen, settings, measurements)
         largest = max(calibration.values())
         measure_mitigated(of_mitigations, chosen.probes, mitigations, text.batches(), measurements, calibration, state)
-    for name, cache in chosen.caches.items():
-
-        def under(name: str = name, cache: CacheProbe = cache) -> pd.DataFrame:
-            with cache.entered(model):
-                return losses(model, text.batches(), f"{label}: {name}")
-
-        measurements.add_losses(label, name, state.losses("cache", name, measure=under))
+    _measure_caches(subject, chosen, settings, measurements, calibration)
     analysis = state.value("analysis", measure=lambda: _analysis(loaded, text))
     measurements.add_outliers(label, analysis["headline"], largest)
     measurements.models.append({**analysis["model"], **loaded.description})
@@ -153,6 +152,36 @@ def _measure_probes(
             of_plan = noise[noise["method"] == calibrated.name]
             _measure_ranking(subject, calibrated, of_plan, settings, measurements)
     return calibration
+
+
+def _measure_caches(
+    subject: _Subject,
+    chosen: Chosen,
+    settings: QuantizationSettings,
+    measurements: Measurements,
+    calibration: Mapping[str, float],
+) -> None:
+    """The losses under every cache, alone or joined to a probe."""
+    model, label, text, _, state = subject
+
+    def under(name: str, cache: CacheProbe, probe: Probe | None) -> pd.DataFrame:
+        with ExitStack() as stack:
+            if probe is not None:
+                known = calibration
+                if not known and probe.calibrates:
+                    known = calibrate(model, linears(model, settings.modules), text.calibration_batches())
+                places = probe.places(model, settings.modules)
+                stack.enter_context(CalibratedProbe(name, probe, places, known).entered(model))
+            stack.enter_context(cache.entered(model))
+            return losses(model, text.batches(), f"{label}: {name}")
+
+    for name, cache in chosen.caches.items():
+        method = split(name)[0]
+        probe = parse_probe(method)
+        if probe is None and method != NONE:
+            continue  # a library's method, which loads its own model
+        measured = state.losses("cache", name, measure=partial(under, name, cache, probe))
+        measurements.add_losses(label, name, measured)
 
 
 def _measure_probe(subject: _Subject, calibrated: CalibratedProbe, measurements: Measurements, *, seed: int) -> None:

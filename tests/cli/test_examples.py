@@ -82,7 +82,8 @@ def test_help_speaks_of_what_the_verb_takes(verb: str, capsys: pytest.CaptureFix
     assert main([verb, "--help"]) == 0
     options = {option for parameter in verb_command(verb).params for option in parameter.opts}
     shown = capsys.readouterr().out
-    assert ("cache-k4v4" in shown) == (verb == "quantize")
+    assert ("cache-k4v4" in shown) == (verb in ("quantize", "evaluate"))
+    assert ("transformers' own cache" in " ".join(shown.split())) == (verb == "evaluate")
     assert ("--budget" in shown) == ("--budget" in options)
 
 

@@ -16,10 +16,14 @@ from sinkscope.methods.grammar import (
     CACHE_BITS,
     EXAMPLES,
     CacheRounding,
+    GeneratingCache,
+    Joined,
+    Parsed,
     Rounding,
     canonical,
     check_method,
     parse,
+    split,
 )
 from sinkscope.names import LIBRARY_METHODS, NONE
 
@@ -30,6 +34,10 @@ INPUTS = ["", *(f"a{b}-{k}" for b in BITS for k in ("static", "dynamic")), *(f"a
 BARE = [*FORMATS, *ALIASES, "fp8-static", "fp8-dynamic", "fp8-tensor", "fp8e5m2-tensor-static", "nvfp4-dynamic"]
 CACHES = [f"cache-k{k}v{v}{g}{s}{w}" for k, v, g, s, w in product(
     CACHE_BITS, CACHE_BITS, ("", "-g32", "-g64"), ("", "-sinks4", "-sinks0"), ("", "-window128"))]  # fmt: skip
+GENERATING = ["fp8-cache", *(f"quanto-cache-{b}bit{g}{w}" for b, g, w in product(
+    (4, 2), ("", "-g64", "-g32"), ("", "-window128", "-window8")))]  # fmt: skip
+JOINED = [f"{one}+{other}" for a, b in product(("w8-a8-static", "mxfp4", "nf4", "gptq"), (*CACHES, *GENERATING))
+          for one, other in ((a, b), (b, a))]  # fmt: skip
 NAMES = [w + dash + a + down for w in WEIGHTS for a in INPUTS for down in ("", "-down")
          for dash in (("-", "") if w and a else ("",)) if w or a]  # fmt: skip
 NAMES += [name + down for name in BARE for down in ("", "-down")]
@@ -38,8 +46,8 @@ NAMES += [name + "-dynamic-down" for name in NAMES if name.endswith("-static")]
 
 def test_every_name_has_one_canonical_spelling() -> None:
     assert len(NAMES) > 1000
-    meanings: dict[str, Rounding | CacheRounding] = {}
-    for name in [*NAMES, *CACHES, *EXAMPLES]:
+    meanings: dict[str, Parsed] = {}
+    for name in [*NAMES, *CACHES, *GENERATING, *JOINED, *EXAMPLES]:
         found = parse(name)
         assert found is not None, name
         again = parse(found.name)
@@ -66,6 +74,8 @@ def test_canonical_spellings() -> None:
         "w-nvfp4-a-nvfp4-dynamic-down": "nvfp4-dynamic-down",
         "w4a-fp8": "w4-a-fp8",
         "cache-k4v4-g32-sinks0": "cache-k4v4",
+        "cache-k4v4-g32+w8-a8-static": "w8a8-static+cache-k4v4",
+        "nf4+quanto-cache-4bit-g64-window128": "nf4+quanto-cache-4bit",
         "nf4": "nf4",
     }
     assert {name: canonical(name) for name in expected} == expected
@@ -85,6 +95,11 @@ def test_meanings() -> None:
     assert parse("nvfp4") == Rounding(nv, Side(E2M1, Scope.TENSOR, Scales.E4M3, 16, calibrated=True))
     assert parse("a-nvfp4-dynamic") == Rounding(None, Side(E2M1, token, Scales.E4M3, 16))
     assert parse("cache-k2v4-g64-sinks4-window128") == CacheRounding(2, 4, 64, 4, 128)
+    assert parse("quanto-cache-2bit-g32") == GeneratingCache("quanto", 2, 32, 128)
+    assert parse("cache-k4v4+mxfp4") == Joined("mxfp4", CacheRounding(4, 4))
+    assert split("mxfp4+fp8-cache") == ("mxfp4", GeneratingCache("fp8", 8))
+    assert split("cache-k4v4") == (NONE, CacheRounding(4, 4))
+    assert split("nf4") == ("nf4", None)
 
 
 @pytest.mark.parametrize(
@@ -92,8 +107,10 @@ def test_meanings() -> None:
     ["", "-", "w", "w9", "w1a8-dynamic", "a8", "w8a8", "w8-dynamic", "w8a8-static-up", "w8-", "-a8-static", "w8--down",
      "-down", "w4g0", "w4g032", "mxfp5", "mxfp4-static", "nvfp4-tensor", "w-mxfp4-tensor", "a-mxfp4-dynamic", "w-",
      "w-a", "w4-asym-asym", "W8", "w8a8-static ", "w8\n", "cache-k3v4", "cache-k4", "cache-k4v4-window128-sinks4",
-     "cache-k4v4-sinks04", "w٤", "w8a8-static-down-down", "w8-dynamic-down", "w8a8-dynamic-dynamic-down",
-     "mxfp4-dynamic-down", "w8a8-static-dynamic", "w8a8-static-dynamic-down-down"],
+     "cache-k4v4-sinks04", "quanto-cache-3bit", "quanto-cache-4bit-window0", "fp8-cache-g32", "w8+a8-static",
+     "cache-k4v4+cache-k2v2", "w8+cache-k4v4+fp8-cache", "w8+", "+cache-k4v4", "none+cache-k4v4", "w8 + cache-k4v4",
+     "w٤", "w8a8-static-down-down", "w8-dynamic-down", "w8a8-dynamic-dynamic-down", "mxfp4-dynamic-down",
+     "w8a8-static-dynamic", "w8a8-static-dynamic-down-down"],
 )  # fmt: skip
 def test_what_is_no_name(name: str) -> None:
     assert parse(name) is None
@@ -115,6 +132,18 @@ def test_the_nearest_name_is_told(name: str, near: str) -> None:
     found = re.search(r"the nearest is (\S+);", str(caught.value))
     assert found is not None
     assert re.fullmatch(near, found[1])
+
+
+def test_what_a_plus_joins_is_told() -> None:
+    for name in ("w8+w4", "cache-k4v4+cache-k2v2", "w8a8-static+cache"):
+        with pytest.raises(RequestError, match=r"; a \+ joins one method of linear maps and one cache, as w8a8-static"):
+            check_method(name, "methods")
+
+
+def test_a_cache_of_generation_is_refused_where_nothing_is_generated() -> None:
+    check_method("quanto-cache-4bit", "quantize")
+    with pytest.raises(RequestError, match=r"quanto-cache-4bit rounds the cache of generation alone.* as `quantize`"):
+        check_method("quanto-cache-4bit", "methods")
 
 
 def test_nothing_is_near_to_what_is_far() -> None:

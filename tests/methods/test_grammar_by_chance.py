@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from sinkscope.methods.grammar import canonical, parse
 
 PIECES = ["w", "a", "-", "8", "4", "2", "g", "32", "128", "asym", "down", "static", "dynamic", "tensor", "fp8", "e5m2",
-          "mxfp4", "nvfp4", "mxfp6e3m2", "cache", "k", "v", "sinks", "window"]  # fmt: skip
+          "mxfp4", "nvfp4", "mxfp6e3m2", "cache", "k", "v", "sinks", "window", "+", "quanto-cache-",
+          "bit", "fp8-cache", "cache-k4v4", "nf4"]  # fmt: skip
 
 
 @settings(max_examples=2000, deadline=None)

@@ -1,5 +1,6 @@
 """A verb measures the model that a method makes: its numbers are those of a model that was rounded by hand."""
 
+import re
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -293,15 +294,20 @@ def test_what_help_lists_is_what_there_is() -> None:
 
 
 def test_a_cache_is_refused_where_a_model_is_measured_under_a_method() -> None:
-    with pytest.raises(RequestError, match="cache-k4v4 rounds the cache, which a comparison of methods alone measures"):
-        asked(ModelSource("demo", quantize="cache-k4v4"))
-    with pytest.raises(RequestError, match=r"leave out `quantize`, and name it among the `methods` of quantize"):
-        check_method("cache-k4v4", "quantize")
+    alone = "rounds the cache, which a comparison of methods and an evaluation alone measure: leave out `quantize`"
+    for name in ("cache-k4v4", "fp8-cache", "w8+cache-k4v4"):
+        with pytest.raises(RequestError, match=re.escape(f"{name} {alone}")):
+            asked(ModelSource("demo", quantize=name))
+    with pytest.raises(RequestError, match=r"and name it among the `methods` of quantize, or to evaluate"):
+        check_method("cache-k4v4", "quantize", caches=False)
     check_method("cache-k4v4", "methods")
+    assert asked(ModelSource("demo", quantize="w8+cache-k4v4"), caches=True).name == "w8+cache-k4v4"
+    with pytest.raises(RequestError, match="neither streamed nor differentiated"):
+        asked(ModelSource("demo", quantize="cache-k4v4"), caches=True).refuse(backward=True)
     assert "cache-" in METHODS
     assert "cache-" not in MODEL_METHODS
     with pytest.raises(RequestError) as caught:
-        check_method("w9000", "quantize")
+        check_method("w9000", "quantize", caches=False)
     assert str(caught.value).endswith(MODEL_METHODS)
 
 

@@ -26,7 +26,7 @@ UNMITIGATED: dict[str, Any] = {
 
 def run(models: list[str], methods: list[str], *, layers: int = 3, comparable: bool = True, lost: str = "") -> Run:
     """A made-up run: `lost` is a method whose loss is not finite."""
-    names = ("quantization", "losses", "parts", "noise", "ranking", "histograms", "outliers")
+    names = ("quantization", "losses", "parts", "noise", "ranking", "histograms", "outliers", "quantization_positions")
     rows = {name: Rows(name) for name in names}
     for number, model in enumerate(models):
         for place, method in enumerate(methods):
@@ -37,6 +37,12 @@ def run(models: list[str], methods: list[str], *, layers: int = 3, comparable: b
                 delta_low=delta - 0.001, delta_high=delta + 0.002, windows="abc", **UNMITIGATED,
             )  # fmt: skip
             rows["losses"].add(model=model, method=method, sequence=0, loss_sum=20.0, targets=10, mitigation="none")
+            starts = 2 ** np.arange(10)
+            along = delta * np.log2(starts + 1)
+            rows["quantization_positions"].add(
+                model=model, method=method, start=starts, stop=2 * starts, targets=4 * starts, loss=2 + along,
+                delta=along, delta_low=along - 0.01, delta_high=along + 0.01, mitigation="none",
+            )  # fmt: skip
         for part, delta in (("weights", 0.0001), ("activations", 0.03), ("both", 0.031)):
             rows["parts"].add(model=model, method="w8a8-static", part=part, loss=2.0, delta=delta,
                               delta_low=delta - 0.01, delta_high=delta + 0.01)  # fmt: skip
@@ -75,10 +81,11 @@ METHODS = ["none", "w8a8-dynamic", "w8a8-static", "nf4"]
     "made",
     [
         run(["demo"], ["none", "w8"]),
+        run(["demo"], ["none", "w8", "cache-k4v4", "cache-k2v2-g64-sinks128-window128"]),
         run(["demo", AWKWARD], METHODS, lost="nf4"),
         run([f"model-{n}" for n in range(7)], [*METHODS, "int8", "gptq", "awq", "torchao-int8-weights"], layers=40),
     ],
-    ids=["one", "two", "many"],
+    ids=["one", "caches", "two", "many"],
 )
 def test_pages_are_legible(made: Run) -> None:
     assert_legible(made)

@@ -8,14 +8,16 @@ from sinkscope.cli.signature import Offered
 from sinkscope.evaluation.settings import EvaluationRequest, EvaluationSettings
 from sinkscope.inputs import DEFAULT_SEQUENCES, MethodOptions, ModelSource, Output, TextSource, Windows
 from sinkscope.launch.collector import importing
+from sinkscope.names import GENERATING_METHODS, METHODS
 
 _SEQUENCES = {"text": f"Sequences of it; default: {DEFAULT_SEQUENCES}."}
 
+_METHODS = {"text": f"Quantization method to measure the model under: {METHODS}, {GENERATING_METHODS}."}
 _BUDGET = {"text": "Time to fit: chooses the `documents` and `seeds` that are not given."}
 
 
 def evaluate(
-    model: ModelSource,
+    model: Annotated[ModelSource, Offered(quantize=_METHODS)],
     text: TextSource,
     windows: Annotated[Windows, Offered("bos", "batch_size", "budget", budget=_BUDGET)],
     settings: EvaluationSettings,
@@ -27,7 +29,7 @@ def evaluate(
     json: options.Json = False,
 ) -> None:
     """Evaluate a model: perplexity, needles in a haystack, tasks of lm-evaluation-harness."""
-    refuse_mistaken(model, text=text)
+    refuse_mistaken(model, text=text, caches=True)
     folder, output = place_for(output, default_folder(model.name, "-evaluation"))
 
     with importing():

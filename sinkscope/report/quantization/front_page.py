@@ -3,6 +3,7 @@
 from sinkscope.report import style
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import LEFT, RIGHT, Page, numbered, paragraph, table
+from sinkscope.report.quantization.along import along_the_window
 from sinkscope.report.quantization.sentences import cells, findings, header, text_line
 from sinkscope.report.text import number, width
 from sinkscope.tables.run_folder import Run
@@ -20,7 +21,9 @@ def draw(run: Run) -> Page:
     page = Page()
     top = paragraph(page, text_line(run), top=0.908, size=style.BODY) - _GAP
     half = 0.5  # of the page goes to sentences at most, so that the table has a place
-    top = numbered(page, findings(run), top=top, size=style.BODY, gap=0.5 * _GAP, lowest=half)
+    top = numbered(
+        page, [*findings(run), *along_the_window(run)], top=top, size=style.BODY, gap=0.5 * _GAP, lowest=half
+    )
     rows = cells(run)
     step = style.SMALL * _SPACING / style.POINTS[1]
     fit = int((top - _GAP - _LOWEST) / step) - 2

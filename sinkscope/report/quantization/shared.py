@@ -1,5 +1,6 @@
 """What several pages of the quantization report share: the colours of models, axes of methods, grids of sites."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from sinkscope.tables.run_folder import Run
 _COLOURS = (style.BLUE, style.VERMILION, style.GREEN, style.ORANGE, style.PURPLE, style.SKY)
 MARKERS = ("o", "s", "^", "D", "v", "P")
 MANY = len(_COLOURS)  # models that a page tells apart by colour
+_LONG = 20  # letters of a method's name, as those of caches have, that take more than their share of an axis
 SIDE_BY_SIDE = 3  # models that have panels of their own on one page
 
 
@@ -39,9 +41,9 @@ def offsets(count: int, width: float = 0.7) -> list[float]:
 
 
 def method_axis(axes: Axes, names: list[str], few: int = 6) -> None:
-    """A horizontal axis of methods; more than `few` names are broken into lines, three times as many stand upright."""
-    crowded, upright = len(names) > few, len(names) > 3 * few
-    labels = [name.replace("-", "-\n") if crowded and not upright else name for name in names]
+    """A horizontal axis of methods; more than `few` names, or long ones, are broken into lines; many stand upright."""
+    crowded, upright = len(names) > few or max(map(len, names), default=0) > _LONG, len(names) > 3 * few
+    labels = [re.sub(r"([-+])", r"\1\n", name) if crowded and not upright else name for name in names]
     axes.set_xticks(range(len(names)), labels, rotation=90 if upright else 0)
     axes.set_xlim(-0.5, len(names) - 0.5)
     axes.grid(visible=False, axis="x")

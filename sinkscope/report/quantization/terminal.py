@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sinkscope.report.plain import Plain
+from sinkscope.report.quantization.along import along_the_window
 from sinkscope.report.quantization.mitigated import (
     BETTER,
     SIGNS,
@@ -47,7 +48,8 @@ class Summary(Plain):
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield Text(subtitle(self.run), style="bold")
         yield Text(text_line(self.run), style="dim")
-        said = [*(answers(self.run) if has_mitigations(self.run) else []), *findings(self.run)]
+        said = [*(answers(self.run) if has_mitigations(self.run) else []), *findings(self.run),
+                *along_the_window(self.run)]  # fmt: skip
         yield Group(*(Text(f"- {sentence}") for sentence in said))
         shown = len(header(self.run)) - (options.max_width < SCALES_WIDTH)
         table = Table(box=None, pad_edge=False, header_style="bold")

@@ -10,6 +10,10 @@ _SITE = texts("site", "path of the linear module inside its layer")
 _MODULE = texts("module", "name of the linear module")
 _LOSS = floats("loss", "mean cross-entropy of the next token over all targets", "nats per token")
 _MITIGATION = texts("mitigation", "what was done about outliers before rounding; `none` is nothing", added=True)
+_RANGE = (
+    ints("start", "first position of the predicted token, in its window or its isolated document"),
+    ints("stop", "position behind the last"),
+)
 _DELTA = (
     floats("delta", "loss minus that of the unquantized model on the same windows", "nats per token"),
     floats("delta_low", "lower end of its 95 % interval: paired bootstrap over sequences", "nats per token"),
@@ -81,6 +85,32 @@ TABLES = (
             ints("sequence", "sequence of the run"),
             floats("loss_sum", "cross-entropy summed over the sequence's targets", "nats"),
             ints("targets", "number of targets"),
+            _MITIGATION,
+        ),
+    ),
+    Table(
+        "quantization_positions",
+        "A model, a method and a range of positions: each range is the second half of what is before its end.",
+        (
+            _MODEL,
+            _METHOD,
+            *_RANGE,
+            ints("targets", "number of targets in it, over all sequences"),
+            floats("loss", "mean cross-entropy of the next token over these targets", "nats per token"),
+            *_DELTA,
+            _MITIGATION,
+        ),
+    ),
+    Table(
+        "position_losses",
+        "A model, a method, a range of positions and a sequence: what intervals by position are made of.",
+        (
+            _MODEL,
+            _METHOD,
+            ints("sequence", "sequence of the run"),
+            *_RANGE,
+            floats("loss_sum", "cross-entropy summed over the sequence's targets in the range", "nats"),
+            ints("targets", "number of these targets"),
             _MITIGATION,
         ),
     ),
