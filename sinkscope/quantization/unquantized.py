@@ -167,7 +167,7 @@ def _measure_caches(
     def under(name: str, cache: CacheProbe, probe: Probe | None) -> pd.DataFrame:
         with ExitStack() as stack:
             if probe is not None:
-                known = calibration
+                known = dict(calibration)
                 if not known and probe.calibrates:
                     known = calibrate(model, linears(model, settings.modules), text.calibration_batches())
                 places = probe.places(model, settings.modules)
