@@ -1,4 +1,4 @@
-"""Takes over what is committed here of the runs that `demo.sh` and `trios.sh` made.
+"""Takes over what is committed here of the runs that `demo.sh` and `demo_trio.sh` made.
 
     python reports/keep.py RUNS
 
@@ -30,8 +30,6 @@ KEPT = {  # run: its name among the committed files, "report.pdf" standing for a
     "demo-vscale": ("demo-trio", "demo-vscale.pdf", "demo-vscale.json"),
     "demo-backward-only": ("demo-trio", "demo-backward-only.pdf", "demo-backward-only.json"),
     "demo-trio": ("demo-trio", "comparison.pdf", "comparison.json"),
-    "mini-trio": ("mini-trio", "report.pdf", "run.json", "comparison.parquet"),
-    "mini-track": ("mini-trio", "track.pdf", "track.json"),
 }
 REPRODUCTION = ("README.md", "report.pdf", "run.json")
 LARGEST = 2**18  # bytes

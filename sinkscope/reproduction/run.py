@@ -218,9 +218,14 @@ def _is_reproduction(place: Path) -> bool:
     if notes.is_dir() and all(path.suffix == ".json" for path in _seen(notes)):
         return True
     return trainings.is_dir() and all(
-        path.is_dir() and (path.name == TOKENS or all(each.name.startswith("seed-") for each in _seen(path)))
+        path.is_dir() and (path.name == TOKENS or all(_of_recipe(each.name) for each in _seen(path)))
         for path in _seen(trainings)
     )
+
+
+def _of_recipe(name: str) -> bool:
+    """Whether that lies in a recipe's folder: a seed's training, or the tokens that `pretrain` keeps beside it."""
+    return name.startswith("seed-") or name == TOKENS
 
 
 def _seen(folder: Path) -> list[Path]:
