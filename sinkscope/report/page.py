@@ -188,7 +188,7 @@ def table(
     bold: int | None = None,
     spacing: float = 1.5,
 ) -> float:
-    """A table between `left` and `right`; cells wider than their column are cut with dots.
+    """A table between `left` and `right`; a cell may have lines, and those wider than their column are cut with dots.
 
     Args:
         page: the page to write on.
@@ -208,15 +208,23 @@ def table(
     step = size * spacing / style.POINTS[1]
     starts = [left + (right - left) * sum(shares[:index]) / sum(shares) for index in range(len(shares) + 1)]
     for number, cells in enumerate([header, *rows]):
-        top -= step
         for column, cell in enumerate(cells):
             weight = "bold" if number == 0 or column == bold else "normal"
-            room = (starts[column + 1] - starts[column]) * style.POINTS[0] - 0.6 * size
-            text = fitted(cell, room, size, weight)
-            write(page, starts[column], top + 0.3 * step, text, size=size, weight=weight)
+            room = column_room(shares, column, left=left, right=right, size=size)
+            for line, text in enumerate(cell.split("\n")):
+                y = top - step * (0.7 + line)
+                write(page, starts[column], y, fitted(text, room, size, weight), size=size, weight=weight)
+        top -= step * max(cell.count("\n") + 1 for cell in cells)
         if number in (0, len(rows)):
             _rule(page, left, right, top)
     return top
+
+
+def column_room(
+    shares: Sequence[float], column: int, *, left: float = LEFT, right: float = RIGHT, size: float = style.BODY
+) -> float:
+    """The points that a column of a `table` has for text."""
+    return (right - left) * shares[column] / sum(shares) * style.POINTS[0] - 0.6 * size
 
 
 def _rule(page: Figure, left: float, right: float, y: float) -> None:

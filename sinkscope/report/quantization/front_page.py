@@ -1,11 +1,13 @@
 """The first page: what each method costs each model, in words and as a table."""
 
+from itertools import accumulate
+
 from sinkscope.report import style
 from sinkscope.report.entry import Entry
-from sinkscope.report.page import LEFT, RIGHT, Page, numbered, paragraph, table
+from sinkscope.report.page import LEFT, RIGHT, Page, column_room, numbered, paragraph, table
 from sinkscope.report.quantization.along import along_the_window
 from sinkscope.report.quantization.sentences import cells, findings, header, text_line
-from sinkscope.report.text import number, width
+from sinkscope.report.text import number, width, wrapped
 from sinkscope.tables.run_folder import Run
 
 _GAP = 0.012
@@ -26,11 +28,14 @@ def draw(run: Run) -> Page:
     )
     rows = cells(run)
     step = style.SMALL * _SPACING / style.POINTS[1]
-    fit = int((top - _GAP - _LOWEST) / step) - 2
     titles = header(run)
     several = len(titles) > len(_SHARES) + 1
     names = _names_share([row[0] for row in rows] if several else [])
     shares = (*((names,) if several else ()), *_SHARES, _NAMES_AND_SCALES - names)
+    room = column_room(shares, len(shares) - 1, size=style.SMALL)
+    rows = [(*row[:-1], "\n".join(wrapped(row[-1], room, style.SMALL))) for row in rows]
+    ends = accumulate(row[-1].count("\n") + 1 for row in rows)
+    fit = sum(end <= int((top - _GAP - _LOWEST) / step) - 2 for end in ends)
     end = table(page, titles, rows[:fit], top=top - _GAP, shares=shares, size=style.SMALL,
                 bold=titles.index("Perplexity"), spacing=_SPACING)  # fmt: skip
     if len(rows) > fit:
