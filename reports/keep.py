@@ -33,6 +33,7 @@ KEPT = {  # run: its name among the committed files, "report.pdf" standing for a
 }
 REPRODUCTION = ("README.md", "report.pdf", "run.json")
 LARGEST = 2**18  # bytes
+PAGE = ", [report.html](report.html)"  # which is not kept
 _SOURCES = {".pdf": "report.pdf", ".json": "run.json"}
 
 
@@ -61,7 +62,10 @@ def keep_reproduction(report: Path, here: Path = HERE) -> list[str]:
     for name in (*REPRODUCTION, *tables):
         size = (report / name).stat().st_size
         (folder / name).unlink(missing_ok=True)
-        if name in REPRODUCTION or size <= LARGEST:
+        if name == "README.md":
+            text = (report / name).read_text(encoding="utf-8")
+            (folder / name).write_text(text.replace(PAGE, ""), encoding="utf-8")
+        elif name in REPRODUCTION or size <= LARGEST:
             shutil.copyfile(report / name, folder / name)
         left = "" if (folder / name).exists() else ", too large to be committed"
         lines.append(f"{folder.relative_to(here)}/{name}: {size / 1024:,.1f} KiB{left}")
