@@ -14,8 +14,10 @@ reproduce() { # reproduce OUT OPTION...
 }
 
 reproduce reproduction-mini --scale mini --seeds 5
-for model in smollm2 gemma3; do
-    file=$(python "$here/real_models.py" $model)
+claims() { # claims MODEL SEQUENCES TOKENS
+    file=$(python "$here/real_models.py" "$1")
     ln -sf "$file" . # so that no run tells where the model lies
-    reproduce claims-$model --model "$(basename "$file")" --data stdlib-prose --sequences 16 --tokens 512
-done
+    reproduce "claims-$1" --model "$(basename "$file")" --data stdlib-prose --sequences "$2" --tokens "$3"
+}
+claims smollm2 16 512
+claims gemma3 8 256

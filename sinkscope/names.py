@@ -30,7 +30,7 @@ MODEL_METHODS = (
     f"{NONE}, w8a8-dynamic, w8a8-static, w8 (weights alone), a8-dynamic, a8-static (inputs alone; 2 to 8 bits), w4g128 "
     "(groups of 128), w4g128-asym, w4g64-a8-dynamic, mxfp4 (a format of weights and inputs: "
     f"{' '.join(FORMATS)}), w-mxfp4, w-nvfp4-a-fp8, fp8-static, w8a8-static-down (any with -down: down projections "
-    f"alone), w8a8-static-dynamic-down (static, but down projections dynamic), {', '.join(LIBRARY_METHODS)}"
+    f"alone), w8a8-static-dynamic-down (static but in down projections), {', '.join(LIBRARY_METHODS)}"
 )
 """The quantization methods that a model can be measured under, in words."""
 METHODS = f"{MODEL_METHODS}, {CACHE_METHODS}"

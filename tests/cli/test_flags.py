@@ -17,7 +17,7 @@ PACKAGE = Path(sinkscope.__file__).parent
 LIBRARY = [path for path in sorted(PACKAGE.rglob("*.py")) if PACKAGE / "cli" not in path.parents]
 FLAG = re.compile(r"(?<![-\w])--[a-z]")
 # Options of other programs.
-FOREIGN = ("--no-input", "accelerate launch --config_file")
+FOREIGN = ("--no-input", "--porcelain", "--untracked-files=no", "accelerate launch --config_file")
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from sinkscope.methods.choose import LIBRARY
 from sinkscope.methods.grammar import check_method, parse
 from sinkscope.methods.library.method import LoadRequest, Method
 from sinkscope.methods.under import asked
-from sinkscope.names import METHODS, MODEL_METHODS, NONE, QUANTIZATIONS
+from sinkscope.names import LIBRARY_METHODS, METHODS, MODEL_METHODS, NONE, QUANTIZATIONS
 from sinkscope.tables.run_folder import Run
 from sinkscope.text.documents import Document
 from sinkscope.text.packing import pack
@@ -231,6 +231,7 @@ def test_a_library_that_loads_the_model_itself(
         loaded = load_model(request.model, **request.loading)
         return replace(loaded, model=by_hand.round_by_hand_(loaded.model, "w8", torch.empty(0)))
 
+    monkeypatch.setattr("sinkscope.methods.grammar.LIBRARY_METHODS", (*LIBRARY_METHODS, "own", "loses"))
     monkeypatch.setitem(LIBRARY, "own", Method("own", 8, None, "W per channel", load, "torch", calibrates=True))
     options = calibrated("static", texts[1])
     found = sinkscope.analyze(loud, data=texts[0], quantize="own", **options, **SMALL)
