@@ -1,5 +1,6 @@
 """The README of a report: verdicts, every test with its interval, what differs from the paper, and the commands."""
 
+import re
 from typing import Any
 
 from sinkscope.quantities.reference import markdown_table
@@ -13,6 +14,8 @@ from sinkscope.report.reproduction.words import (
     why,
 )
 from sinkscope.tables.run_folder import Run
+
+_TOKEN = re.compile(r"<[^<>\s]+>")  # <bos>, which markdown would take for a tag
 
 
 def readme(run: Run) -> str:
@@ -38,7 +41,7 @@ def readme(run: Run) -> str:
               row["paper"] or "-") for row in tests],
         ),
         "## What differs from the paper's setting",
-        "\n".join(f"- {note}" for note in run.info["notes"]),
+        _TOKEN.sub(r"`\g<0>`", "\n".join(f"- {note}" for note in run.info["notes"])),
         "## How it was made",
         f"`{run.info.get('command', '')}`" if run.info.get("command") else "By a program.",
         f"{made_in_words(run)} Stage by stage:",
