@@ -33,6 +33,7 @@ include_patterns = [
     "recipes/README.md",
     "reports/README.md",
     "reports/*/README.md",
+    "reports/*/*/README.md",
     "examples/README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",

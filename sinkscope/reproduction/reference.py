@@ -32,13 +32,13 @@ A claim is reproduced where all its tests are, and not reproduced where one of t
 one of them is, and not testable where one of them is that.
 
 **The interval.** Trainings that differ by seed are the units: Student's t of their numbers, on the logarithm for
-ratios of positive numbers. The models of one seed share their initialization and their batches, so what sets two of
-them against each other is formed pair by pair. What other text would change is added from bootstrap draws of the
-sequences, where the number has any. From one training, and of a public model, the interval is over what the table
-names: sequences, or the layers of the model where gradients are summed over all sequences before a norm is taken
-(layers of one model depend on each other, so that such an interval is a rough one). A share that is 0 or 1 in every
-seed, or in every sequence of one model, has Wilson's interval for as many of these. No interval from one training says
-what another would show.
+ratios of positive numbers, except of sink rates, which can be 0 and are taken as they are. The models of one seed
+share their initialization and their batches, so what sets two of them against each other is formed pair by pair. What
+other text would change is added from bootstrap draws of the sequences, where the number has any. From one training,
+and of a public model, the interval is over what the table names: sequences, or the layers of the model where
+gradients are summed over all sequences before a norm is taken (layers of one model depend on each other, so that such
+an interval is a rough one). A share that is 0 or 1 in every seed, or in every sequence of one model, has Wilson's
+interval for as many of these. No interval from one training says what another would show.
 
 **Their number.** No interval is widened for the number of tests: of twenty tests whose number lies right on its bound,
 about one gets a verdict by chance.

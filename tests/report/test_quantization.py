@@ -248,3 +248,12 @@ def test_the_report_needs_no_torch() -> None:
     blocked = "import sys; sys.modules['torch'] = sys.modules['transformers'] = None"
     script = f"{blocked}; import sinkscope.report.quantization.pages"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_without_intervals_nothing_is_said_to_be_tied() -> None:
+    made = run(["demo"], METHODS)
+    for column in ("delta_low", "delta_high"):
+        made["quantization"][column] = np.nan
+    said = words(front_page.ENTRY.draw(made))
+    assert "no interval says whether they differ, for want of sequences" in said
+    assert "not told apart" not in said

@@ -151,7 +151,7 @@ def test_consequences_name_tokens_channels_the_risk_and_the_command() -> None:
     said = dict(consequences(SMOLLM))
     assert said["Tokens"] == (
         "token 0 in layers 3 to 13 (79 % of the heads) and second sinks in layers 3 to 5 "
-        '(" the" in 2 and " " in 1 sequences).'
+        '(" the" in 2 and " " in 1 sequence).'
     )
     assert said["Channels"] == "channels 247 and 507 of the residual stream in layers 6 to 12: massive activations."
     assert said["Measure it"].startswith("sinkscope quantize example/model-1B --methods w8a8-static,w8a8-dynamic,")

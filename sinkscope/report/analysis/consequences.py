@@ -51,7 +51,9 @@ def _tokens(run: Run) -> str:
     ]
     rows = second(run)
     if len(rows):
-        parts.append(f"second sinks in {layer_words(rows['layer'].tolist())} ({second_tokens(rows)} sequences)")
+        tokens = second_tokens(rows)
+        noun = "sequence" if tokens.endswith(" in 1") else "sequences"
+        parts.append(f"second sinks in {layer_words(rows['layer'].tolist())} ({tokens} {noun})")
     if parts:
         return f"{listed(parts)}."
     if known:

@@ -128,6 +128,9 @@ def _of_model(run: Run, model: str) -> str:
 def _extremes(run: Run, model: str, others: pd.DataFrame) -> list[str]:
     """What costs most and what least, each with the methods that its interval does not tell it apart from."""
     most, least = others.iloc[0], others.iloc[-1]
+    if others["delta_low"].isna().all():
+        costs = [f"{row['method']} costs {word}, {_cost(row)}" for row, word in ((most, "most"), (least, "least"))]
+        return [*costs, "no interval says whether they differ, for want of sequences"]
     with_most = _with_most(run, model, others)
     if len(with_most) == len(others):
         return [f"{_listed(others)} are not told apart, {_span(others)}"]
