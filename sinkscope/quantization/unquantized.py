@@ -134,10 +134,7 @@ def _measure_probes(
 ) -> dict[str, float]:
     """Every probe's losses and noise, and the ranking; returns the calibration, the largest |x| by module."""
     model, modules = subject.model, settings.modules
-    places = linears(model, modules)
-    calibration = subject.state.value(
-        "calibration", measure=lambda: calibrate(model, places, subject.text.calibration_batches())
-    )
+    calibration = _calibration(subject, settings)
     probes = [
         CalibratedProbe(name, probe, probe.places(model, modules), calibration) for name, probe in chosen.probes.items()
     ]
@@ -154,6 +151,14 @@ def _measure_probes(
     return calibration
 
 
+def _calibration(subject: _Subject, settings: QuantizationSettings) -> dict[str, float]:
+    """The largest |x| that each module reads, by module."""
+    model, batches = subject.model, subject.text.calibration_batches()
+    return subject.state.value(
+        "calibration", measure=lambda: calibrate(model, linears(model, settings.modules), batches)
+    )
+
+
 def _measure_caches(
     subject: _Subject,
     chosen: Chosen,
@@ -163,22 +168,21 @@ def _measure_caches(
 ) -> None:
     """The losses under every cache, alone or joined to a probe."""
     model, label, text, _, state = subject
+    joined = {name: parse_probe(split(name)[0]) for name in chosen.caches}
+    if not calibration and any(probe is not None and probe.calibrates for probe in joined.values()):
+        calibration = _calibration(subject, settings)
 
     def under(name: str, cache: CacheProbe, probe: Probe | None) -> pd.DataFrame:
         with ExitStack() as stack:
             if probe is not None:
-                known = dict(calibration)
-                if not known and probe.calibrates:
-                    known = calibrate(model, linears(model, settings.modules), text.calibration_batches())
                 places = probe.places(model, settings.modules)
-                stack.enter_context(CalibratedProbe(name, probe, places, known).entered(model))
+                stack.enter_context(CalibratedProbe(name, probe, places, dict(calibration)).entered(model))
             stack.enter_context(cache.entered(model))
             return losses(model, text.batches(), f"{label}: {name}")
 
     for name, cache in chosen.caches.items():
-        method = split(name)[0]
-        probe = parse_probe(method)
-        if probe is None and method != NONE:
+        probe = joined[name]
+        if probe is None and split(name)[0] != NONE:
             continue  # a library's method, which loads its own model
         measured = state.losses("cache", name, measure=partial(under, name, cache, probe))
         measurements.add_losses(label, name, measured)

@@ -15,7 +15,13 @@ from sinkscope.training.recipe import OptimizerConfig
 
 ROOT = Path(__file__).parents[2]
 STEPS = 20
-MINI = ["mini", "--steps", str(STEPS), "--set", "compile=false", "--set", "data.valid_sequences=16"]
+# In float32: 16 bits round a batch as it is cut, and processes cut it otherwise.
+SETTINGS = {
+    "compile": "false",
+    "data.valid_sequences": "16",
+    "precision": "float32",
+}
+MINI = ["mini", "--steps", str(STEPS), *(part for key in SETTINGS for part in ("--set", f"{key}={SETTINGS[key]}"))]
 SHARDED = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
 
 
@@ -53,7 +59,7 @@ def test_two_processes_agree_with_one(pretrain: Pretrain, tmp_path: Path) -> Non
     said = pretrain(tmp_path / "two", *MINI, *micro, processes=2)
     assert "2 processes, parameters replicated" in said
     assert said.count(f"model: {tmp_path / 'two'}") == 1
-    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-3)
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-4)
     assert losses(tmp_path / "two")[-1] < losses(tmp_path / "two")[0] - 0.05
 
 
@@ -64,7 +70,7 @@ def test_sharded_processes_agree_with_one_and_resume(pretrain: Pretrain, tmp_pat
     pretrain(alone, *arguments, processes=1)
     said = pretrain(out, *arguments, processes=2, environment=SHARDED)
     assert "2 processes, parameters sharded (FSDP2)" in said
-    assert losses(out) == pytest.approx(losses(alone), abs=1e-3)
+    assert losses(out) == pytest.approx(losses(alone), abs=1e-4)
     whole = load_file(out / "model" / "model.safetensors")
     (out / "model" / "model.safetensors").unlink()
     (out / "model").rename(out / ".gone")

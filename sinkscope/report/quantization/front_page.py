@@ -6,7 +6,7 @@ from sinkscope.report import style
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import LEFT, RIGHT, Page, column_room, numbered, paragraph, table
 from sinkscope.report.quantization.along import along_the_window
-from sinkscope.report.quantization.sentences import cells, findings, header, text_line
+from sinkscope.report.quantization.sentences import cells, findings, header, models, text_line
 from sinkscope.report.text import number, width, wrapped
 from sinkscope.tables.run_folder import Run
 
@@ -29,7 +29,7 @@ def draw(run: Run) -> Page:
     rows = cells(run)
     step = style.SMALL * _SPACING / style.POINTS[1]
     titles = header(run)
-    several = len(titles) > len(_SHARES) + 1
+    several = len(models(run)) > 1
     names = _names_share([row[0] for row in rows] if several else [])
     shares = (*((names,) if several else ()), *_SHARES, _NAMES_AND_SCALES - names)
     room = column_room(shares, len(shares) - 1, size=style.SMALL)
