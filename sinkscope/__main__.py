@@ -5,14 +5,14 @@ import sys
 from collections.abc import Sequence
 
 try:
-    from sinkscope import cli
+    from sinkscope import cli, heap
 except KeyboardInterrupt:  # there is nobody yet who would turn it into a line
     sys.stderr.write("sinkscope: interrupted\n")
     raise SystemExit(1) from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line and leaves nothing to collect.
+    """Runs the command line in a process that is its own: memory is kept, and nothing is left to collect.
 
     At its end Python looks for garbage among everything that torch and its like have imported, several times and for
     seconds, to free memory that is gone with the process anyhow.
@@ -23,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    heap.keep()
     code = cli.main(arguments)
     gc.freeze()
     return code

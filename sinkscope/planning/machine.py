@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 
 from sinkscope.errors import RequestError
+from sinkscope.heap import give_back
 
 _ROOT = Path("/sys/fs/cgroup")
 
@@ -66,6 +67,7 @@ def this_machine(spill: Path | None = None) -> Machine:
     Args:
         spill: where boundary states would be spilled; by default the current folder.
     """
+    give_back()  # what this process keeps for itself counts as free
     available, limit = psutil.virtual_memory().available, _limit_left()
     folder = _existing(spill or Path())
     process = psutil.Process()

@@ -17,8 +17,10 @@ float32, whatever the model's dtype, because r overflows float16 and exp(theta) 
 
 Forward and backward are written out as one autograd function, from theta to the scaled values: autograd would keep four
 tensors of the size of v, this keeps v and its squared norms. What is as large as v is written over as soon as it is not
-needed any more, since on a CPU the pages of a new block cost more than what is computed in it. Equation numbers are
-those of docs/definitions.md, after arXiv:2603.17771.
+needed any more, since on a CPU the pages of a new block cost more than what is computed in it. And the valve stands
+where attention has to reorder its values in memory: projections put the heads of a token side by side, products of
+attention the tokens of a head. Scaled values are written in the second order, and gradients in the first, so that nobody
+has to copy them again. Equation numbers are those of docs/definitions.md, after arXiv:2603.17771.
 """
 
 from typing import Any, cast
@@ -104,15 +106,16 @@ def jacobian_product(v: Tensor, C: Tensor, g: Tensor, r: Tensor | None = None) -
         r: |v|^2 [..., 1] where it is known.
 
     Returns:
-        J g of equation (16) (J is symmetric) [..., d], and the gradient of C before broadcasting is summed out
-        [..., 1]: d phi / dC <v, g> = -r / (r + C)^2 <v, g>.
+        J g of equation (16) (J is symmetric) [..., d], in memory as v is, and the gradient of C before broadcasting is
+        summed out [..., 1]: d phi / dC <v, g> = -r / (r + C)^2 <v, g>.
     """
     x, y = _wide(v), _wide(g)
     r = squared_norms(x) if r is None else r
     inverse = (r + C).clamp_min_(_TINY).reciprocal_()
     factor, along = r * inverse, (x * y).sum(-1, keepdim=True).mul_(inverse)
-    pulled = factor * y if y is g else y.mul_(factor)
-    return pulled.addcmul_((2 * C * inverse).mul_(along), x).to(v.dtype), (factor * along).neg_()
+    pulled = torch.mul(y, factor, out=torch.empty_like(x) if y is g else y)
+    pulled.addcmul_((2 * C * inverse).mul_(along), x)
+    return pulled if y is g else torch.empty_like(v).copy_(pulled), (factor * along).neg_()
 
 
 def squared_norms(v: Tensor) -> Tensor:
@@ -144,7 +147,9 @@ class _Valve(torch.autograd.Function):
         r = squared_norms(x)
         ctx.save_for_backward(v, C, r)
         factor = phi(r, C)
-        return factor * x if x is v else x.mul_(factor).to(v.dtype)
+        if x is v:
+            return torch.mul(x, factor, out=v.new_empty(v.shape))
+        return x.mul_(factor).to(v.dtype, memory_format=torch.contiguous_format)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, Tensor | None]:

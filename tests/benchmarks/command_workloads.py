@@ -2,7 +2,8 @@
 
 Prints one JSON object: by method its repetitions, each with the seconds of the clock and of the processor and the bytes
 added at the peak. The methods are interleaved, A B C A B C, on one model and the same windows; each has run once, on a
-few tokens, before. `stages` is the whole of an analysis by stage instead, from the interpreter's start on.
+few tokens, before. `stages` is the whole of an analysis by stage instead, from the interpreter's start on. The process
+keeps freed memory, as the command's does; all methods gain by it.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging
 from workloads import input_gradients, naive, one_by_one
 
+from sinkscope import heap
 from sinkscope.analysis.drivers.resident import Resident
 from sinkscope.capture.scope import Scope
 from sinkscope.capture.settings import Settings
@@ -117,6 +119,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repetitions", type=int, default=1)
     given = parser.parse_args()
+    heap.keep()
     torch.set_num_threads(given.threads)
     logging.set_verbosity_error()
     logging.disable_progress_bar()

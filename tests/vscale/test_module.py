@@ -138,3 +138,12 @@ def test_compiles_without_a_graph_break() -> None:
 def test_an_unknown_variant_is_refused() -> None:
     with pytest.raises(ValueError, match="learned, fixed, backward-only"):
         VScale(SCALE, "loud")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_values_leave_as_attention_reads_them_and_gradients_as_the_projection_does(dtype: torch.dtype) -> None:
+    v = torch.randn(2, 5, 3, 4, dtype=dtype).transpose(1, 2).requires_grad_()  # of [B, T, K, d]
+    out = valve()(v)
+    assert out.is_contiguous()
+    (grad,) = torch.autograd.grad(out, v, torch.randn(2, 3, 5, 4, dtype=dtype))
+    assert grad.transpose(1, 2).is_contiguous()

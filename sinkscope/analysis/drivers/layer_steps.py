@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sinkscope.analysis.drivers.boundary import Boundary
-from sinkscope.analysis.drivers.freed_memory import give_back
 from sinkscope.analysis.drivers.resident import sweeper
 from sinkscope.analysis.journal import Saved
 from sinkscope.capture.micro_batch import MicroBatch
 from sinkscope.capture.scope import Scope
 from sinkscope.compat.layer_calls import LayerCall, calls_of
 from sinkscope.errors import SinkscopeError
+from sinkscope.heap import give_back
 from sinkscope.loading.streamed import EMBEDDING, HEAD, Weights
 from sinkscope.models.taps.attention_tap import Observer, tapped
 from sinkscope.passes.batches import Batch, target_counts
