@@ -1,7 +1,7 @@
 """What the C library does with memory that was freed.
 
-A forward and a backward pass free almost everything they took, and the next pass takes it again. glibc gives free memory
-at the end of its heap back to the operating system on the way, whose new pages then cost more than much of what is
+A forward and a backward pass free almost everything they took, and the next pass takes it again. On the way glibc gives
+the free memory at the end of its heap back to the operating system, whose new pages then cost more than much of what is
 computed in them. A process that does nothing but pass after pass is better off keeping what it has: its peak is the
 same. Other C libraries have no such calls, and nothing happens there.
 """

@@ -13,8 +13,8 @@ import sinkscope
 
 PACKAGE = Path(sinkscope.__file__).parent
 ROOMS = (
-    "version", "terminal", "errors", "inside", "heap", "names", "durations", "fields", "inputs", "keywords", "documents",
-    "files", "unfinished", "sites", "compat",
+    "version", "terminal", "errors", "inside", "heap", "names", "durations", "fields", "inputs", "keywords",
+    "documents", "files", "unfinished", "sites", "compat",
     "launch", "progress", "metrics", "models", "text", "vscale", "loading", "passes", "interventions", "methods",
     "quantities", "provenance", "tables", "intervals", "capture", "planning", "report", "runs", "results",
     "analysis", "mitigations", "monitoring", "evaluation", "quantization", "comparison", "ablation",

@@ -19,7 +19,7 @@ Forward and backward are written out as one autograd function, from theta to the
 tensors of the size of v, this keeps v and its squared norms. What is as large as v is written over as soon as it is not
 needed any more, since on a CPU the pages of a new block cost more than what is computed in it. And the valve stands
 where attention has to reorder its values in memory: projections put the heads of a token side by side, products of
-attention the tokens of a head. Scaled values are written in the second order, and gradients in the first, so that nobody
+attention the tokens of a head. Scaled values are written in the second order, gradients in the first, so that nobody
 has to copy them again. Equation numbers are those of docs/definitions.md, after arXiv:2603.17771.
 """
 

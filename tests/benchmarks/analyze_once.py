@@ -18,6 +18,7 @@ from process import measured
 from transformers.utils import logging
 
 import sinkscope
+from sinkscope import heap
 from sinkscope.tables.run_folder import write_run
 
 DRIVERS: dict[str, dict[str, Any]] = {
@@ -48,6 +49,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=1)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
+    heap.keep()
     torch.set_num_threads(options.threads)
     logging.set_verbosity_error()
     analyze("demo", options.driver, tokens=128, sequences=1)

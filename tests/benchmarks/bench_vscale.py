@@ -1,10 +1,11 @@
 """What V-scale adds to a training step: the same model with and without it, steps interleaved in one process.
 
     python tests/benchmarks/bench_vscale.py [--steps 60] [--attention eager] [--compile] [--threads 1]
+        [--precision float32]
 
 Prints the medians of both, in processor time on a CPU (a machine's other work touches it least) and in seconds of the
-clock, and the median of the paired ratios of each. The process keeps freed memory, as those of `finetune` and `pretrain`
-do. No time is asserted: it is a number to read.
+clock, and the median of the paired ratios of each. The process keeps freed memory, as those of `finetune` and
+`pretrain` do. No time is asserted: it is a number to read.
 """
 
 import argparse
@@ -30,12 +31,14 @@ WARM_UP = 5
 Seconds = tuple[float, float]  # of the clock, of the processor
 
 
-def stepper(model: PreTrainedModel, recipe: Recipe, ids: Tensor, *, compiled: bool) -> Callable[[], Seconds]:
+def stepper(
+    model: PreTrainedModel, recipe: Recipe, ids: Tensor, *, compiled: bool, narrow: bool
+) -> Callable[[], Seconds]:
     """A function that makes one training step and returns its seconds."""
     optimizer = build_optimizer(model.train(), recipe.optimizer)
 
     def loss_of(ids: Tensor) -> Tensor:
-        with torch.autocast(ids.device.type, torch.bfloat16):
+        with torch.autocast(ids.device.type, torch.bfloat16, enabled=narrow):
             return next_token_loss(model(input_ids=ids, use_cache=False).logits, ids)
 
     loss = torch.compile(loss_of, dynamic=False) if compiled else loss_of
@@ -58,6 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--attention", choices=["eager", "sdpa"], default="eager")
+    parser.add_argument("--precision", choices=["bfloat16", "float32"], default="bfloat16")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
@@ -69,10 +73,11 @@ def main() -> None:
     ids = torch.randint(len(tokenizer), (recipe.optimizer.batch_sequences, recipe.data.tokens), device=device)
     plain, valved = build_model(recipe, tokenizer).to(device), build_model(recipe, tokenizer).to(device)
     attach_(valved)
-    steps = [stepper(model, recipe, ids, compiled=options.compile) for model in (plain, valved)]
+    narrow = options.precision == "bfloat16"
+    steps = [stepper(model, recipe, ids, compiled=options.compile, narrow=narrow) for model in (plain, valved)]
     pairs = [tuple(step() for step in steps) for _ in range(WARM_UP + options.steps)][WARM_UP:]
     how = "compiled" if options.compile else "not compiled"
-    print(f"{device}, {options.attention}, {how}, {torch.get_num_threads()} threads:")
+    print(f"{device}, {options.precision}, {options.attention}, {how}, {torch.get_num_threads()} threads:")
     for clock, name in enumerate(("of the clock", "of the processor")):
         without, with_vscale = (statistics.median(pair[model][clock] for pair in pairs) * 1000 for model in (0, 1))
         ratio = statistics.median(pair[1][clock] / pair[0][clock] for pair in pairs)

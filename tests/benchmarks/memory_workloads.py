@@ -23,6 +23,7 @@ from transformers.utils import logging
 from workloads import naive
 
 import sinkscope
+from sinkscope import heap
 
 WINDOW = 1024
 VOCABULARY = 2048
@@ -131,6 +132,7 @@ def main() -> None:
     parser.add_argument("tokens", type=int)
     parser.add_argument("limit_gib", type=float)
     options = parser.parse_args()
+    heap.keep()
     logging.set_verbosity_error()
     print(json.dumps(measure(options.method, options.kind, options.tokens, options.limit_gib)))
 

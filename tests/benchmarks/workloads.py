@@ -25,6 +25,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Pr
 from transformers.utils import logging
 
 import sinkscope
+from sinkscope import heap
 from sinkscope.capture.settings import Settings
 
 SINK_WINDOW = 64
@@ -202,5 +203,6 @@ if __name__ == "__main__":
     parser.add_argument("--model")
     parser.add_argument("--total-tokens", type=int, default=TOTAL_TOKENS)
     given = parser.parse_args()
+    heap.keep()
     logging.set_verbosity_error()
     print(json.dumps(measure(given.method, given.tokens, given.limit_gib, given.model, given.total_tokens)))
