@@ -80,12 +80,18 @@ def _handled(number: signal.Signals, handler: Any, *, instead_of: Any) -> Iterat
 
 @contextmanager
 def _raised_again() -> Iterator[None]:
-    """While entered, a KeyboardInterrupt that was dropped is raised again in the main thread."""
+    """While entered, a KeyboardInterrupt that was dropped is raised again in the main thread.
+
+    One whose moment has not come when the block ends is let go: what it should have ended has, and it would strike
+    whatever the process does next.
+    """
     previous = sys.unraisablehook
+    coming: list[threading.Timer] = []
 
     def hook(dropped: Any) -> None:
         if dropped.exc_type is KeyboardInterrupt:
-            threading.Timer(_MOMENT, _thread.interrupt_main).start()
+            coming.append(threading.Timer(_MOMENT, _thread.interrupt_main))
+            coming[-1].start()
         else:
             previous(dropped)
 
@@ -94,6 +100,8 @@ def _raised_again() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = previous
+        for timer in coming:
+            timer.cancel()
 
 
 class Interrupts:

@@ -4,6 +4,7 @@ import json
 import re
 import resource
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -238,20 +239,35 @@ def test_interrupted_by_ctrl_c(when: str, forks: Server, llama: Path, out: Path,
         assert left == {f".{out.name}.analysis"}
 
 
-def test_interrupt_inside_a_finalizer_is_not_lost() -> None:
-    class Interrupted:
-        def __del__(self) -> None:
-            raise KeyboardInterrupt
+class Interrupted:
+    """Its finalizer is where an interrupt strikes."""
 
+    def __del__(self) -> None:
+        raise KeyboardInterrupt
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Under a shell that ignores SIGINT for background jobs, interrupting the main thread would do nothing."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_interrupt_inside_a_finalizer_is_not_lost() -> None:
     def lose_it_and_go_on() -> None:
         victim = Interrupted()
         del victim
         wait_until(lambda: False, lambda: "the interrupt")
 
-    # Under a shell that ignores SIGINT for background jobs, interrupting the main thread would do nothing.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with insistent_interrupts(), pytest.raises(KeyboardInterrupt):
-            lose_it_and_go_on()
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with insistent_interrupts(), pytest.raises(KeyboardInterrupt):
+        lose_it_and_go_on()
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_interrupt_whose_moment_comes_too_late_strikes_nobody_else() -> None:
+    with insistent_interrupts():
+        victim = Interrupted()
+        del victim
+    time.sleep(0.1)  # ten times the moment; an interrupt would end this test
