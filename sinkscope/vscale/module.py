@@ -20,13 +20,15 @@ tensors of the size of v, this keeps v and its squared norms. What is as large a
 needed any more, since on a CPU the pages of a new block cost more than what is computed in it. And the valve stands
 where attention has to reorder its values in memory: projections put the heads of a token side by side, products of
 attention the tokens of a head. Scaled values are written in the second order, gradients in the first, so that nobody
-has to copy them again. Equation numbers are those of docs/definitions.md, after arXiv:2603.17771.
+has to copy them again. What is saved has no graph, so a gradient of the gradient is refused: it would be wrong.
+Equation numbers are those of docs/definitions.md, after arXiv:2603.17771.
 """
 
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from sinkscope.compat.module_tensors import KeepsItsOwn
 
@@ -152,6 +154,7 @@ class _Valve(torch.autograd.Function):
         return x.mul_(factor).to(v.dtype, memory_format=torch.contiguous_format)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, Tensor | None]:
         v, C, r = ctx.saved_tensors
         pulled, of_C = jacobian_product(v, C, grads[0], r)
@@ -167,6 +170,7 @@ class _BackwardOnly(torch.autograd.Function):
         return v.view_as(v)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         v, C = ctx.saved_tensors
         return jacobian_product(v, C, grads[0])[0], None, None

@@ -147,3 +147,11 @@ def test_values_leave_as_attention_reads_them_and_gradients_as_the_projection_do
     assert out.is_contiguous()
     (grad,) = torch.autograd.grad(out, v, torch.randn(2, 3, 5, 4, dtype=dtype))
     assert grad.transpose(1, 2).is_contiguous()
+
+
+@pytest.mark.parametrize("variant", ["learned", "backward-only"])
+def test_a_gradient_of_the_gradient_is_refused(variant: str) -> None:
+    v = values().requires_grad_()
+    (first,) = torch.autograd.grad(valve(variant)(v).square().sum(), v, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.square().sum().backward()

@@ -94,7 +94,7 @@ TRAINED = Entry(
     "trained_models",
     "Trained models, beside the paper's",
     _trained,
-    f"Ours: mean over seeds, geometric, with its 95 % interval over seeds. {PAPER}: models of 0.3 billion parameters "
+    f"Ours: mean over seeds, geometric, and of several its 95 % interval. {PAPER}: models of 0.3 billion parameters "
     "at step 20000, one seed. Losses and absolute norms compare only between models of like size, text and tokenizer; "
     "the claims are about ratios.",
     applies=lambda run: bool(len(_part(run, "trained models"))),
@@ -104,7 +104,7 @@ INT8 = Entry(
     "int8",
     "What INT8 costs, beside the paper",
     _int8,
-    f"Ours: mean over seeds, geometric, with its 95 % interval over seeds; needles and whole documents of "
+    f"Ours: mean over seeds, geometric, and of several its 95 % interval; needles and whole documents of "
     f"the first. {PAPER}: models of 1 billion parameters, symmetric INT8, "
     "perplexity of WikiText. Weights are static per output channel in all.",
     applies=lambda run: bool(len(_part(run, "INT8"))),
