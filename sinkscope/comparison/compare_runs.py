@@ -43,7 +43,8 @@ CONVENTIONS = {
     "windows runs share their draws (paired)",
     "several runs per name": "mean over seeds; Student's t on logarithms, degrees of freedom of the smaller group, "
     "variance over seeds plus the bootstrap's over sequences; with paired_seeds the variance over pairs of seeds",
-    "seeds_needed": "smallest number of seeds per name whose interval would leave out 1, ratio and spread as measured",
+    "seeds_needed": "smallest number of seeds per name whose interval would leave out 1 in four of five repetitions, "
+    "ratio and spread as measured",
     "unchanged": "1/margin <= ratio_low and ratio_high <= margin",
     "suppressed (perplexity: better)": "ratio_high < 1/margin",
     "grown (perplexity: worse)": "ratio_low > margin",

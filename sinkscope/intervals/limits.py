@@ -29,6 +29,7 @@ FEWEST = 3  # units below which there is no interval: with two, the spread is kn
 _T = (12.706205, 4.302653, 3.182446, 2.776445, 2.570582, 2.446912, 2.364624, 2.306004, 2.262157, 2.228139)  # fmt: skip
 _Z = 1.959963985
 MOST_SEEDS = 1000  # beyond, a number of seeds that would be needed is not said
+_FOUR_IN_FIVE = 0.841621234  # the 80 % point of the normal distribution
 _SAME = 1e-6  # a spread below this share of the value is rounding
 
 Interval = tuple[float, float]
@@ -111,7 +112,11 @@ def spread_of_paired_ratio(above: Array, below: Array) -> float:
 
 
 def seeds_needed(ratio: float, of_one: float, text: float) -> float:
-    """The smallest number of seeds whose interval of this ratio would leave out 1, were all else as measured.
+    """The smallest number of seeds whose interval would leave out 1 in four of five repetitions.
+
+    With n seeds the logarithm of the ratio scatters by s(n) = sqrt(of_one / n + text) around the true one, and the
+    interval reaches t s(n) to both sides. Where the true ratio is the measured one, 1 is left out in half of all
+    repetitions if |log ratio| = t s(n), and in four of five if |log ratio| = (t + 0.84) s(n).
 
     Args:
         ratio: as measured.
@@ -124,9 +129,21 @@ def seeds_needed(ratio: float, of_one: float, text: float) -> float:
     if not ratio > 0 or math.isnan(of_one + text):
         return math.nan
     reached = (
-        n for n in range(2, MOST_SEEDS + 1) if abs(math.log(ratio)) > student(n - 1) * math.sqrt(of_one / n + text)
+        n
+        for n in range(2, MOST_SEEDS + 1)
+        if abs(math.log(ratio)) > (student(n - 1) + _FOUR_IN_FIVE) * math.sqrt(of_one / n + text)
     )
     return float(next(reached, math.nan))
+
+
+def text_hides(ratio: float, text: float) -> bool:
+    """Whether the part of the text alone keeps 1 in the interval, so that no number of seeds would do.
+
+    Args:
+        ratio: as measured.
+        text: the variance that sequences add.
+    """
+    return text > 0 and abs(math.log(ratio)) <= (_Z + _FOUR_IN_FIVE) * math.sqrt(text)
 
 
 def over_seeds(value: float, variance: float, freedom: int) -> Interval:

@@ -11,7 +11,9 @@ two roundings by which y_0 may differ from v_0. So what is computed has at most 
     2 (d + 2) u c |g_0| |v_0| |k_0|
 
 and so has a layer, with the norms of all heads together. For c, at most 1, stands 1. Summed over sequences, |k_0| and
-|v_0| are the largest of a sequence, and |g_0| is the norm of the sum as |dL/dq_0| is: roundings cancel as gradients do.
+|v_0| are the largest of a sequence, and |g_0| is the norm of the sum as |dL/dq_0| is. For several sequences that is an
+estimate and no bound: where gradients cancel that roundings do not, an identity that holds can fail the test. One that
+does not hold cannot pass it so.
 
 How large the gradient at other queries is has no part in this: it says nothing of the two terms that cancel.
 """

@@ -10,8 +10,10 @@ from sinkscope.intervals.verdicts import REFUTED, REPRODUCED, UNDECIDED, UNTESTA
 from sinkscope.reproduction.claim import Claim, Test
 from sinkscope.reproduction.claims import CLAIMS
 from sinkscope.reproduction.measures import Seed, numbers
-from sinkscope.reproduction.rule import Estimate, One, estimate, seeds_needed, together, verdict
+from sinkscope.reproduction.rule import Estimate, One, estimate, seeds_needed, text_hides, together, verdict
 from sinkscope.tables.builder import Rows
+
+_TEXT_HIDES = "what other text would change reaches over the bound by itself: more sequences are needed"
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,11 @@ def judged_number(test: Test, ones: list[One], refuted: bool) -> Judged:
         reason = f"{test.given} was not reproduced, so there is nothing to test"
         return Judged(test, ones, found, UNTESTABLE, math.nan, reason)
     word = verdict(found, test.direction, test.bounds)
-    needed = seeds_needed(found, test.scale, test.direction, test.bounds) if word == UNDECIDED else math.nan
-    return Judged(test, ones, found, word, needed, found.missing)
+    if word != UNDECIDED:
+        return Judged(test, ones, found, word, math.nan, found.missing)
+    needed = seeds_needed(found, test.scale, test.direction, test.bounds)
+    hidden = math.isnan(needed) and text_hides(found, test.scale, test.direction, test.bounds)
+    return Judged(test, ones, found, word, needed, _TEXT_HIDES if hidden else found.missing)
 
 
 def _judged(test: Test, seeds: Sequence[Seed], before: dict[str, Judged]) -> Judged:

@@ -19,7 +19,7 @@ from sinkscope.quantities.measured import NEIGHBOURS
 from sinkscope.quantities.rows import quantity
 from sinkscope.reproduction.claim import Test
 from sinkscope.reproduction.first_query import first_query
-from sinkscope.reproduction.rule import LAYERS, SEQUENCES, One
+from sinkscope.reproduction.rule import BLOCKS, LAYERS, SEQUENCES, One
 from sinkscope.tables.run_folder import Run
 
 STATIC, DYNAMIC, DOWN, NONE = "w8a8-static", "w8a8-dynamic", "w8a8-static-down", "none"
@@ -52,17 +52,23 @@ def numbers(test: Test, seeds: Sequence[Seed]) -> list[One]:
     return [MEASURES[test.measure](seed, test.models) for seed in seeds]
 
 
+def headline(run: Run, name: str) -> One:
+    """A headline quantity of one model that is a formula over layers, with its draws."""
+    value, drawn = _drawn(run, name)
+    if not np.isfinite(value):
+        return One(missing=_absent(name, run))
+    settled = quantity(name).ceiling == 1 and value in (0, 1) and not drawn.varies and drawn.units > 0
+    ends = wilson(value * drawn.units, drawn.units) if settled else None
+    return One(value, drawn, over=_of(run, drawn), ends=ends)
+
+
+def loss_per_token(seed: Seed, model: str, method: str) -> One:
+    """The loss of a model under a method of quantization, nats per token; its units are sequences."""
+    return _damage((0, method, 1.0))(seed, (model,))
+
+
 def _quantity(name: str) -> Measure:
-    """A headline quantity of one model."""
-
-    def measure(seed: Seed, models: tuple[str, ...]) -> One:
-        value, drawn = _drawn(seed.analyses[models[0]], name)
-        if not np.isfinite(value):
-            return One(missing=_absent(name, seed.analyses[models[0]]))
-        settled = quantity(name).ceiling == 1 and value in (0, 1) and not drawn.varies and drawn.units > 0
-        return One(value, drawn, ends=wilson(value * drawn.units, drawn.units) if settled else None)
-
-    return measure
+    return lambda seed, models: headline(seed.analyses[models[0]], name)
 
 
 def _over_baseline(name: str) -> Measure:
@@ -77,9 +83,15 @@ def _over_baseline(name: str) -> Measure:
             return One(missing=f"the {models[1]}'s is 0")
         with np.errstate(invalid="ignore", divide="ignore"):
             quotients = draws_above.values / draws_below.values
-        return One(above / below, limits.Drawn(quotients, min(draws_above.units, draws_below.units)))
+        drawn = limits.Drawn(quotients, min(draws_above.units, draws_below.units))
+        return One(above / below, drawn, over=_of(seed.analyses[models[0]], drawn))
 
     return measure
+
+
+def _of(run: Run, drawn: limits.Drawn) -> str:
+    """What the draws are of: gradients are kept by blocks of sequences where there are many."""
+    return SEQUENCES if drawn.units == run.info["data"]["sequences"] else BLOCKS
 
 
 def _drawn(run: Run, name: str) -> tuple[float, limits.Drawn]:

@@ -1,7 +1,7 @@
 """The last stage: from the runs of all others to one run of kind `reproduction`, with the verdicts first."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from sinkscope.reproduction.measures import NONE, STATIC, Seed
 from sinkscope.reproduction.pathways import pathways
 from sinkscope.reproduction.readme import readme
 from sinkscope.reproduction.stages import Stage, left_out
+from sinkscope.reproduction.trainings import tracked, trainings
 from sinkscope.results import Result
 from sinkscope.tables.builder import Rows
 from sinkscope.tables.run_folder import Run, read_run
@@ -96,6 +97,12 @@ def _run(subjects: Subjects, trained: Trained | None, stages: Sequence[Stage]) -
         for role, models in subjects.models.items()
         if subjects.trained
     }
+    finished = trainings(metrics, numbers)
+    tracks = {
+        role: read_run(place / chain.track_name(subjects, role, numbers[0]))
+        for role in subjects.models
+        if subjects.trained
+    }
     first = seeds[0].analyses[BASELINE]
     compared = read_run(place / chain.COMPARE) if len(subjects.models) > 1 else None
     which = [list(range(len(numbers)))[place % len(numbers)] for place in range(len(analyses))]
@@ -104,9 +111,11 @@ def _run(subjects: Subjects, trained: Trained | None, stages: Sequence[Stage]) -
         "claims": claims_table(results),
         "tests": tests_table(results),
         "seed_values": values_table(results, numbers),
-        "beside_paper": beside_paper(seeds, metrics, evaluations),
+        "beside_paper": beside_paper(seeds, finished, evaluations),
+        "trainings": finished,
         "pathways": pathways(seeds),
-        "first_steps": _first_steps(subjects),
+        "first_steps": _first_steps(tracks),
+        "tracked": tracked(tracks),
         "stages": _stages(subjects, trained, stages),
         **figures,
     }
@@ -145,11 +154,10 @@ def _seed(subjects: Subjects, number: int) -> Seed:
     return Seed(analyses, read_run(subjects.place / stage), names)
 
 
-def _first_steps(subjects: Subjects) -> pd.DataFrame:
+def _first_steps(tracks: Mapping[str, Run]) -> pd.DataFrame:
     rows = Rows("first_steps")
-    for role in subjects.models if subjects.trained else ():
-        found = read_run(subjects.place / chain.track_name(subjects, role, subjects.seeds[0]))["appearances"]
-        for row in found.to_dict("records"):
+    for role, track in tracks.items():
+        for row in track["appearances"].to_dict("records"):
             rows.add(model=role, phenomenon=str(row["phenomenon"]), first_step=_whole(row["first_step"]),
                      lasting_step=_whole(row["lasting_step"]))  # fmt: skip
     return rows.frame()

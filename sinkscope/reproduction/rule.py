@@ -10,9 +10,11 @@ ratios of positive numbers. With the 95 % interval [low, high]:
 
 Trainings that differ by seed are the units: Student's t of their numbers. Seeds are pairs, the same initialization and
 the same batches, so a number that sets two models against each other is formed pair by pair first. What other text
-would change is a variance of its own, from bootstrap draws of sequences that all seeds share, and is added. From one
-training, or of one public model, the interval is over sequences, or where gradients are summed over all sequences over
-layers; it then says nothing of what another training would show.
+would change is a variance of its own and is added: all seeds are measured on the same sequences, so it is that of
+their mean under common bootstrap draws, or over sequences whose numbers are added. Where it is undefined, as the ratio
+of a number that is 0 under some draw, there is no interval. From one training, or of one public model, the interval is
+over sequences, or where gradients are summed over all sequences over layers; it then says nothing of what another
+training would show.
 """
 
 import math
@@ -27,7 +29,8 @@ from sinkscope.intervals.draws import Array
 from sinkscope.intervals.verdicts import REFUTED, REPRODUCED, UNDECIDED, UNTESTABLE
 from sinkscope.intervals.wilson import wilson
 
-SEEDS, SEQUENCES, LAYERS, EXACT, NOTHING = "seeds", "sequences", "layers", "exact", ""
+SEEDS, SEQUENCES, BLOCKS, LAYERS = "seeds", "sequences", "blocks of sequences", "layers"
+EXACT, NOTHING = "exact", ""
 
 Scale = Literal["log", "linear"]
 Direction = Literal["above", "below", "within", "at most"]
@@ -42,7 +45,7 @@ class One:
         draws: the same under bootstrap draws of sequences.
         units: numbers of units that are resampled in the mind alone (layers, sequences), on the test's scale: their
             mean is the value on that scale, or their jackknife's pseudo-values.
-        over: what the units are.
+        over: what the units are, or what is drawn.
         ends: Wilson's interval over sequences, of a share that is 0 or 1 in all of them.
         missing: why there is no number.
     """
@@ -53,6 +56,11 @@ class One:
     over: str = NOTHING
     ends: limits.Interval | None = None
     missing: str = ""
+
+    @property
+    def summed(self) -> bool:
+        """Whether its units are sequences, whose mean it is."""
+        return self.units is not None and self.over == SEQUENCES
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,7 @@ class Estimate:
         over: what the interval is over.
         count: how many of these.
         spread: variance over seeds that one seed has, on the test's scale; NaN from one training.
-        text: variance that sequences add.
+        text: variance that other text adds to the mean over seeds.
         missing: why there is no number, or no interval.
         share: whether it is a share that is 0 or 1 in every seed, with Wilson's interval.
     """
@@ -102,7 +110,9 @@ def estimate(ones: Sequence[One], scale: Scale, direction: Direction) -> Estimat
     mean = float(values.mean())
     text = _text(ones, scale)
     if len(ones) > 1:
-        spread, text = float(values.var(ddof=1)), text or 0.0
+        spread = float(values.var(ddof=1))
+        if math.isnan(text):
+            return _made(scale, mean, 0.0, NOTHING, 0, spread, text, _untold(ones))
         half = limits.student(len(ones) - 1) * math.sqrt(spread / len(ones) + text)
         if half == 0 and all(one.ends is not None for one in ones):
             return Estimate(mean, *wilson(mean * len(ones), len(ones)), SEEDS, len(ones), 0.0, share=True)
@@ -114,13 +124,17 @@ def estimate(ones: Sequence[One], scale: Scale, direction: Direction) -> Estimat
         missing = "" if half > 0 else f"all {one.over} agree to the last digit, so there is no spread"
         return _made(scale, mean, half, one.over, len(one.units), missing=missing)
     units = 0 if one.draws is None else one.draws.units
-    if text and units >= limits.FEWEST:
+    drawn = one.over or SEQUENCES
+    if text > 0 and units >= limits.FEWEST:
         half = limits.student(units - 1) * math.sqrt(text)
-        return _made(scale, mean, half, SEQUENCES, units, text=text)
+        return _made(scale, mean, half, drawn, units, text=text)
     if one.ends is not None:
         return Estimate(one.value, *one.ends, SEQUENCES, units)
-    few = f"{units} sequences are too few for an interval"
-    missing = few if text else "no text changes it: several trainings are needed"
+    missing = "no text changes it: several trainings are needed"
+    if text > 0:
+        missing = f"{units} {drawn} are too few for an interval"
+    elif math.isnan(text):
+        missing = _untold(ones)
     return _made(scale, mean, 0.0, NOTHING, 0, missing=missing)
 
 
@@ -153,22 +167,36 @@ def verdict(found: Estimate, direction: Direction, bounds: tuple[float, float]) 
 
 
 def seeds_needed(found: Estimate, scale: Scale, direction: Direction, bounds: tuple[float, float]) -> float:
-    """The smallest number of seeds whose interval would leave out the bound, were all else as measured.
+    """The smallest number of seeds whose interval would leave out the bound in four of five repetitions.
 
     Returns:
-        The number; NaN where the spread over seeds is not known, or where `limits.MOST_SEEDS` would not do.
+        The number, of the ratio and the spread that were measured; NaN where the spread over seeds is not known, or
+        where `limits.MOST_SEEDS` would not do.
     """
-    used = {"above": bounds[:1], "below": bounds[1:], "within": bounds, "at most": ()}[direction]
-    if not used or not math.isfinite(found.value) or math.isnan(found.spread) or found.missing:
+    distance = _distance(found, scale, direction, bounds)
+    if math.isnan(distance):
         return math.nan
     if found.share:
         enough = (n for n in range(2, limits.MOST_SEEDS + 1)
                   if verdict(replace(found, low=(ends := wilson(found.value * n, n))[0], high=ends[1]), direction,
                              bounds) != UNDECIDED)  # fmt: skip
         return float(next(enough, math.nan))
+    return limits.seeds_needed(math.exp(distance), found.spread, found.text)
+
+
+def text_hides(found: Estimate, scale: Scale, direction: Direction, bounds: tuple[float, float]) -> bool:
+    """Whether it is the text and not the seeds that no number of seeds would get past: more sequences would."""
+    distance = _distance(found, scale, direction, bounds)
+    return not math.isnan(distance) and not found.share and limits.text_hides(math.exp(distance), found.text)
+
+
+def _distance(found: Estimate, scale: Scale, direction: Direction, bounds: tuple[float, float]) -> float:
+    """From the number over seeds to the nearest bound, on the test's scale; NaN where either cannot be had."""
+    used = {"above": bounds[:1], "below": bounds[1:], "within": bounds, "at most": ()}[direction]
+    if not used or not math.isfinite(found.value) or math.isnan(found.spread) or found.missing:
+        return math.nan
     here = float(_on(scale, np.array([found.value]))[0])
-    distance = min(abs(here - float(_on(scale, np.array([bound]))[0])) for bound in used)
-    return limits.seeds_needed(math.exp(min(distance, 100.0)), found.spread, found.text)
+    return min(100.0, *(abs(here - float(_on(scale, np.array([bound]))[0])) for bound in used))
 
 
 def together(verdicts: Sequence[str]) -> str:
@@ -194,19 +222,30 @@ def _made(
     return Estimate(_off(scale, mean), _off(scale, mean - half), _off(scale, mean + half), over, count, spread, text)
 
 
-def _text(ones: Sequence[One], scale: Scale) -> float | None:
-    """Variance of the mean over trainings that other text would add; None where it cannot be had, or is none."""
+def _text(ones: Sequence[One], scale: Scale) -> float:
+    """Variance of the mean over trainings that other text would add: 0 where there is none, NaN where undefined."""
+    summed = [one.units for one in ones if one.units is not None and one.summed]
+    if len(summed) == len(ones):
+        if len({len(each) for each in summed}) > 1 or len(summed[0]) < 2:
+            return math.nan
+        return float(np.mean(summed, axis=0).var(ddof=1)) / len(summed[0])
     drawn = [one.draws for one in ones if one.draws is not None]
-    if len(drawn) < len(ones) or len({len(each.values) for each in drawn}) != 1:
-        return None
-    if not any(each.varies for each in drawn):
-        return None
+    if all(np.isfinite(each.values).all() and not each.varies for each in drawn):
+        return 0.0
+    units = min(each.units for each in drawn)
+    if len(drawn) < len(ones) or len({len(each.values) for each in drawn}) > 1 or units < 2:
+        return math.nan
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.mean([_on(scale, each.values) for each in drawn], axis=0)
-    units = min(each.units for each in drawn)
-    if units < 2 or not np.isfinite(mean).all():
-        return None
-    return limits.variance(limits.Drawn(mean, units))
+    return limits.variance(limits.Drawn(mean, units)) if np.isfinite(mean).all() else math.nan
+
+
+def _untold(ones: Sequence[One]) -> str:
+    """Why what other text would change is not known."""
+    units = (1 if one.draws is None else one.draws.units for one in ones if not one.summed)
+    if min(units, default=1) < 2:
+        return "a single sequence does not tell what other text would change"
+    return "on some of the text it is 0 or undefined"
 
 
 def _undefined(ones: Sequence[One]) -> str:

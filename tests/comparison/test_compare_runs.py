@@ -233,7 +233,7 @@ def test_pairs_of_seeds_cancel_what_they_share() -> None:
     assert unpaired["verdict"] == "unclear"
 
 
-def test_seeds_needed_are_the_first_whose_interval_leaves_out_one() -> None:
+def test_seeds_needed_are_the_first_whose_interval_leaves_out_one_four_times_in_five() -> None:
     a, b = (1.0, 1.3, 0.8), (0.8, 0.7, 0.95)
     runs = [trained(scaled(FIRST, factor), f"{factor}" * 16) for factor in (*a, *b)]
     run = compare_runs(runs, ["a"] * 3 + ["b"] * 3, **SMALL)
@@ -242,7 +242,8 @@ def test_seeds_needed_are_the_first_whose_interval_leaves_out_one() -> None:
     needed = int(found["seeds_needed"])
     of_one = sum(np.var(side, ddof=1) / np.mean(side) ** 2 for side in (a, b))
     reach = [
-        abs(np.log(found["ratio"])) - stats.t.ppf(0.975, n - 1) * np.sqrt(of_one / n) for n in (needed - 1, needed)
+        abs(np.log(found["ratio"])) - (stats.t.ppf(0.975, n - 1) + stats.norm.ppf(0.8)) * np.sqrt(of_one / n)
+        for n in (needed - 1, needed)
     ]
     assert reach[0] <= 0 < reach[1]
     assert any("residual norm at token 0" in said and f" {needed}" in said for said in outcomes(run) if "Seeds" in said)

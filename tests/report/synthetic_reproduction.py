@@ -14,6 +14,7 @@ from sinkscope.reproduction.claim import BASELINE, TRIO, VSCALE
 from sinkscope.reproduction.judge import claims_table, judged, tests_table, values_table
 from sinkscope.reproduction.measures import Seed
 from sinkscope.reproduction.pathways import pathways
+from sinkscope.tables.builder import Rows
 from sinkscope.tables.columns import frame
 from sinkscope.tables.run_folder import Run
 
@@ -49,15 +50,24 @@ def reproduced(
         (role, thing, 200, None if place else 400) for role in roles for place, thing in enumerate(("sink", "norm"))
     ]
     columns = dict(zip(("model", "phenomenon", "first_step", "lasting_step"), zip(*steps, strict=True), strict=True))
+    ends = [
+        (role, number, 2.9 + 0.01 * place + 0.001 * number**2)
+        for place, role in enumerate(roles if trained else ())
+        for number in range(seeds)
+    ]
+    names = ("model", "seed", "valid_loss")
+    losses = frame("trainings", {name: [end[place] for end in ends] for place, name in enumerate(names)})
     commands = [f"sinkscope analyze {name} --out {'runs/' * 20}{number}" for number in range(stages)]
     listed = {"stage": [f"analyze/{name}-{number}" for number in range(stages)], "command": commands}
     tables = {
         "claims": claims_table(results),
         "tests": tests_table(results),
         "seed_values": values_table(results, range(seeds)),
-        "beside_paper": beside_paper(measured, {}, evaluations if trained else {}),
+        "beside_paper": beside_paper(measured, losses, evaluations if trained else {}),
+        "trainings": losses,
         "pathways": pathways(measured),
         "first_steps": frame("first_steps", {key: list(values) for key, values in columns.items()}),
+        "tracked": Rows("tracked").frame(),
         "stages": frame("stages", listed),
         **stacked([measured[number].analyses[role] for role, number in runs], [role for role, _ in runs],
                   [number for _, number in runs]),

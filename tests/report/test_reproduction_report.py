@@ -95,7 +95,7 @@ NUMBER = {
     [
         ({}, "0.750 (0.600 to 0.900, over 3 seeds)", ""),
         ({"verdict": UNDECIDED, "seeds_needed": 7.0}, "0.750 (0.600 to 0.900, over 3 seeds)",
-         "7 seeds would tell, at this spread"),
+         "7 seeds would tell four times in five, at this spread"),
         ({"verdict": UNDECIDED}, "0.750 (0.600 to 0.900, over 3 seeds)",
          "the interval reaches over the bound, and no number of seeds up to 1,000 would tell"),
         ({"verdict": UNDECIDED, "over": "layers"}, "0.750 (0.600 to 0.900, over 3 layers)",

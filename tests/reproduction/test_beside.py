@@ -9,20 +9,39 @@ import pandas as pd
 import pytest
 
 from sinkscope.reproduction.beside import beside_paper
-from sinkscope.reproduction.claim import BASELINE
-from sinkscope.reproduction.measures import Seed
+from sinkscope.reproduction.claim import BASELINE, VSCALE
+from sinkscope.reproduction.claims import TESTS
+from sinkscope.reproduction.judge import judged_number
+from sinkscope.reproduction.measures import NONE, Seed, numbers
 from sinkscope.reproduction.pathways import pathways
+from sinkscope.tables.columns import frame
 from sinkscope.tables.run_folder import Run
 
 T2 = 4.302653  # 97.5 % point of Student's t with two degrees of freedom
 
 
-def seeds(**headline: list[float]) -> list[Seed]:
-    count = len(next(iter(headline.values())))
-    return [
-        Seed({BASELINE: Run({"headline": {name: values[n] for name, values in headline.items()}}, {})})
-        for n in range(count)
-    ]
+SEQUENCES, LAYERS = 4, 2
+FORMULAS = {"residual_t0_mean": "h_out_t0", "sink_rate_mean": "sink_rate"}
+NO_TRAININGS = frame("trainings", {"model": [], "seed": [], "valid_loss": []})
+
+
+def analyzed(name: str, value: float) -> Run:
+    """A run whose headline number has this value, in every sequence and layer."""
+    rows = [{"sequence": sequence, "layer": layer, "metric": FORMULAS[name], "value": value}
+            for sequence in range(SEQUENCES) for layer in range(LAYERS)]  # fmt: skip
+    tables = {"sequences": pd.DataFrame(rows), "layers": pd.DataFrame({"layer": range(LAYERS)}),
+              "gradient_blocks": pd.DataFrame()}  # fmt: skip
+    return Run({"data": {"sequences": SEQUENCES}, "settings": {"backward": False}}, tables)
+
+
+def seeds(name: str, values: list[float]) -> list[Seed]:
+    return [Seed({BASELINE: analyzed(name, value)}) for value in values]
+
+
+def trained(**losses: list[float]) -> pd.DataFrame:
+    names = {"baseline": BASELINE, "vscale": VSCALE}
+    rows = [(names[role], seed, loss) for role, own in losses.items() for seed, loss in enumerate(own)]
+    return pd.DataFrame(rows, columns=["model", "seed", "valid_loss"])
 
 
 def row(table: pd.DataFrame, metric: str) -> dict[str, Any]:
@@ -32,7 +51,7 @@ def row(table: pd.DataFrame, metric: str) -> dict[str, Any]:
 
 def test_means_are_geometric_with_students_interval() -> None:
     values = [100.0, 150.0, 130.0]
-    found = row(beside_paper(seeds(residual_t0_mean=values), {}, {}), "residual_t0_mean")
+    found = row(beside_paper(seeds("residual_t0_mean", values), NO_TRAININGS, {}), "residual_t0_mean")
     logs = [math.log(value) for value in values]
     half = T2 * statistics.stdev(logs) / math.sqrt(3)
     assert found["value"] == pytest.approx(math.exp(statistics.mean(logs)))
@@ -43,13 +62,55 @@ def test_means_are_geometric_with_students_interval() -> None:
 
 
 def test_a_share_ends_at_1_and_one_training_has_no_interval() -> None:
-    assert row(beside_paper(seeds(sink_rate_mean=[0.2, 0.9]), {}, {}), "sink_rate_mean")["high"] == 1.0
-    alone = row(beside_paper(seeds(sink_rate_mean=[0.2]), {}, {}), "sink_rate_mean")
+    def rate(*values: float) -> dict[str, Any]:
+        return row(beside_paper(seeds("sink_rate_mean", list(values)), NO_TRAININGS, {}), "sink_rate_mean")
+
+    pair = rate(0.2, 0.9)
+    assert (pair["value"], pair["low"], pair["high"]) == (pytest.approx(0.55), 0.0, 1.0)
+    alone = rate(0.2)
     assert math.isnan(alone["low"])
     assert math.isnan(alone["high"])
-    zero = row(beside_paper(seeds(sink_rate_mean=[0.0, 0.5]), {}, {}), "sink_rate_mean")
-    assert zero["value"] == 0.25
-    assert math.isnan(zero["low"])
+    three = rate(0.0, 0.5, 0.4)
+    assert three["value"] == pytest.approx(0.3)
+    assert three["high"] == pytest.approx(0.3 + T2 * statistics.stdev([0.0, 0.5, 0.4]) / math.sqrt(3))
+
+
+def test_losses_are_set_against_the_baselines_pair_by_pair() -> None:
+    baseline, vscale = [2.5, 2.6, 2.4], [2.8, 2.7, 2.9]
+    pairs = [Seed({BASELINE: one, VSCALE: one}) for one in [analyzed("sink_rate_mean", 0.5)] * 3]
+    table = beside_paper(pairs, trained(baseline=baseline, vscale=vscale), {})
+    differences = [one - other for one, other in zip(vscale, baseline, strict=True)]
+    found = row(table, "valid_loss_difference")
+    assert found["model"] == VSCALE
+    assert found["value"] == pytest.approx(statistics.mean(differences))
+    assert found["high"] - found["value"] == pytest.approx(T2 * statistics.stdev(differences) / math.sqrt(3))
+    assert found["paper"] == pytest.approx(2.9068 - 2.9168)
+    both = table[table["metric"] == "valid_loss"].set_index("model")["value"]
+    assert both.to_dict() == pytest.approx({BASELINE: 2.5, VSCALE: 2.8})
+
+
+def test_what_other_text_would_do_to_int8_is_in_the_interval_of_several_seeds() -> None:
+    draw = np.random.default_rng(0)
+    text = draw.normal(0, 0.4, 12)
+    damages = [0.0, 0.01, 0.02]
+    made = []
+    for damage in damages:  # all seeds read the same windows, so that a window does the same to all
+        rows = [
+            {"model": "m", "method": method, "sequence": place, "loss_sum": 100 * (3 + plus), "targets": 100}
+            for place in range(12)
+            for method, plus in ((NONE, 0.0), ("w8a8-static", damage + text[place]))
+        ]
+        made.append(Seed({BASELINE: analyzed("sink_rate_mean", 0.5)}, Run({}, {"losses": pd.DataFrame(rows)}),
+                         {BASELINE: "m"}))  # fmt: skip
+    test = TESTS["static-hurts"]
+    found = judged_number(test, numbers(test, made), refuted=False).found
+    variance = statistics.variance(damages) / 3 + statistics.variance(text.tolist()) / 12
+    assert found.high - found.value == pytest.approx(T2 * math.sqrt(variance))
+    perplexity = beside_paper(made, NO_TRAININGS, {})
+    own = perplexity[(perplexity["method"] == "w8a8-static") & (perplexity["metric"] == "perplexity")].iloc[0]
+    loss = 3 + statistics.mean(damages) + text.mean()
+    assert own["value"] == pytest.approx(math.exp(loss))
+    assert own["high"] == pytest.approx(math.exp(loss + T2 * math.sqrt(variance)))
 
 
 def test_pathways_are_means_over_layers() -> None:

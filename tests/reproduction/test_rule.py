@@ -13,7 +13,17 @@ from sinkscope.intervals.wilson import wilson
 from sinkscope.reproduction.claim import Test
 from sinkscope.reproduction.claims import CLAIMS, TESTS
 from sinkscope.reproduction.judge import judged_number
-from sinkscope.reproduction.rule import LAYERS, SEEDS, SEQUENCES, One, estimate, seeds_needed, together, verdict
+from sinkscope.reproduction.rule import (
+    LAYERS,
+    SEEDS,
+    SEQUENCES,
+    One,
+    estimate,
+    seeds_needed,
+    text_hides,
+    together,
+    verdict,
+)
 
 each_test = pytest.mark.parametrize("test", TESTS.values(), ids=TESTS)
 T2 = 4.302653  # 97.5 % point of Student's t with two degrees of freedom
@@ -123,16 +133,49 @@ def test_a_share_that_is_full_everywhere_has_wilsons_interval() -> None:
     assert wilson(needed, int(needed))[0] > 0.5 >= wilson(needed - 1, int(needed) - 1)[0]
 
 
-def test_seeds_needed_would_do_and_one_fewer_would_not() -> None:
+def test_seeds_needed_would_do_four_times_in_five_and_one_fewer_would_not() -> None:
     values = [0.9, 1.3, 1.2, 0.8]
     found = estimate([One(value) for value in values], "linear", "above")
     needed = seeds_needed(found, "linear", "above", (0.9, math.inf))
     spread, distance = statistics.variance(values), statistics.mean(values) - 0.9
+    random = np.random.default_rng(0)
 
-    def reach(count: float) -> float:
-        return student(int(count) - 1) * math.sqrt(spread / count)
+    def told(count: int) -> float:
+        """The share of repetitions with so many seeds whose interval leaves out the bound."""
+        drawn = random.normal(distance, math.sqrt(spread), (20_000, count))
+        half = student(count - 1) * drawn.std(axis=1, ddof=1) / math.sqrt(count)
+        return float((drawn.mean(axis=1) > half).mean())
 
-    assert reach(needed) < distance <= reach(needed - 1)
+    assert told(int(needed)) == pytest.approx(0.8, abs=0.03)
+    assert told(int(needed)) > told(int(needed) - 2)
+    assert seeds_needed(found, "linear", "above", (0.9 - 10, math.inf)) == 2
+
+
+def test_where_the_text_hides_the_bound_no_seeds_would_do() -> None:
+    draws = np.random.default_rng(0).normal(0, 0.3, 500)
+    bounds = (1.0, math.inf)
+    found = estimate([One(value, Drawn(value + draws, 16)) for value in (1.2, 1.3, 1.1)], "linear", "above")
+    assert math.isnan(seeds_needed(found, "linear", "above", bounds))
+    assert text_hides(found, "linear", "above", bounds)
+    judged = judged_number(replace(TESTS["sinks"], bounds=bounds, span=(-9, 9)), [One(value, Drawn(value + draws, 16))
+                           for value in (1.2, 1.3, 1.1)], refuted=False)  # fmt: skip
+    assert judged.verdict == UNDECIDED
+    assert "more sequences are needed" in judged.reason
+    alone = estimate([One(value) for value in (0.5, 1.5, 1.0)], "linear", "above")  # on the bound, whatever the text
+    assert not text_hides(alone, "linear", "above", bounds)
+
+
+@pytest.mark.parametrize(
+    ("draws", "units", "why"),
+    [(np.array([1.0, np.nan, 1.2]), 16, "on some of the text"), (np.array([np.nan, np.nan, np.nan]), 1, "single")],
+)
+def test_text_that_leaves_a_number_undefined_takes_its_interval(draws: np.ndarray, units: int, why: str) -> None:
+    ones = [One(value, Drawn(draws, units)) for value in (1.01, 1.02, 1.03)]
+    for some in (ones, ones[:1]):
+        found = estimate(some, "linear", "above")
+        assert math.isnan(found.low)
+        assert why in found.missing
+        assert verdict(found, "above", (0.5, math.inf)) == UNDECIDED
 
 
 def test_a_number_that_has_no_logarithm_is_not_judged() -> None:

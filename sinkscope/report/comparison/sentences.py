@@ -72,7 +72,10 @@ def _seeds_needed(run: Run) -> str:
     for row in open_.sort_values("seeds_needed", kind="stable").to_dict("records"):
         said.setdefault(str(row["run"]), []).append(f"{short[str(row['metric'])]} {row['seeds_needed']:.0f}")
     parts = [f"{printable(name, 40, keep_end=True)}: {'; '.join(needed)}" for name, needed in said.items()]
-    return f"Seeds per name that would tell it from 1, at this ratio and spread - {'. '.join(parts)}." if parts else ""
+    if not parts:
+        return ""
+    told = "Seeds per name that would tell it from 1 four times in five, at this ratio and spread"
+    return f"{told} - {'. '.join(parts)}."
 
 
 def _capital(parts: list[str]) -> list[str]:

@@ -3,9 +3,10 @@
 import numpy as np
 from matplotlib.colors import Normalize
 
+from sinkscope.intervals.draws import Array
 from sinkscope.report import style
 from sinkscope.report.axes import colour_map, count_axis, layer_axis
-from sinkscope.report.comparison.runs import members, sides_of
+from sinkscope.report.comparison.runs import Side, members, sides_of
 from sinkscope.report.entry import Entry
 from sinkscope.report.page import LEFT, RIGHT, Page
 from sinkscope.tables.run_folder import Run
@@ -17,17 +18,18 @@ _LEAST = 1e-3  # reach of the colours where theta has not moved at all
 def draw(run: Run) -> Page:
     """Heatmaps kv heads x layers of theta on one scale of colours; the mean where a run has several seeds."""
     page = Page()
-    sides = [side for side in sides_of(run) if len(members(run, "compared_vscale", side))]
+    tables = {side: table for side in sides_of(run) if (table := _means(run, side)) is not None}
+    moved = {side: table for side, table in tables.items() if np.nanmax(np.abs(table)) > 0}
+    tables = moved or tables
+    sides = list(tables)
     columns = min(len(sides), _PER_LINE)
     lines = -(-len(sides) // columns)
     grid = np.asarray(page.subplots(lines, columns, squeeze=False)).ravel()
-    theta = run["compared_vscale"]["theta"]
-    reach = float(np.nanmax(np.abs(theta))) or _LEAST
+    reach = max(float(np.nanmax(np.abs(table))) for table in tables.values()) or _LEAST
     room = 0.75 * (RIGHT - LEFT) * style.POINTS[0] / columns
     images = []
     for place, (axes, side) in enumerate(zip(grid, sides, strict=False)):
-        rows = members(run, "compared_vscale", side)
-        table = rows.pivot_table(index="kv_head", columns="layer", values="theta", aggfunc="mean").to_numpy(dtype=float)
+        table = tables[side]
         images.append(axes.imshow(table, cmap=colour_map(style.DIVERGING), norm=Normalize(-reach, reach), aspect="auto",
                                   origin="lower"))  # fmt: skip
         axes.grid(visible=False)
@@ -40,11 +42,20 @@ def draw(run: Run) -> Page:
     return page
 
 
+def _means(run: Run, side: Side) -> Array | None:
+    """Theta [kv heads, layers], the mean over seeds; None where the run has none."""
+    rows = members(run, "compared_vscale", side)
+    if not len(rows):
+        return None
+    return rows.pivot_table(index="kv_head", columns="layer", values="theta", aggfunc="mean").to_numpy(dtype=float)
+
+
 ENTRY = Entry(
     "theta",
     "theta of V-scale",
     draw,
     "theta of equation (15), by layer and key/value head; 0 is the start, a larger theta damps small values more. Runs "
-    "without V-scale have none. Where a run has several seeds their mean is shown.",
+    "without V-scale have none; one where it is held at 0 has no panel beside others. "
+    "Where a run has several seeds their mean is shown.",
     applies=lambda run: "compared_vscale" in run.tables,
 )

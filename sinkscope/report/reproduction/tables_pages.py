@@ -16,6 +16,7 @@ from sinkscope.tables.run_folder import Run
 
 _TITLES = {
     "valid_loss": "Validation loss [nats per token]",
+    "valid_loss_difference": "the same less the baseline's",
     "perplexity": "Perplexity",
     "document_perplexity": "Perplexity of whole documents",
     "single_2": "Needles single-2, found [%]",
@@ -94,7 +95,8 @@ TRAINED = Entry(
     "trained_models",
     "Trained models, beside the paper's",
     _trained,
-    f"Ours: mean over seeds, geometric, and of several its 95 % interval. {PAPER}: models of 0.3 billion parameters "
+    "Ours: mean over seeds, geometric but of losses and sink rates, and of several its 95 % interval; differences are "
+    f"formed seed by seed. {PAPER}: models of 0.3 billion parameters "
     "at step 20000, one seed. Losses and absolute norms compare only between models of like size, text and tokenizer; "
     "the claims are about ratios.",
     applies=lambda run: bool(len(_part(run, "trained models"))),
@@ -104,7 +106,7 @@ INT8 = Entry(
     "int8",
     "What INT8 costs, beside the paper",
     _int8,
-    f"Ours: mean over seeds, geometric, and of several its 95 % interval; needles and whole documents of "
+    f"Ours: geometric mean over seeds, and of several its 95 % interval; needles and whole documents of "
     f"the first. {PAPER}: models of 1 billion parameters, symmetric INT8, "
     "perplexity of WikiText. Weights are static per output channel in all.",
     applies=lambda run: bool(len(_part(run, "INT8"))),

@@ -89,7 +89,7 @@ def why(row: dict[str, Any]) -> str:
         return ""
     if math.isnan(row["seeds_needed"]):
         return "the interval reaches over the bound" + (_NO_COUNT if row["over"] == "seeds" else "")
-    return f"{row['seeds_needed']:.0f} seeds would tell, at this spread"
+    return f"{row['seeds_needed']:.0f} seeds would tell four times in five, at this spread"
 
 
 def _seeds(run: Run) -> int:

@@ -31,8 +31,8 @@ TABLES = (
             floats("ratio_high", "upper end"),
             floats(
                 "seeds_needed",
-                "smallest number of seeds per name whose interval would leave out 1, were all else as measured; "
-                "null from one run each, and where 1000 would not do",
+                "smallest number of seeds per name whose interval would leave out 1 in four of five repetitions, were "
+                "all else as measured; null from one run each, and where 1000 would not do",
                 added=True,
             ),
             texts(

@@ -31,7 +31,9 @@ TABLES = (
             floats("value", "the number; over seeds their mean, geometric where logarithms are compared"),
             floats("low", "lower end of its 95 % interval; null where it has none"),
             floats("high", "upper end"),
-            texts("over", "what the interval is over: seeds, sequences, layers, or exact; empty where there is none"),
+            texts(
+                "over", "what the interval is over: seeds, sequences, blocks of sequences, layers, or exact; else empty"
+            ),
             ints("count", "how many of these"),
             texts("direction", "the claimed side: above, below, within, at most"),
             floats("lower_bound", "the bound of `above` and `within`; null where there is none"),
@@ -39,8 +41,8 @@ TABLES = (
             texts("verdict", _VERDICT),
             floats(
                 "seeds_needed",
-                "where undecided: smallest number of seeds whose interval would leave out the bound, were all else as "
-                "measured; null where that is not known or above 1000",
+                "where undecided: smallest number of seeds whose interval would leave out the bound in four of five "
+                "repetitions, were all else as measured; null where that is not known or above 1000",
             ),
             texts("reason", "why there is no number, no interval, or nothing to test; empty where there is"),
             texts("paper", "the paper's number of it; empty where it prints none"),
@@ -63,15 +65,25 @@ TABLES = (
             texts("method", "none, or the quantization method"),
             texts(
                 "metric",
-                "a headline number, valid_loss (at the end of training), perplexity, document_perplexity (of evaluate, "
-                "first seed), or a kind of needles",
+                "a headline number, valid_loss (at the end of training), valid_loss_difference (the same less the "
+                "baseline's, pair by pair), perplexity, document_perplexity (of evaluate, first seed), or a kind of "
+                "needles",
             ),
             texts("model", "baseline, V-scale or backward-only"),
-            floats("value", "ours; mean over seeds, geometric"),
+            floats("value", "ours; mean over seeds, geometric but of losses, differences and shares"),
             floats("low", "lower end of its 95 % interval over seeds; null from one"),
             floats("high", "upper end"),
             floats("paper", "the paper's; null where it prints none"),
             texts("paper_model", "the paper's model, as 0.3B"),
+        ),
+    ),
+    Table(
+        "trainings",
+        "A training.",
+        (
+            texts("model", "baseline, V-scale or backward-only"),
+            ints("seed", "the training seed"),
+            floats("valid_loss", "the last that was measured; null where none was", "nats per token"),
         ),
     ),
     Table(
@@ -93,6 +105,18 @@ TABLES = (
             texts("phenomenon", "as in appearances of a track"),
             Column("first_step", "Int64", "", "first checkpoint that shows it; null where none does"),
             Column("lasting_step", "Int64", "", "from which on all show it; null where the last does not"),
+        ),
+    ),
+    Table(
+        "tracked",
+        "A number at a checkpoint of a training of the first seed, as in the table track.",
+        (
+            texts("model", "baseline, V-scale or backward-only"),
+            ints("step", "optimizer steps taken"),
+            texts("metric", "name of the number"),
+            floats("value", "as measured"),
+            floats("low", "lower end of its 95 % interval over sequences; null where it has none"),
+            floats("high", "upper end"),
         ),
     ),
     Table(
