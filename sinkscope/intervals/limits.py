@@ -136,14 +136,15 @@ def seeds_needed(ratio: float, of_one: float, text: float) -> float:
     return float(next(reached, math.nan))
 
 
-def text_hides(ratio: float, text: float) -> bool:
-    """Whether the part of the text alone keeps 1 in the interval, so that no number of seeds would do.
+def text_hides(ratio: float, of_one: float, text: float) -> bool:
+    """Whether it is the text alone that no number of seeds gets past: without its part some would do.
 
     Args:
         ratio: as measured.
+        of_one: the variance of its logarithm that one seed has.
         text: the variance that sequences add.
     """
-    return text > 0 and abs(math.log(ratio)) <= (_Z + _FOUR_IN_FIVE) * math.sqrt(text)
+    return math.isnan(seeds_needed(ratio, of_one, text)) and not math.isnan(seeds_needed(ratio, of_one, 0.0))
 
 
 def over_seeds(value: float, variance: float, freedom: int) -> Interval:

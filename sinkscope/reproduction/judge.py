@@ -71,7 +71,7 @@ def judged_number(test: Test, ones: list[One], refuted: bool) -> Judged:
     if word != UNDECIDED:
         return Judged(test, ones, found, word, math.nan, found.missing)
     needed = seeds_needed(found, test.scale, test.direction, test.bounds)
-    hidden = math.isnan(needed) and text_hides(found, test.scale, test.direction, test.bounds)
+    hidden = text_hides(found, test.scale, test.direction, test.bounds)
     return Judged(test, ones, found, word, needed, _TEXT_HIDES if hidden else found.missing)
 
 

@@ -187,7 +187,9 @@ def seeds_needed(found: Estimate, scale: Scale, direction: Direction, bounds: tu
 def text_hides(found: Estimate, scale: Scale, direction: Direction, bounds: tuple[float, float]) -> bool:
     """Whether it is the text and not the seeds that no number of seeds would get past: more sequences would."""
     distance = _distance(found, scale, direction, bounds)
-    return not math.isnan(distance) and not found.share and limits.text_hides(math.exp(distance), found.text)
+    return (
+        not math.isnan(distance) and not found.share and limits.text_hides(math.exp(distance), found.spread, found.text)
+    )
 
 
 def _distance(found: Estimate, scale: Scale, direction: Direction, bounds: tuple[float, float]) -> float:

@@ -16,7 +16,7 @@ from sinkscope.tables.run_folder import Run
 
 _TITLES = {
     "valid_loss": "Validation loss [nats per token]",
-    "valid_loss_difference": "the same less the baseline's",
+    "valid_loss_difference": "Validation loss less the baseline's",
     "perplexity": "Perplexity",
     "document_perplexity": "Perplexity of whole documents",
     "single_2": "Needles single-2, found [%]",
@@ -38,7 +38,8 @@ def _part(run: Run, part: str) -> pd.DataFrame:
 
 def _trained(run: Run) -> Page:
     rows = _part(run, "trained models")
-    return _page(rows, [("metric", metric) for metric in rows["metric"].drop_duplicates()], _title, ("number",))
+    metrics = sorted(rows["metric"].drop_duplicates(), key=lambda metric: metric not in _TITLES)  # losses, then norms
+    return _page(rows, [("metric", metric) for metric in metrics], _title, ("number",))
 
 
 def _int8(run: Run) -> Page:
