@@ -13,7 +13,7 @@ from sinkscope.reproduction.measures import Seed, numbers
 from sinkscope.reproduction.rule import Estimate, One, estimate, seeds_needed, text_hides, together, verdict
 from sinkscope.tables.builder import Rows
 
-_TEXT_HIDES = "what other text would change reaches over the bound by itself: more sequences are needed"
+_TEXT_HIDES = "the text alone hides it: more sequences are needed"
 
 
 @dataclass(frozen=True)
