@@ -2,8 +2,8 @@
 
     python reports/smollm2-135m/second_sink.py [RUNS]
 
-Of every sequence it takes the later position at which most heads have a sink (alpha over 0.3, equation (1)), in all
-layers together, and looks in the window whether the same token stands before it. Takes a few seconds.
+Of every sequence it takes the second sink as the report has it (docs/definitions.md, "Sink tokens"), and looks in the
+window whether the same token stands before it. Takes a few seconds.
 """
 
 import sys
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sinkscope import read_run
 from sinkscope.loading.load import load_model
+from sinkscope.quantities.sink_groups import second_sinks
 from sinkscope.text.sources import open_documents
 from sinkscope.text.windows import pack_for
 
@@ -29,20 +30,15 @@ def main() -> None:
             packed = pack_for(loaded.model, loaded.tokenizer, open_documents(data), N, T, bos)
             if packed.sha256 != run.info["data"]["sha256"]:
                 sys.exit(f"{runs} was measured on other windows: run analyze.sh with this Python")
-            sinks = run["sinks"]
-            later = sinks[sinks["position"] > 0].groupby(["sequence", "position"]).size()
+            second = second_sinks(run["sinks"], run.headline["heads_total"])
             firsts, tokens = 0, []
-            for sequence in range(N):
-                if sequence not in later.index.get_level_values("sequence"):
-                    continue
-                position = int(later[sequence].idxmax())
+            for (sequence, position), heads in second.groupby(["sequence", "position"]).size().items():
                 ids = packed.input_ids[sequence].tolist()
                 token = loaded.tokenizer.decode([ids[position]])
                 first = ids.index(ids[position]) == position
                 firsts += first
                 tokens.append(token)
                 what = "the first" if first else "not the first"
-                heads = later[sequence].max()
                 print(f"{data}, {bos} {sequence}: {token!r} at {position}, {heads} heads; {what} in its window")
             counts = ", ".join(f"{token!r} {tokens.count(token)}" for token in sorted(set(tokens)))
             print(f"{data}, bos {bos}: {firsts} of {len(tokens)} are the first of their token; {counts}")
