@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sinkscope.methods.probes import CalibratedProbe, Probe
-from sinkscope.passes.batches import Batch
+from sinkscope.passes.batches import Batch, first_windows
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ class Subject:
     @property
     def some(self) -> list[Batch]:
         """A few of the calibration windows, for what needs many passes."""
-        return self.calibration[:FEW]
+        return first_windows(self.calibration, FEW)
 
 
 FEW = 4
-"""Passes of calibration text at most where something is searched for."""
+"""Windows of calibration text at most where something is searched for."""
 
 
 class Variant(NamedTuple):

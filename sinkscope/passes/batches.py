@@ -41,6 +41,18 @@ def batches_of(input_ids: Tensor, document_ids: Tensor | None, batch_size: int) 
     return [Batch(*part) for part in parts]
 
 
+def first_windows(batches: Sequence[Batch], count: int) -> list[Batch]:
+    """The first windows of some batches, however many a batch has: the last one that is taken may be cut."""
+    first = []
+    for batch in batches:
+        if count <= 0:
+            break
+        positions = None if batch.positions is None else batch.positions[:count]
+        first.append(Batch(batch.input_ids[:count], batch.targets[:count], positions))
+        count -= len(batch.input_ids)
+    return first
+
+
 def as_windows(ids: Any, name: str = "input_ids") -> Tensor:
     """Token ids as windows, int64 [N, T], from what programs keep them in.
 

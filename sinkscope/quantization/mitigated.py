@@ -19,7 +19,7 @@ from sinkscope.methods.probes import CalibratedProbe, Probe
 from sinkscope.mitigations.mitigation import Mitigation, Subject, Variant
 from sinkscope.mitigations.sites import site_outliers
 from sinkscope.names import NONE
-from sinkscope.passes.batches import Batch
+from sinkscope.passes.batches import Batch, first_windows
 from sinkscope.progress.display import say, stage
 from sinkscope.quantization.measurements import Measurements
 from sinkscope.quantization.noise import measure_noise
@@ -203,7 +203,7 @@ def ranker(
     """
     if not settings.rank_sequences:
         return None
-    few = batches[: settings.rank_sequences]
+    few = first_windows(batches, settings.rank_sequences)
 
     def ranked(model: PreTrainedModel, calibrated: CalibratedProbe, most: int) -> list[str]:
         noise = measure_noise(model, label, [calibrated], few)

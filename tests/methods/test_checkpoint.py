@@ -151,6 +151,8 @@ def test_a_module_that_vllm_fuses_with_others_is_named(tmp_path: Path) -> None:
         ("mxfp4", "w-mxfp4 saves weights"),
         ("w4a4-dynamic", "few bits"),
         ("w4a8-static", "w8a8 and fp8 alone"),
+        ("w8a8-static-dynamic-down", "one scheme for all modules"),
+        ("fp8-static-dynamic-down", "one scheme for all modules"),
         ("w8g32-a8-dynamic", "by channel"),
         ("w-fp8-a-nvfp4", "one float32 scale"),
     ],

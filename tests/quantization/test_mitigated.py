@@ -95,6 +95,19 @@ def test_what_was_chosen_is_kept(run: Quantization) -> None:
     assert chose["w4", "rotate+keep"].count("layer") == 3
 
 
+def test_numbers_do_not_depend_on_the_batch_size(folder: Path) -> None:
+    """Neither what is searched on a few windows nor what is ranked on the first of them."""
+
+    def table(batch: int) -> pd.DataFrame:
+        asked: dict[str, Any] = {**SMALL, "sequences": 7, "rank_limit": 7, "batch_size": batch}
+        found = quantize(folder, ["w4a4-static"], mitigate=["clip", "clip-90", "smooth-search", "keep-3"], **asked)
+        return found.quantization.set_index(["method", "mitigation"])
+
+    alone, together = table(1), table(5)
+    assert alone["mitigation_chose"].to_dict() == together["mitigation_chose"].to_dict()
+    assert together["delta"].to_numpy() == pytest.approx(alone["delta"].to_numpy(), abs=1e-5)
+
+
 def test_what_is_left_of_outliers(run: Quantization) -> None:
     table = run["mitigation_sites"]
     assert list(dict.fromkeys(table["mitigation"])) == ["none", "smooth", "rotate", "prefix", "rotate+keep"]

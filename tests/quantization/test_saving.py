@@ -66,7 +66,7 @@ def _rows(methods: list[str], mitigate: list[str], place: Path, row: str | None 
 
 
 def test_what_can_be_saved_of_a_request(tmp_path: Path) -> None:
-    methods = ["w4g16", "a8-static", "w8a8-static", "mxfp4"]
+    methods = ["w4g16", "a8-static", "w8a8-static", "w8a8-static-dynamic-down", "mxfp4"]
     mitigate = [NONE, "smooth", "rotate", "clip", "smooth+keep", "prefix+clip"]
     found = _rows(methods, mitigate, tmp_path / "saved")
     assert found == ["w4g16", "w8a8-static", "smooth/w4g16", "smooth/w8a8-static", "clip/w8a8-static",

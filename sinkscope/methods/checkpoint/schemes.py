@@ -7,6 +7,7 @@ of that kind (its presets). What is left out, and why:
 - inputs alone: there is no weight to store;
 - asymmetric weights: transformers does not read the zero points that the library packs;
 - E5M2 and E3M2: the library knows E4M3, E2M3 and E2M1 alone;
+- static inputs beside inputs by token in the down projections: the description is one for all modules;
 - inputs of fewer than 8 bits: see below, the difference is no longer small;
 - inputs in blocks with E8M0 scales: the library rounds their largest value before it takes the exponent, OCP does not;
 - NVFP4: vLLM reads one float32 scale for q, k and v together, and the probe has one of each.
@@ -119,6 +120,8 @@ def _preset(rounding: Rounding) -> str:
     weights, inputs = rounding.weights, rounding.inputs
     if weights is None:
         raise _NoSchemeError("it rounds inputs alone, and there is no weight to store")
+    if rounding.mixed:
+        raise _NoSchemeError("a checkpoint is written with one scheme for all modules, and its down projections differ")
     for side in filter(None, (weights, inputs)):
         if isinstance(side.element, Element) and side.element.name not in _FLOATS:
             raise _NoSchemeError(f"compressed-tensors has no {side.element.name.upper()}")
