@@ -15,7 +15,7 @@ done
 ! new demo-comparison || sinkscope compare demo demo-vscale --out demo-comparison
 ! new demo-quantization || sinkscope quantize demo demo-vscale --batch-size 8 --out demo-quantization
 ! new demo-mitigations ||
-    sinkscope quantize demo demo-vscale --batch-size 8 --sequences 16 --tokens 240 --rank-sequences 1 --out demo-mitigations \
+    sinkscope quantize demo demo-vscale --batch-size 8 --sequences 16 --tokens 240 --rank-sequences 8 --out demo-mitigations \
         --mitigate none,smooth,rotate,prefix,clip,keep \
         --methods none,w8a8-static,w8a8-dynamic,w4g32,w3g32,w4g32-a8-dynamic,fp8-static,mxfp8,mxfp6,mxfp4,nvfp4
 ! new demo-quantization-libraries ||

@@ -44,6 +44,6 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "track": (
         "sinkscope track runs/mini/checkpoints --out runs/mini-track",
-        "sinkscope track EleutherAI/pythia-70m --revisions step0,step512,step143000",
+        "sinkscope track EleutherAI/pythia-70m --revisions 'step*'",
     ),
 }

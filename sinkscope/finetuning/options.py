@@ -48,7 +48,7 @@ class FinetuneOptions:
     )
     gradient_checkpointing: bool = described(False, "Recompute activations instead of keeping them.", Section.TRAINING)
     compile: bool = described(False, "Compile the training step.", Section.TRAINING)
-    seed: int | None = described(None, "Random seed, instead of the recipe's.", Section.TRAINING)
+    seed: int = described(0, "Random seed.", Section.TRAINING)
     checkpoint_every: int = described(500, "Steps between checkpoints; two are kept.", Section.TRAINING)
     evaluate_every: int = described(50, "Steps between measurements of the held-out loss.", Section.TRAINING)
     monitor: int | None = described(None, "Measure the headline metrics every N steps.", Section.TRAINING, values="N")
@@ -108,7 +108,7 @@ class FinetuneOptions:
                 steps=self.steps, warmup=self.warmup if self.warmup is not None else max(1, self.steps // 10)
             ),
             checkpoint=CheckpointConfig(every=self.checkpoint_every, evaluate=self.evaluate_every, keep=2),
-            seed=self.seed or 0,
+            seed=self.seed,
             precision=self.precision,
             compile=self.compile,
             gradient_checkpointing=self.gradient_checkpointing,

@@ -83,7 +83,7 @@ rounding leaves of random tokens, and without the causal mask the same gradient 
   rounding. As a share of c |g_0| |v_0| |k_0|, the terms that cancel, it is 0.7 units of roundoff in float32 and 0.8 in
   float64 (demo: 0.5 and 0.5). The gradient at other queries has no part in these terms, so a bound that is set by it
   says nothing. The bound above was derived before any other model was looked at.
-- The recipe `mini` was replaced after its first trio had been measured, three seeds of another shape. With that one
+- The recipe mini was replaced after its first trio had been measured, three seeds of another shape. With that one
   V-scale had 2.4 times (1.27 to 4.64) as many sinks as the baseline, against the paper's 0.81; they were few in both.
   The one that took its place was [chosen](../reports/reproduction/README.md#how-the-recipe-was-chosen) by the sink
   rate of the baseline of seed 0, before any twin was trained; seed 0 is among the five that are judged.

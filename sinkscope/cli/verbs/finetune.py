@@ -32,6 +32,7 @@ def finetune(
         Offered(
             "out",
             "resume",
+            out={"text": "Folder for the run; by default runs/<model>-finetuned."},
             resume={"text": "Continue from the newest checkpoint below `out`.", "section": Section.TRAINING},
         ),
     ],
