@@ -280,6 +280,7 @@ def _kept(request: AblationRequest, loaded: Loaded | None, packed: Packed, known
         "model": {**describe(loaded.model), **loaded.description},
         "settings": settings,
         "windows": packed.sha256,
+        "shape": list(packed.input_ids.shape),  # the hash is of all tokens in a row, however they are cut
         "batch_size": request.windows.batch_size,
         "haystack": request.haystack,
         "from": None if known is None else {"created": known.info["created"], "data": known.info["data"]},

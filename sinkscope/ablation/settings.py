@@ -113,6 +113,7 @@ class AblationSettings:
             "`lengths` is empty": self.lengths is None or len(self.lengths) > 0,
             "`lengths` is for `needles`": self.lengths is None or self.needles,
             "`seeds` must be at least 1": self.seeds >= 1,
+            "`seed` must be from 0 to 2^32 - 1": 0 <= self.seed < 2**32,
             "`layers` is empty": self.layers is None or len(self.layers) > 0,
             "`stream` holds one layer at a time, and an ablation runs the whole model many times: leave it out": (
                 not self.stream

@@ -45,6 +45,7 @@ def request_of(
         "vscale": valves_sha256(loaded.model),
         "settings": asdict(request.settings),
         "windows": windows_sha256(input_ids),
+        "shape": list(input_ids.shape),  # the hash is of all tokens in a row, however they are cut
         "documents": None if document_ids is None else windows_sha256(document_ids),
         "batch_size": request.windows.batch_size,
         "driver": driver,

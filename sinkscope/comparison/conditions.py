@@ -96,7 +96,12 @@ def check_quantized(runs: Mapping[str, Run]) -> None:
 def quantized_mismatches(runs: Mapping[str, Run]) -> list[str]:
     """The windows of quantization runs, where these do not agree."""
     windows = sorted({str(windows) for run in runs.values() for windows in run["quantization"]["windows"]})
-    return [f"windows of quantization ({', '.join(windows)}) of {', '.join(runs)}"] if len(windows) > 1 else []
+    phrases = [f"windows of quantization ({', '.join(windows)}) of {', '.join(runs)}"] if len(windows) > 1 else []
+    for key in ("sequences", "tokens"):  # a hash is of all tokens in a row, however they are cut
+        values = list(dict.fromkeys(str(run.info.get("data", {}).get(key)) for run in runs.values()))
+        if len(values) > 1:
+            phrases.append(f"{key} of quantization ({' and '.join(values)}) of {', '.join(runs)}")
+    return phrases
 
 
 def same_windows(one: Run, other: Run) -> bool:

@@ -38,6 +38,8 @@ class ComparisonSettings:
             raise RequestError(f"the margin of a comparison lies above 1, and {self.margin:g} does not")
         if self.draws < FEWEST_DRAWS:
             raise RequestError(f"{self.draws} bootstrap draws are too few for an interval: use at least {FEWEST_DRAWS}")
+        if not 0 <= self.seed < 2**32:
+            raise RequestError("`seed` must be from 0 to 2^32 - 1")
 
 
 @dataclass(frozen=True)

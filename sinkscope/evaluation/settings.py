@@ -88,6 +88,7 @@ class EvaluationSettings:
             "`lengths` is empty": self.lengths is None or len(self.lengths) > 0,
             "`depths` must be at least 1": self.depths >= 1,
             "`seeds` must be at least 1": self.seeds is None or self.seeds >= 1,
+            "`seed` must be from 0 to 2^32 - 1": 0 <= self.seed < 2**32,
             "`new_tokens` must be at least 1": self.new_tokens is None or self.new_tokens >= 1,
             "`yarn` is a factor above 1": self.yarn is None or (math.isfinite(self.yarn) and self.yarn > 1),
             "`limit` must be at least 1": self.limit is None or self.limit >= 1,

@@ -41,6 +41,7 @@ from sinkscope.mitigations.structure import refusal
 from sinkscope.models.families import family_of
 from sinkscope.models.family import Feature
 from sinkscope.models.shape import context_of
+from sinkscope.passes.finite import or_infinite
 from sinkscope.passes.losses import loss_sums
 from sinkscope.passes.modes import frozen, input_device
 
@@ -118,7 +119,7 @@ def prefix_tokens(subject: Subject, name: str = "prefix") -> list[int]:
     sinks, ids = sinks_at_zero(subject, name)
     found = others(sinks, ids)
     tried = [[first, *found] for first in _first(subject, ids)]
-    return tried[0] if len(tried) == 1 else min(tried, key=lambda tokens: _rounded_loss(subject, tokens))
+    return tried[0] if len(tried) == 1 else min(tried, key=lambda tokens: or_infinite(_rounded_loss(subject, tokens)))
 
 
 def sinks_at_zero(subject: Subject, name: str) -> tuple[pd.DataFrame, Tensor]:

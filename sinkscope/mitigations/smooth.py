@@ -31,6 +31,7 @@ from sinkscope.mitigations.mitigation import Kind, Mitigation, Subject, Variant
 from sinkscope.mitigations.structure import Block, blocks_of, set_gain_
 from sinkscope.models.families import family_of
 from sinkscope.passes.batches import Batch
+from sinkscope.passes.finite import or_infinite
 from sinkscope.progress.display import counted
 from sinkscope.vscale.attach import attached
 
@@ -84,7 +85,7 @@ class Smooth(Mitigation):
                 with calibrated.entered(model):
                     rounded = last_hidden(model, subject.some)
                 errors[name][alpha] = sum(float((a - b).square().sum()) for a, b in zip(exact, rounded, strict=True))
-        return {name: min(found, key=lambda alpha: found[alpha]) for name, found in errors.items()}
+        return {name: min(found, key=lambda alpha: or_infinite(found[alpha])) for name, found in errors.items()}
 
 
 @torch.no_grad()

@@ -1,5 +1,7 @@
 """Why something is not a finite number: a weight that is none, or a dtype that is too small."""
 
+import math
+
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -32,3 +34,8 @@ def refuse_losses(losses: Tensor, model: PreTrainedModel) -> None:
     """
     if not bool(losses.isfinite().all()):
         raise SinkscopeError(f"the loss is not finite: {reason(model)}")
+
+
+def or_infinite(value: float) -> float:
+    """A loss or an error to put in order with others: what is not finite is the largest."""
+    return value if math.isfinite(value) else math.inf

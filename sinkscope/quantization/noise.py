@@ -32,7 +32,12 @@ from sinkscope.tables.builder import Rows
 
 
 def sqnr(signal: float, error: float) -> float:
-    """10 log10(signal / error) in dB, of sums of squares; NaN where there is no error or no signal."""
+    """10 log10(signal / error) in dB, of sums of squares; NaN where there is no error or no signal.
+
+    Minus infinity where the error is not finite, as of a module whose rounded output overflows: the noisiest of all.
+    """
+    if not math.isfinite(error):
+        return -math.inf
     if not error > 0 or not signal > 0:
         return float("nan")
     return 10 * math.log10(signal / error)

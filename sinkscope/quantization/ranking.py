@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from sinkscope.methods.linear_modules import Place
 from sinkscope.methods.probes import CalibratedProbe
 from sinkscope.passes.batches import Batch, target_counts, unit
+from sinkscope.passes.finite import or_infinite
 from sinkscope.passes.from_layer import kept_states
 from sinkscope.passes.losses import target_losses
 from sinkscope.passes.modes import frozen
@@ -46,8 +47,8 @@ def _frame(sums: list[float], batches: list[Batch]) -> pd.DataFrame:
 
 
 def mean_loss(measured: pd.DataFrame) -> float:
-    """The mean loss over all targets, in nats per token."""
-    return float(measured["loss_sum"].sum() / measured["targets"].sum())
+    """The mean loss over all targets, in nats per token; not finite where that of a sequence is not."""
+    return float(measured["loss_sum"].to_numpy(dtype=float).sum() / measured["targets"].sum())
 
 
 def noisiest(noise: pd.DataFrame, places: list[Place], limit: int) -> list[Place]:
@@ -98,7 +99,7 @@ def rank(
                 without = whole.losses_from(model, place.layer)
             spared[place.name] = mean_loss(_frame(whole.losses, batches)) - mean_loss(_frame(without, batches))
     rows = Rows("ranking")
-    order = sorted(ranked, key=lambda place: -costs[place.name])
+    order = sorted(ranked, key=lambda place: -or_infinite(costs[place.name]))  # what breaks the model, first
     for number, place in enumerate(order, start=1):
         rows.add(model=label, method=calibrated.name, rank=number, layer=place.layer, site=place.site,
                  module=place.name, delta_alone=costs[place.name], recovered=spared[place.name])  # fmt: skip

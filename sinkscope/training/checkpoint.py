@@ -103,7 +103,8 @@ def save_checkpoint(folder: Path, step: int, engine: Engine, rows: Rows, saver: 
 
 def checkpoints(folder: Path) -> list[Path]:
     """The complete checkpoints below `folder`, oldest first."""
-    return sorted(path for path in folder.glob("step-*") if (path / _STATE).is_file())
+    found = (path for path in folder.glob("step-*") if (path / _STATE).is_file())
+    return sorted(found, key=lambda path: (len(path.name), path.name))  # from step 1,000,000 on names grow longer
 
 
 def take_up_(out: Path, model: nn.Module, saver: Saver, accelerator: Accelerator) -> tuple[Path | None, Rows]:

@@ -133,6 +133,9 @@ def test_work_that_was_killed_goes_on(
         sinkscope.ablate(folder, out=tmp_path / "out", **options)
     with pytest.raises(RequestError, match="an unfinished ablation"):
         sinkscope.ablate(folder, out=tmp_path / "out", **options)
+    cut = {**options, "sequences": options["sequences"] * 2, "tokens": options["tokens"] // 2}
+    with pytest.raises(RequestError, match=r"another (windows, )?shape"):
+        sinkscope.ablate(folder, out=tmp_path / "out", resume=True, **cut)
     with pytest.raises(RequestError, match=r"another settings\.draws"):
         sinkscope.ablate(folder, out=tmp_path / "out", resume=True, **{**options, "draws": 1})
     resumed = sinkscope.ablate(folder, out=tmp_path / "out", resume=True, **options)

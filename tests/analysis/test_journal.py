@@ -220,6 +220,28 @@ def test_another_calibration_is_another_request(
     same(read_run(tmp_path / "run"), read_run(tmp_path / "resumed"))
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_the_same_tokens_cut_otherwise_are_another_request(
+    tiny_folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fixed = ["--bos", "never", "--sink-window", "8", "--early", "7", "--positions", "16", "--device", "cpu"]
+    start = ["analyze", str(tiny_folders["llama_gqa"]), *fixed, "--out", str(tmp_path / "run")]
+
+    forward_backward = Resident._forward_backward
+
+    def interrupted(self: Resident, *given: Any) -> list[float]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return forward_backward(self, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Resident, "_forward_backward", interrupted)
+        assert main([*start, "--sequences", "4", "--tokens", "32"]) == 1
+    capfd.readouterr()
+    assert main([*start, "--sequences", "8", "--tokens", "16", "--resume"]) == 2
+    assert "has another shape:" in capfd.readouterr().err
+    assert main([*start, "--sequences", "4", "--tokens", "32", "--resume"]) == 0
+
+
 def test_another_request_is_named(tmp_path: Path) -> None:
     Journal(tmp_path / "run", REQUEST, resume=False, force=False).save(Recorder(SETTINGS, 2), 1, [1.0], force=True)
     with pytest.raises(SinkscopeError, match="`resume` to go on with it, `force` to start anew"):

@@ -69,3 +69,21 @@ def test_the_search_takes_the_alpha_with_the_smallest_error(monkeypatch: pytest.
                     rounded = smooth.last_hidden(same.model, subject(model).some)
                 errors[alpha] = sum(float((a - b).square().sum()) for a, b in zip(exact, rounded, strict=True))
             assert min(errors, key=lambda alpha: errors[alpha]) == best
+
+
+def test_an_alpha_whose_error_is_not_finite_is_never_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, calls = families.tiny("llama_gqa"), []
+    last_hidden = smooth.last_hidden
+
+    def hidden(*given: Any) -> Any:
+        calls.append(given)
+        states = last_hidden(*given)
+        return [torch.full_like(state, torch.nan) for state in states] if len(calls) == 2 else states
+
+    monkeypatch.setattr(smooth, "SEARCHED", (0.3, 0.5))
+    monkeypatch.setattr(smooth, "last_hidden", hidden)
+    one, probe = mitigation_of("smooth-search"), parse_probe("w4")
+    assert one is not None
+    assert probe is not None
+    (variant,) = one.variants(subject(model), {"w4": probe})
+    assert variant.chose == "alpha 0.5"

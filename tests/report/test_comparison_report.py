@@ -169,6 +169,14 @@ def test_quantization_on_other_windows_is_refused_or_flagged() -> None:
     assert "windows of quantization" in kind_of(run).subtitle(run)
 
 
+def test_quantization_of_the_same_tokens_cut_otherwise_is_refused() -> None:
+    other = quantized(["run 1"], METHODS)
+    cut = {**other.info, "data": {**other.info.get("data", {}), "sequences": 99}}
+    both = {"q": quantized(["run 0"], METHODS), "r": Run(cut, other.tables)}
+    with pytest.raises(SinkscopeError, match=r"sequences of quantization \(None and 99\) of q, r"):
+        compared([Shape(2, 2, 1)] * 2, quantized=both)
+
+
 def test_every_measured_run_has_its_provenance() -> None:
     run = compared([Shape(2, 2, 1)] * 10, [f"name {n // 5}" for n in range(10)])
     pages = figures(run)

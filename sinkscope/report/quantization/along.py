@@ -86,10 +86,15 @@ def _mean_changes(run: Run, model: str, method: str, *, far: bool) -> "pd.Series
     table = table[table["model"] == model]
     last = int(table["stop"].max())
     where = table["start"] >= last // 2 if far else table["stop"] <= last // 2 // 2
-    sums = [table[where & (table["method"] == name)].groupby("sequence")[["loss_sum", "targets"]].sum()
+    sums = [table[where & (table["method"] == name)].groupby("sequence")[["loss_sum", "targets"]].agg(_whole_sum)
             for name in (method, NONE)]  # fmt: skip
     changes = sums[0]["loss_sum"] - sums[1]["loss_sum"]
     return changes / sums[1]["targets"].where(sums[1]["targets"] > 0)
+
+
+def _whole_sum(values: "pd.Series[float]") -> float:
+    """The sum, not finite where a part is not."""
+    return float(values.to_numpy(dtype=float).sum())
 
 
 def _of_growth(found: list[Growth]) -> list[str]:
