@@ -17,6 +17,7 @@ from torch import nn
 
 import sinkscope
 from sinkscope import Scope, Settings
+from sinkscope.errors import RequestError
 from sinkscope.tables.run_folder import Run
 
 LENGTH = 30
@@ -36,7 +37,7 @@ def check(run: Run, measured: Measured, settings: Settings, passes: list[list[in
     """
     tables = reference_tables(measured, settings)
     if passes is not None:
-        tables["sequences"] = tables["sequences"][tables["sequences"]["metric"] != "loss"]
+        tables["sequences"] = tables["sequences"][~tables["sequences"]["metric"].isin(["loss", "targets"])]
         if settings.columns == "early":
             unseen = unseen_columns(tables, measured, settings, passes)
             place = ["layer", "head", "position"]
@@ -155,6 +156,49 @@ def test_isolated_documents_neither_see_nor_predict_each_other() -> None:
     ).run
     assert run.info["data"]["targets"] == 4 * (LENGTH - 1) - 4
     check(run, measure(model, ids, document_ids=documents), EARLY)
+
+
+def test_the_loss_is_the_mean_over_all_targets_however_windows_share_them() -> None:
+    model, ids = tiny("llama_gqa"), tokens(3, LENGTH)
+    documents = torch.stack([torch.arange(LENGTH) // 2, torch.arange(LENGTH), torch.zeros(LENGTH).long()])
+    analysis = sinkscope.analyze(
+        model, input_ids=ids, document_ids=documents, isolate_documents=True, batch_size=2, settings=EARLY
+    )
+    losses = torch.cat([sequence.losses for sequence in measure(model, ids, document_ids=documents).sequences])
+    assert analysis.headline["loss"] == pytest.approx(float(losses.mean()), rel=1e-5)
+    assert analysis.headline["perplexity"] == pytest.approx(float(losses.mean().exp()), rel=1e-4)
+    of_sequences = analysis.sequences.pivot_table(index="sequence", columns="metric", values="value", dropna=False)
+    assert of_sequences["targets"].tolist() == [LENGTH // 2, 0, LENGTH - 1]
+    assert of_sequences["loss"].isna().tolist() == [False, True, False]  # a window without a target has no loss
+
+
+def test_windows_with_equally_many_targets_need_no_count_of_them() -> None:
+    run = sinkscope.analyze(tiny("llama_gqa"), input_ids=tokens(3, LENGTH), settings=EARLY).run
+    assert "targets" not in set(run["sequences"]["metric"])
+
+
+def test_windows_without_any_target_are_refused() -> None:
+    documents = torch.arange(LENGTH).expand(2, -1)
+    with pytest.raises(RequestError, match="no window has a token to predict"):
+        sinkscope.analyze(
+            tiny("llama_gqa"), input_ids=tokens(2, LENGTH), document_ids=documents, isolate_documents=True
+        )
+
+
+@pytest.mark.parametrize("backward", [True, False])
+def test_norms_at_token_zero_are_compared_with_all_of_positions_1_to_15_whatever_rows_were_asked_for(
+    backward: bool,
+) -> None:
+    model, ids = tiny("llama_gqa"), tokens(3, LENGTH)
+    few, many = (
+        sinkscope.analyze(model, input_ids=ids, settings=Settings(early=1, positions=count, backward=backward))
+        for count in (2, LENGTH)
+    )
+    norms = [name for name in many.headline if name.startswith(("residual_", "mlp_", "attn_", "value_"))]
+    assert len(norms) > 10
+    assert {name: few.headline[name] for name in norms} == {name: many.headline[name] for name in norms}
+    assert few.positions["position"].max() == few.run["values"]["position"].max() == 15
+    assert few.positions["grad_norm"].notna().all() == backward
 
 
 @pytest.mark.parametrize("family", ["llama_gqa", "mistral_window"])

@@ -16,7 +16,7 @@ from sinkscope.analysis.processes import merge, sinks_of_all
 from sinkscope.analysis.trial import TABLES
 from sinkscope.capture.scope import Scope
 from sinkscope.capture.settings import Settings
-from sinkscope.errors import SinkscopeError
+from sinkscope.errors import RequestError, SinkscopeError
 from sinkscope.launch.group import Processes
 from sinkscope.models.taps.experts_tap import computed_alike
 from sinkscope.passes.batches import Batch, batches_of, check_isolation, check_windows, target_counts
@@ -80,7 +80,9 @@ def measure(
     if document_ids is not None:
         check_isolation(model)
     sha256 = windows_sha256(input_ids)
-    count = sum(int(target_counts(batch).sum()) for batch in batches_of(input_ids, document_ids, batch_size))
+    targets = [n for batch in batches_of(input_ids, document_ids, batch_size) for n in target_counts(batch).tolist()]
+    if not any(targets):
+        raise RequestError("no window has a token to predict: every isolated document in them is a single token")
     share = slice(None)
     if processes is not None:
         processes.agree(sha256, "the processes read different windows: is the text the same for all of them?")
@@ -103,11 +105,14 @@ def measure(
         if missing:
             driver.complete(scope, batches, missing)
     stage(TABLES)
-    run = scope.run(divisor=count, losses=losses) if processes is None else _merged(processes, scope, count, losses)
+    if processes is None:
+        run = scope.run(divisor=sum(targets), losses=losses, targets=targets)
+    else:
+        run = _merged(processes, scope, losses, targets)
     data = {
         "sha256": sha256,
         "isolated_documents": document_ids is not None,
-        "targets": count,
+        "targets": sum(targets),
     }
     return Run(
         {
@@ -121,10 +126,10 @@ def measure(
     )
 
 
-def _merged(processes: Processes, scope: Scope, count: int, losses: list[float]) -> Run:
+def _merged(processes: Processes, scope: Scope, losses: list[float], targets: list[int]) -> Run:
     """The run of all processes, from their recorders."""
     everyones = [loss for of_process in processes.exchange(losses) for loss in of_process]
     peak = max(processes.exchange(peak_memory(scope.device)))
     merge(processes, scope.recorder)
-    run = processes.from_first(lambda: scope.run(divisor=count, losses=everyones))
+    run = processes.from_first(lambda: scope.run(divisor=sum(targets), losses=everyones, targets=targets))
     return Run({**run.info, "peak_memory_bytes": peak}, run.tables)

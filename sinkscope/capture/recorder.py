@@ -23,7 +23,7 @@ from sinkscope.capture.statistics.head_statistics import Covered, HeadStatistics
 from sinkscope.capture.statistics.layer_sites import LayerSites, Reduced, reduced
 from sinkscope.capture.statistics.learned_sink_statistics import LearnedSinks
 from sinkscope.capture.statistics.modality_statistics import Modalities, kinds
-from sinkscope.capture.statistics.site_statistics import ValueStatistics
+from sinkscope.capture.statistics.site_statistics import ValueStatistics, listed
 from sinkscope.capture.statistics.slope_sums import SlopeSums
 from sinkscope.errors import SinkscopeError
 from sinkscope.metrics.bounds import TOLERANCE, ValueBounds, value_bounds
@@ -350,7 +350,7 @@ class Recorder(Recorded):
             _of(self.modalities, layer, Modalities).update(piece, kinds(ids, self.image_ids))
 
     def _gradient_sum(self, kept: dict[Key, GradientSum], key: Key) -> GradientSum:
-        return _of(kept, key, GradientSum, self.settings.positions)
+        return _of(kept, key, GradientSum, listed(self.settings.positions))
 
     def _tally(self, layer: int, bound: str, dtype: torch.dtype) -> BoundTally:
         return _of(self.bounds, (layer, bound), BoundTally, TOLERANCE[dtype])

@@ -104,12 +104,13 @@ class Scope:
     ) -> None:
         self._stack.close()
 
-    def run(self, *, divisor: float = 1.0, losses: list[float] | None = None) -> Run:
+    def run(self, *, divisor: float = 1.0, losses: list[float] | None = None, targets: list[int] | None = None) -> Run:
         """The tables of what was recorded.
 
         Args:
             divisor: divide gradients by this: the number of targets where a summed loss was backpropagated.
             losses: mean loss of each sequence in nats, for the `sequences` table.
+            targets: how many targets each of these is the mean over; by default equally many.
 
         Raises:
             SinkscopeError: if no forward pass, or no backward pass where one was to be measured, happened inside the
@@ -118,7 +119,7 @@ class Scope:
         self._check()
         self.recorder.in_order()
         valves = [(valve.theta.detach(), valve.C.detach()) for valve in attached(self.model)]
-        collected = Collected(self.recorder, divisor, losses or [], self._token, valves)
+        collected = Collected(self.recorder, divisor, losses or [], targets or [], self._token, valves)
         frames = tables(collected)
         info = begin(
             "analysis",

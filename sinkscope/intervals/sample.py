@@ -12,7 +12,7 @@ import pandas as pd
 from sinkscope.intervals.draws import Array, draws
 from sinkscope.intervals.gradient_sink_blocks import block_products, ratios
 from sinkscope.intervals.limits import Drawn
-from sinkscope.quantities.measured import SLOPE, SLOPE_SUMS
+from sinkscope.quantities.measured import SLOPE, SLOPE_SUMS, TARGETS
 from sinkscope.quantities.over_layers import Formula
 from sinkscope.tables.run_folder import Run
 
@@ -31,6 +31,7 @@ class Sample:
         table = run["sequences"]
         count = int(table["sequence"].max()) + 1 if len(table) else 0
         self.sequences = {str(name): _matrix(rows, count) for name, rows in table.groupby("metric", sort=False)}
+        self._targets = self.sequences.pop(TARGETS, None)
         sums = run.tables.get("slope_sums")
         if sums is not None and len(sums):
             for name in SLOPE_SUMS:
@@ -49,7 +50,11 @@ class Sample:
         if metric not in self.sequences:
             return np.full((1, 1), np.nan)
         values = self.sequences[metric]
-        return _weighted(np.ones((1, len(values))), values)
+        return _weighted(np.ones((1, len(values))), values, self._units_of(metric))
+
+    def _units_of(self, metric: str) -> Array | None:
+        """How many units the value of each sequence is the mean over, [sequence, 1]; None where equally many."""
+        return self._targets if metric == "loss" else None
 
     @cached_property
     def gradient_sinks(self) -> Array:
@@ -92,7 +97,7 @@ class Resampled(Sample):
         length = len(next(iter(self.sequences.values())))
         for weights in draws(length, self._count, self._seed, _SEQUENCES, self._stream):
             for name, values in self.sequences.items():
-                parts[name].append(_weighted(weights, values))
+                parts[name].append(_weighted(weights, values, self._units_of(name)))
         return {name: np.concatenate(chunks) for name, chunks in parts.items()}
 
     def means(self, metric: str) -> Array:
@@ -119,9 +124,10 @@ def _matrix(rows: pd.DataFrame, count: int) -> Array:
     return values
 
 
-def _weighted(weights: Array, values: Array) -> Array:
-    """Weighted mean over sequences of what is there: [b, layers]."""
+def _weighted(weights: Array, values: Array, units: Array | None) -> Array:
+    """Weighted mean over sequences of what is there, each with as many units as it has: [b, layers]."""
     known = np.isfinite(values)
+    each = known.astype(float) if units is None else known * units
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean: Array = (weights @ np.where(known, values, 0.0)) / (weights @ known.astype(float))
+        mean: Array = (weights @ np.where(known, values if units is None else values * units, 0.0)) / (weights @ each)
     return mean

@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 
 from sinkscope.capture.settings import Settings
 from sinkscope.capture.statistics.gradient_statistics import MAX_BLOCKS
+from sinkscope.capture.statistics.site_statistics import listed
 from sinkscope.errors import first_line
 from sinkscope.names import LAYER_BY_LAYER, RESIDENT, STREAMED
 from sinkscope.passes.output_head import CHUNK
@@ -170,7 +171,7 @@ def _statistics(model: PreTrainedModel, work: Work) -> tuple[int, int]:
     settings, T = work.settings, work.tokens
     D, heads = int(config.hidden_size), int(getattr(config, "num_attention_heads", None) or 1)
     inner = int(getattr(config, "intermediate_size", None) or 4 * D)
-    positions, early = min(settings.positions, T), min(settings.early + 1, T)
+    positions, early = min(listed(settings.positions), T), min(settings.early + 1, T)
     gradients = 4 * positions * (12 * D + inner) + 4 * min(MAX_BLOCKS, work.sequences) * early * D
     per_position = 8 * T * (6 * heads + 60)
     return gradients if settings.backward else 0, per_position

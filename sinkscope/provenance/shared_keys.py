@@ -129,7 +129,7 @@ MEASURED = (
     Key("sink_epsilon", "number", "A head is a sink where alpha exceeds this."),
     Key("sink_window", "integer", "Queries that alpha averages over, the token itself included."),
     Key("early", "integer", "Last position of the early window."),
-    Key("positions", "integer", "Early positions that have rows in the tables."),
+    Key("positions", "integer", "Early positions that have rows in the tables, 16 at least."),
     Key("columns", "text", "Where column statistics are taken: `early` or `all`."),
     Key("backward", "boolean", "Whether gradients were measured."),
     Key("batch_size", "integer", "Windows per forward pass; not there where a program made the passes.", always=False),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 NEIGHBOURS = (1, 15)  # first and last of the positions that token 0 is compared with, equations (3) and (4)
 
 SLOPE, SLOPE_SUMS = "slope_", ("pairs", "x", "y", "xx", "xy", "yy")  # of the table `slope_sums`, as values by layer
+TARGETS = "targets"  # metric of the table `sequences` where they differ: what the losses are weighed with
 _OF_LAYERS = ("sink_rate", "gradient_sink_ratio")
 _OF_POSITIONS = ("h_out", "r_mlp", "r_attn")
 
@@ -46,8 +47,16 @@ class Measured:
         rows = self.tables["sequences"]
         rows = rows[rows["metric"] == name]
         if rows["layer"].isna().all():  # one value for all layers, as the loss; or none
-            return np.array([[rows["value"].mean()]])
+            return np.array([[self._loss(rows) if name == "loss" else rows["value"].mean()]])
         return _row(rows.groupby("layer")["value"].mean())
+
+    def _loss(self, rows: pd.DataFrame) -> float:
+        """The mean over all targets, of means over those of each sequence."""
+        table = self.tables["sequences"]
+        targets = table[table["metric"] == TARGETS].set_index("sequence")["value"]
+        if not len(targets):  # equally many everywhere, or a run of before these rows
+            return float(rows["value"].mean())
+        return float((rows.set_index("sequence")["value"] * targets).sum() / targets.sum())
 
     def norms(self, site: str) -> pd.DataFrame:
         """`zero_and_neighbours` of a site, made once."""

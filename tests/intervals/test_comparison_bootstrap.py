@@ -14,6 +14,7 @@ from sinkscope.intervals.gradient_sink_blocks import block_products, excess, rat
 from sinkscope.intervals.sample import Resampled, Sample
 from sinkscope.quantities.rows import compared
 from sinkscope.tables.columns import frame
+from sinkscope.tables.headline import measured
 from sinkscope.tables.run_folder import Run
 
 RUN = synthetic(Shape(3, 4, 2, sequences=7))
@@ -61,6 +62,21 @@ def test_every_averaged_metric_is_that_of_the_repeated_sequences() -> None:
         slow = [metric.over_layers(Sample(resampled_by_hand(RUN, picked(row))))[0] for row in weights]
         np.testing.assert_allclose(metric.over_layers(resampled), slow, rtol=1e-12, err_msg=metric.name)
     assert len(checked) > 15
+
+
+def test_losses_are_weighed_with_the_targets_of_their_sequences() -> None:
+    targets = np.array([20, 30, 0, 39, 5, 39, 11])
+    table = RUN["sequences"]
+    counts = table[table["metric"] == "loss"].assign(metric="targets", value=targets.astype(float))
+    table = table.assign(value=table["value"].mask((table["metric"] == "loss") & (table["sequence"] == 2)))
+    run = Run(RUN.info, {**RUN.tables, "sequences": pd.concat([table, counts], ignore_index=True)})
+    losses = table[table["metric"] == "loss"]["value"].fillna(0).to_numpy()
+    mean = (losses * targets).sum() / targets.sum()
+    for values in (measured(run), Sample(run)):
+        assert values.by_layer("loss").tolist() == [[pytest.approx(mean, rel=1e-12)]]
+    weights = np.concatenate(list(draws(7, 20, 5, 0, 0)))
+    by_hand = (weights @ (losses * targets)) / (weights @ targets)
+    np.testing.assert_allclose(Resampled(run, 20, 5, 0).by_layer("loss")[:, 0], by_hand, rtol=1e-12)
 
 
 def test_measured_values_are_the_headline() -> None:

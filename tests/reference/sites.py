@@ -24,8 +24,8 @@ def layers_and_sites(measured: Measured) -> Iterator[tuple[int, str]]:
 
 
 def row_count(measured: Measured, settings: Settings) -> int:
-    """How many early positions have rows."""
-    return min(settings.positions, max(len(sequence) for sequence in measured.sequences))
+    """How many early positions have rows: those of equation (3), 0 to 15, always."""
+    return min(max(settings.positions, 16), max(len(sequence) for sequence in measured.sequences))
 
 
 def sites(measured: Measured) -> pd.DataFrame:
@@ -127,6 +127,9 @@ def sequences(measured: Measured, settings: Settings) -> pd.DataFrame:
                 early = norms[1:16]
                 rows.append((i, n, f"{site}_t0", norms[0]))
                 rows.append((i, n, f"{site}_early", sum(early) / len(early)))
+    targets = [len(sequence.losses) for sequence in measured.sequences]
+    if len(set(targets)) > 1:
+        rows += [(None, n, "targets", float(count)) for n, count in enumerate(targets)]
     return pd.DataFrame(rows, columns=["layer", "sequence", "metric", "value"]).astype({"layer": "Int64"})
 
 

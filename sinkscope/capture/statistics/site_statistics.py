@@ -18,6 +18,11 @@ from sinkscope.quantities.measured import NEIGHBOURS
 EARLY = slice(NEIGHBOURS[0], NEIGHBOURS[1] + 1)
 
 
+def listed(positions: int) -> int:
+    """How many early positions have rows where `positions` are asked for: never fewer than equation (3) reads."""
+    return max(positions, EARLY.stop)
+
+
 class PositionMean(Statistic):
     """Mean over sequences at each position, for sequences of any length; float64."""
 

@@ -136,9 +136,9 @@ def values(run: Collected) -> pd.DataFrame:
     """Norms of the values, as they are projected and as attention sees them."""
     rows = Rows("values")
     for layer, values in run.recorder.values.items():
-        scaled = values.norms.mean().cpu()[: run.recorder.settings.positions].numpy()
+        scaled = values.norms.mean().cpu()[: run.listed].numpy()
         projected = run.recorder.raw_values.get(layer, values)
-        raw = projected.norms.mean().cpu()[: run.recorder.settings.positions].numpy()
+        raw = projected.norms.mean().cpu()[: run.listed].numpy()
         position = np.arange(len(raw))
         for head in range(raw.shape[1]):
             rows.add(layer=layer, kv_head=head, position=position, norm=raw[:, head], norm_scaled=scaled[:, head])

@@ -13,6 +13,7 @@ from torch import Tensor
 from sinkscope.capture.statistics.bound_tally import Pair
 from sinkscope.capture.statistics.slope_sums import SUMS
 from sinkscope.capture.tables.collected import Collected
+from sinkscope.quantities.measured import TARGETS
 from sinkscope.sites import Site
 from sinkscope.tables.builder import Rows
 
@@ -81,6 +82,8 @@ def sequences(run: Collected) -> pd.DataFrame:
 
     if run.losses:
         add(None, "loss", torch.tensor(run.losses, dtype=torch.float32))
+    if len(set(run.targets)) > 1:  # else each sequence weighs as much as any other
+        add(None, TARGETS, torch.tensor(run.targets))
     for layer, heads in run.recorder.heads.items():
         add(layer, "sink_rate", heads.sink_rates.rows())
         add(layer, "abs_max", run.site(layer, Site.H_OUT).maxima)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sinkscope.capture.recorder import Recorder
 from sinkscope.capture.statistics.layer_sites import SiteStatistics
+from sinkscope.capture.statistics.site_statistics import listed
 from sinkscope.sites import Site
 
 
@@ -19,6 +20,7 @@ class Collected:
         recorder: the reductions.
         divisor: what the captured gradients are divided by (the number of targets where sums were backpropagated).
         losses: mean next-token loss of each sequence in nats; empty where the loss is the caller's own.
+        targets: how many targets each of these is the mean over; empty where all have equally many.
         token: the name of a token id.
         valves: theta and C of each layer's V-scale, each [K]; empty without V-scale.
     """
@@ -26,8 +28,14 @@ class Collected:
     recorder: Recorder
     divisor: float
     losses: list[float]
+    targets: list[int]
     token: Callable[[int], str]
     valves: list[tuple[Tensor, Tensor]]
+
+    @property
+    def listed(self) -> int:
+        """How many early positions have rows, where sequences are that long."""
+        return listed(self.recorder.settings.positions)
 
     def site(self, layer: int, site: Site) -> SiteStatistics:
         """Statistics of the activations at a site."""

@@ -41,7 +41,7 @@ def positions(run: Collected) -> pd.DataFrame:
     rows = Rows("positions")
     for layer, site in _layer_sites(run):
         statistics = run.site(layer, site)
-        norms = statistics.norms.cpu()[: run.recorder.settings.positions]
+        norms = statistics.norms.cpu()[: run.listed]
         gradient = run.norms(layer, site)
         rows.add(
             layer=layer,
@@ -60,7 +60,7 @@ def branches(run: Collected) -> pd.DataFrame:
     for layer in range(run.recorder.layers):
         for branch, (entering, normed, added, leaving) in run.recorder.layout.branches.items():
             statistics = run.site(layer, entering)
-            norms = statistics.norms.cpu()[: run.recorder.settings.positions].numpy()
+            norms = statistics.norms.cpu()[: run.listed].numpy()
             ratios: dict[str, Any] = {"bloat": np.nan, "change": np.nan, "compress": np.nan}
             if (layer, branch) in run.recorder.reshaped:
                 pulled = run.recorder.reshaped[layer, branch].norms().cpu() / run.divisor

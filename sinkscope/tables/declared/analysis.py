@@ -148,12 +148,13 @@ TABLES = (
             _SEQUENCE,
             texts(
                 "metric",
-                "loss, sink_rate, abs_max (of h_out), or {site}_t0 and {site}_early for h_out, r_mlp, r_attn, v_scaled",
+                "loss, sink_rate, abs_max (of h_out), or {site}_t0 and {site}_early for h_out, r_mlp, r_attn, "
+                "v_scaled; where sequences differ in the number of their targets, also targets, that number",
             ),
             floats(
                 "value",
                 "its value; t0 is the norm at position 0, early its mean over positions 1 to 15 "
-                "(v_scaled: averaged over kv heads)",
+                "(v_scaled: averaged over kv heads); the loss of a sequence without a target is null",
             ),
         ),
     ),
