@@ -56,6 +56,7 @@ class Recorder(Recorded):
         valved: whether V-scale stands between projection and attention (`expect`).
         sequences: how many are to be recorded here, where a driver knows it; 0 where nobody does.
         without_gradient: first sequences of the forward passes, of this process, that no gradient has arrived for.
+        broken: whether something was recorded of a forward pass that ended with an exception.
     """
 
     def __init__(
@@ -77,8 +78,10 @@ class Recorder(Recorded):
         self.valved = False
         self.sequences = 0
         self.without_gradient: set[int] = set()
+        self.broken = False
         self._adding = threading.Lock()  # gradients of passes in several threads arrive when they please
         self._waiting: _Waiting | None = None  # sites of the layer that the present pass is in
+        self._latest: MicroBatch | None = None  # the pass that activations arrived from last
         self._entering: tuple[Tensor, ...] = ()  # token norms of the layer whose attention is next, replaced by each
         self._unfilled: tuple[_Unfilled, ...] = ()  # layers of the present pass, replaced by each
         self._keeps_entries = {self.canonical(layer, site) for layer in range(layers) for site in MASSIVE_SITES}
@@ -113,6 +116,19 @@ class Recorder(Recorded):
         self.batches.append(MicroBatch(first, size, ids, spans))
         self.without_gradient.add(first)
         return self.batches[-1]
+
+    def failed(self, batch: MicroBatch) -> None:
+        """Says that a forward pass, the last that began, ended with an exception.
+
+        One that nothing was recorded of is forgotten. Of any other, some layers hold sequences that others lack.
+        """
+        self._unfilled = ()
+        self._waiting = None
+        if self._latest is batch:
+            self.broken = True
+        else:
+            self.batches.pop()
+            self.without_gradient.discard(batch.first)
 
     def settle(self, layer: int) -> None:
         """Reduces the gradients of a layer that is done to what the tables need, unless others are to be merged in."""
@@ -236,12 +252,10 @@ class Recorder(Recorded):
         self.watch(call.y, bound_values, batch)
         self.watch(call.v, check_values, batch)
 
-    def passed(self, *, whole: bool = True) -> None:
-        """Says that the present forward pass has gone through all layers, or ended before that with an exception."""
+    def passed(self) -> None:
+        """Says that the present forward pass has gone through all layers."""
         self._unfilled = ()
-        if whole:
-            self.gather()
-        self._waiting = None
+        self.gather()
 
     def gather(self) -> None:
         """Adds the sites that wait for others of their layer: there will be no more of them."""
@@ -260,6 +274,7 @@ class Recorder(Recorded):
     def _wait(self, key: Key, batch: MicroBatch, parts: list[Reduced]) -> None:
         """Keeps what was taken at a site until the next layer, or another forward pass, begins."""
         layer, site = self.together(*key), key[1]
+        self._latest = batch
         if self._waiting is not None and (self._waiting[0] != layer or self._waiting[1] is not batch):
             self.gather()
         if self._waiting is None:

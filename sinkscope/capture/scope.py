@@ -114,7 +114,7 @@ class Scope:
 
         Raises:
             SinkscopeError: if no forward pass, or no backward pass where one was to be measured, happened inside the
-                Scope; if a gradient is not finite.
+                Scope; if a forward pass ended with an exception; if a gradient is not finite.
         """
         self._check()
         self.recorder.in_order()
@@ -137,6 +137,11 @@ class Scope:
         return Run(info, frames)
 
     def _check(self) -> None:
+        if self.recorder.broken:
+            raise SinkscopeError(
+                "a forward pass inside the Scope ended with an exception, and what was recorded of it is in the "
+                "statistics: measure again in a new Scope"
+            )
         if not self.recorder.heads:
             raise SinkscopeError("nothing was measured: call the model inside the Scope")
         if not self.settings.backward:

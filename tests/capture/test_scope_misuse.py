@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import families
@@ -15,6 +16,7 @@ from sinkscope.capture.scope import Scope
 from sinkscope.capture.settings import Settings
 from sinkscope.compat.attention_implementation import implementation_of
 from sinkscope.errors import SinkscopeError
+from sinkscope.models.families import family_of
 from sinkscope.tables.run_folder import Run
 
 SETTINGS = Settings(early=7, positions=16, sink_window=8)
@@ -177,10 +179,41 @@ def test_a_pass_that_fails_does_not_lock_the_next_one_out(model: PreTrainedModel
         with pytest.raises(StopError):
             loss_of(model)
         handle.remove()
-        scope.recorder.batches.clear()
-        scope.recorder.without_gradient.clear()
         loss_of(model).backward()
     same(scope.run(), plain(model))
+
+
+@pytest.mark.parametrize("backward", [True, False])
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, KeyboardInterrupt])
+@pytest.mark.parametrize("where", ["layer", "head"])
+def test_a_pass_that_failed_half_way_is_in_no_run(
+    where: str, error: type[BaseException], backward: bool, model: PreTrainedModel
+) -> None:
+    def stop(*_: Any) -> None:
+        raise error
+
+    failing = family_of(model).decoder_layers(model)[1] if where == "layer" else model.get_output_embeddings()
+    with Scope(model, replace(SETTINGS, backward=backward)) as scope:
+        loss = loss_of(model)
+        if backward:
+            loss.backward()
+        handle = failing.register_forward_pre_hook(stop)
+        with pytest.raises(error):
+            loss_of(model, IDS.flip(1))
+        handle.remove()
+        if error is torch.OutOfMemoryError:  # after an interruption, the next pass may be refused
+            loss_of(model).backward()
+    with pytest.raises(SinkscopeError, match="a forward pass inside the Scope ended with an exception"):
+        scope.run()
+
+
+def test_a_pass_that_is_refused_before_it_begins_leaves_nothing(model: PreTrainedModel) -> None:
+    with Scope(model, SETTINGS) as scope:
+        loss_of(model).backward()
+        with pytest.raises(SinkscopeError, match="one unbroken stretch"):
+            model(input_ids=IDS, attention_mask=torch.zeros_like(IDS), use_cache=False)
+        loss_of(model).backward()
+    same(scope.run(), plain(model, IDS, IDS))
 
 
 @pytest.mark.parametrize("frozen", [True, False])

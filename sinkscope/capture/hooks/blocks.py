@@ -70,6 +70,8 @@ class Hooks:
         self._batch: MicroBatch | None = None
         self._passing = threading.Lock()
         self._thread: int | None = None  # that a forward pass runs in
+        self._begun: MicroBatch | None = None  # the pass that runs there
+        self._calls: dict[int, bool] = {}  # threads in the whole model, and whether their pass has left the decoder
 
     def attach(self) -> None:
         """Puts the hooks on the model."""
@@ -77,6 +79,8 @@ class Hooks:
         decoder = family.decoder(model)
         self.handles.append(decoder.register_forward_pre_hook(self._begin, with_kwargs=True))
         self.handles.append(decoder.register_forward_hook(self._end, always_call=True))
+        self.handles.append(model.register_forward_pre_hook(self._enter))
+        self.handles.append(model.register_forward_hook(self._leave, always_call=True))
         self.handles.append(model.get_input_embeddings().register_forward_hook(self._need_gradients))
         for layer, block in enumerate(family.decoder_layers(model)):
             self._attach_branches(block, layer)
@@ -99,6 +103,11 @@ class Hooks:
         """Takes them off again."""
         for handle in self.handles:
             handle.remove()
+        if self._begun is not None:  # torch calls no hook where a pass was interrupted
+            self.recorder.failed(self._begun)
+            self._begun = None
+        for thread in list(self._calls):
+            self._failed(thread)
 
     def _attach_branches(self, block: nn.Module, layer: int) -> None:
         """Where a block's two branches read the residual stream."""
@@ -140,21 +149,42 @@ class Hooks:
         inputs = input_ids if input_ids is not None else kwargs["inputs_embeds"]
         if input_ids is None and self._wants_gradients(inputs):
             kwargs = {**kwargs, "inputs_embeds": inputs.detach().requires_grad_(True)}  # the caller's stay as they are
-        self._batch = self.recorder.begin(inputs.shape[0], input_ids, attended_spans(kwargs.get("attention_mask")))
+        spans = attended_spans(kwargs.get("attention_mask"))
+        self._batch = self._begun = self.recorder.begin(inputs.shape[0], input_ids, spans)
         return args, kwargs
 
     def _end(self, _module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
         if self._thread != threading.get_ident():  # of a pass that was refused
             return
-        self._thread = None
-        self._passing.release()
-        self.recorder.passed(whole=output is not None)
-        if output is None:  # the pass ended with an exception
+        begun, self._begun, self._thread = self._begun, None, None
+        if output is None:  # the pass ended with an exception, or was refused before it began
+            if begun is not None:
+                self.recorder.failed(begun)
+            self._passing.release()
             return
+        self._passing.release()
+        if threading.get_ident() in self._calls:
+            self._calls[threading.get_ident()] = True
+        self.recorder.passed()
         self.check_finite()
         last = output[0] if isinstance(output, tuple) else output.last_hidden_state
         if not bool(last.isfinite().all()):
             raise SinkscopeError(f"the final hidden states are not finite: {reason(self.model)}")
+
+    def _enter(self, _module: nn.Module, _args: tuple[Any, ...]) -> None:
+        self._failed(threading.get_ident())  # where the call before was interrupted
+        self._calls[threading.get_ident()] = False
+
+    def _leave(self, _module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+        """The head and the loss come behind the decoder, and may fail where all layers are recorded."""
+        if output is None:
+            self._failed(threading.get_ident())
+        self._calls.pop(threading.get_ident(), None)
+
+    def _failed(self, thread: int) -> None:
+        """Says that a thread's call of the model did not come to its end."""
+        if self._calls.pop(thread, False):
+            self.recorder.broken = True
 
     def check_finite(self) -> None:
         """Looks at the latest activations of every site.
