@@ -313,10 +313,15 @@ class Recorder(Recorded):
         _of(self.shared_experts, layer, ExpertStatistics, 1).update(part, where)
 
     def finite(self) -> tuple[int, Site] | None:
-        """The first layer and site, in forward order, whose latest activations were not finite; None if all were."""
+        """The first layer and site, in forward order, whose latest activations were not finite; None if all were.
+
+        The latest are those of all sequences of the pass that activations arrived from last.
+        """
         self.gather()
+        size = self._latest.size if self._latest is not None else 1
         places = [(layer, site) for layer, statistics in self.sites.items() for site in statistics.sites]
-        latest = torch.cat([statistics.maxima.rows()[-1].cpu() for statistics in self.sites.values()]).isfinite()
+        maxima = [statistics.maxima.rows()[-size:].cpu().isfinite().all(0) for statistics in self.sites.values()]
+        latest = torch.cat(maxima)
         if bool(latest.all()):
             return None
         layer, site = places[int(latest.int().argmin())]

@@ -21,6 +21,7 @@ from sinkscope.tables.run_folder import Run
 from sinkscope.vscale import attach_, save
 
 SETTINGS = Settings(sink_window=16)
+FORWARD = Settings(sink_window=16, backward=False)
 
 
 def same(run: Run, expected: Run) -> None:
@@ -130,6 +131,38 @@ def test_non_finite_activations_are_placed(tmp_path: Path) -> None:
         model.model.layers[1].mlp.down_proj.weight[0, 0] = torch.inf
     with pytest.raises(SinkscopeError, match="layer 1 at site r_mlp"):
         streamed(saved(model, tmp_path), tokens(2, 20))
+
+
+@pytest.mark.parametrize("number", [0, 1, 4])  # of a batch the first and the last, and the batch that is smaller
+def test_a_last_token_that_is_not_finite_is_found_in_any_sequence(number: int) -> None:
+    # The loss knows nothing of the last token, and its activations reach no other.
+    model, ids = tiny.build("llama_gqa"), tokens(5, 20)
+    ids[ids == 5] = 6
+    ids[number, -1] = 5
+    with torch.no_grad():  # channel 3 is token 5's alone, and overflows the last layer's MLP
+        embedding = model.get_input_embeddings().weight
+        embedding[:, 3] = 0
+        embedding[5, 3] = 1
+        for layer in model.model.layers:
+            layer.self_attn.o_proj.weight[3] = 0
+            layer.mlp.down_proj.weight[3] = 0
+        model.model.layers[1].mlp.gate_proj.weight[:, 3] = 1e25
+        model.model.layers[1].mlp.up_proj.weight[:, 3] = 1e25
+    for driver in (None, LayerByLayer(model)):
+        with pytest.raises(SinkscopeError, match="layer 1 at site down_in"):
+            measure(model, ids, settings=FORWARD, batch_size=2, driver=driver)
+
+
+def test_a_last_token_that_only_the_final_norm_breaks_is_found() -> None:
+    model, ids = tiny.build("llama_gqa"), tokens(2, 20)
+
+    def broken(_module: object, _args: object, output: torch.Tensor) -> torch.Tensor:
+        return torch.cat([output[:, :-1], torch.full_like(output[:, -1:], torch.inf)], 1)
+
+    model.model.norm.register_forward_hook(broken)
+    for driver in (None, LayerByLayer(model)):
+        with pytest.raises(SinkscopeError, match="the final hidden states are not finite"):
+            measure(model, ids, settings=FORWARD, batch_size=2, driver=driver)
 
 
 def test_through_the_front_door(tmp_path: Path) -> None:

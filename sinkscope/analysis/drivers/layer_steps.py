@@ -88,6 +88,8 @@ class LayerSteps:
             normed = hidden
             for module in family.behind_layers(self.model):
                 normed = module(normed)
+            if not bool(normed.isfinite().all()):
+                raise SinkscopeError(f"the final hidden states are not finite: {reason(self.model)}")
             result = head_losses(self.model, normed, self.batches[number], backward=backward)
             refuse_losses(result.losses, self.model)
             if result.gradient is not None:
