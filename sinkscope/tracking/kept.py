@@ -120,10 +120,16 @@ class Partial(Unfinished):
             from_columns(columns, name, str(place), limits(result.info))
         return result.model_dump()
 
-    def keep(self, checkpoint: Checkpoint, result: dict[str, Any]) -> None:
-        """Keeps the result of a checkpoint, whole or not at all."""
+    def keep(self, checkpoint: Checkpoint, result: dict[str, Any], fingerprint: Any) -> None:
+        """Keeps the result of a checkpoint, whole or not at all.
+
+        Args:
+            checkpoint: which.
+            result: what was measured.
+            fingerprint: the checkpoint's, as it was before it was loaded.
+        """
         with explained_failures(self.folder, "the unfinished track"):
-            write_sealed(self._place(checkpoint), {"fingerprint": checkpoint.fingerprint(), "result": result})
+            write_sealed(self._place(checkpoint), {"fingerprint": fingerprint, "result": result})
 
     def discard_if_empty(self) -> None:
         """Removes the folder where no checkpoint's result is in it."""

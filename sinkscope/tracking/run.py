@@ -255,6 +255,10 @@ def _measured(checkpoint: Checkpoint, request: TrackRequest, windows: _Windows, 
     source = replace(request.model, name=checkpoint.model, revision=checkpoint.revision)
     under = asked(source, request.method)
     stage("loading")
+    try:
+        fingerprint = checkpoint.fingerprint()  # before anything is loaded: what changes from now on is noticed
+    except OSError as error:
+        raise SinkscopeError(f"{checkpoint.name} cannot be read: {error.strerror or error}") from error
     machine, began = this_machine(), time.perf_counter()
     try:
         loaded = under.load(tokenizer=windows.tokenizer)
@@ -272,7 +276,7 @@ def _measured(checkpoint: Checkpoint, request: TrackRequest, windows: _Windows, 
     info = {**run.info, "model": {**run.info["model"], **loaded.description}}
     info.pop("sink_tokens")
     result = {"info": info, "rows": distilled(run, checkpoint.step)}
-    partial.keep(checkpoint, result)
+    partial.keep(checkpoint, result, fingerprint)
     return result
 
 

@@ -223,6 +223,28 @@ def test_a_checkpoint_that_changed_is_measured_anew(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["few", "out"]
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_a_checkpoint_that_changes_while_it_is_measured(
+    few: Path, tmp_path: Path, loads: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def overwritten(*arguments: Any, **options: Any) -> Any:
+        if len(loads) == 2:
+            (few / "checkpoint-2" / "model.safetensors").unlink()  # what is loaded may be mapped into memory
+            shutil.copy(few / "checkpoint-5" / "model.safetensors", few / "checkpoint-2")
+        return MEASURE(*arguments, **options)
+
+    monkeypatch.setattr(tracking, "measure", overwritten)
+    assert track(few, tmp_path / "out", code=1) is None
+    assert "the files of checkpoint-2 changed while it was measured: --resume to go on" in capfd.readouterr().err
+    monkeypatch.setattr(tracking, "measure", MEASURE)
+    loads.clear()
+    run = track(few, tmp_path / "out", "--resume")
+    assert loads == ["checkpoint-2"]
+    assert run is not None
+    hashes = [checkpoint["weights_sha256"] for checkpoint in run.info["checkpoints"]]
+    assert hashes[1] == hashes[2] != hashes[0]
+
+
 def _described(folder: Path, **changes: Any) -> None:
     config = folder / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), **changes}))
