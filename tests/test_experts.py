@@ -200,4 +200,25 @@ def test_super_experts_follow_the_papers_three_conditions() -> None:
         ],
         columns=["layer", "site", "sequence", "position", "channel", "is_massive"],
     )
-    assert forming_layers(massive) == {1, 3}
+    columns = ["layer", "site", "sequence", "entries"]
+    counts = pd.DataFrame([(layer, "h_out", 0, 1) for layer in (1, 2, 3)], columns=columns)
+    assert forming_layers(massive, counts) == {1, 3}
+    beyond = pd.DataFrame([(1, "h_out", 0, 1), (2, "h_out", 0, 2), (3, "h_out", 0, 1)], columns=columns)
+    assert forming_layers(massive, beyond) == {1}
+
+
+@pytest.mark.parametrize("length", [30, 64])
+def test_entries_that_were_not_listed_are_not_formed(length: int) -> None:
+    model, ids = tiny("mixtral"), tokens(2, length)
+    rising = torch.zeros(length, model.config.hidden_size)
+    rising[:, 7] = torch.arange(length)
+    with (
+        torch.no_grad()
+    ):  # every token brings a massive entry, and no layer makes any; a layer makes others the largest
+        model.get_input_embeddings().weight[:, 7] = 20000.0
+    model.get_submodule("model.layers.0").register_forward_hook(lambda _module, _args, output: output - rising)
+    model.get_submodule("model.layers.1").register_forward_hook(lambda _module, _args, output: output + 2 * rising)
+    run = sinkscope.analyze(model, input_ids=ids, settings=SETTINGS).run
+    counts = run["massive_counts"].query("site == 'h_out'")
+    assert set(counts["entries"]) == {length}
+    assert forming_layers(run["massive"], run["massive_counts"]) == {0}

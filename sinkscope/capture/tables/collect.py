@@ -16,9 +16,9 @@ from sinkscope.capture.tables.modality_tables import modalities_tables
 def tables(run: Collected) -> dict[str, pd.DataFrame]:
     """Every table of an analysis that applies to the model."""
     vscale = {"vscale": attention.vscale(run)} if run.valves else {}
-    massive = stream.massive(run)
+    massive, counts = stream.massive(run), stream.massive_counts(run)
     tokens = run.sequence_tokens()
-    experts = experts_tables(run.recorder, massive, lambda sequence, at: run.token(tokens[sequence][at]))
+    experts = experts_tables(run.recorder, massive, counts, lambda sequence, at: run.token(tokens[sequence][at]))
     return {
         "heads": attention.heads(run),
         "layers": attention.layers(run),
@@ -27,7 +27,7 @@ def tables(run: Collected) -> dict[str, pd.DataFrame]:
         "branches": stream.branches(run),
         "bounds": bounds.bounds(run),
         "massive": massive,
-        "massive_counts": stream.massive_counts(run),
+        "massive_counts": counts,
         "values": attention.values(run),
         **vscale,
         "sequences": bounds.sequences(run),

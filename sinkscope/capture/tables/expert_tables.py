@@ -15,28 +15,31 @@ from sinkscope.tables.builder import Rows
 TokenAt = Callable[[int, int], str]
 
 
-def experts_tables(recorder: Recorder, massive: pd.DataFrame, token_at: TokenAt) -> dict[str, pd.DataFrame]:
+def experts_tables(
+    recorder: Recorder, massive: pd.DataFrame, counts: pd.DataFrame, token_at: TokenAt
+) -> dict[str, pd.DataFrame]:
     """The tables of a model with experts; none of a dense one.
 
     Args:
         recorder: the reductions.
         massive: the table `massive` of the same run.
+        counts: its table `massive_counts`.
         token_at: the token at a sequence and position.
     """
     if not recorder.experts:
         return {}
     return {
-        "experts": _experts(recorder, massive, token_at),
+        "experts": _experts(recorder, forming_layers(massive, counts), token_at),
         "router": _router(recorder),
         "routing": _routing(recorder),
     }
 
 
-def _experts(recorder: Recorder, massive: pd.DataFrame, token_at: TokenAt) -> pd.DataFrame:
+def _experts(recorder: Recorder, forming: set[int], token_at: TokenAt) -> pd.DataFrame:
     layers = sorted(recorder.experts)
     peaks = np.stack([recorder.experts[layer].output_max.numpy() for layer in layers]).astype(float)
     used = np.stack([recorder.experts[layer].tokens.numpy() > 0 for layer in layers])
-    are_super = super_experts(np.where(used, peaks, np.nan), np.isin(layers, list(forming_layers(massive))))
+    are_super = super_experts(np.where(used, peaks, np.nan), np.isin(layers, list(forming)))
     rows = Rows("experts")
     for layer, flags in zip(layers, are_super, strict=True):
         _add(rows, layer, "routed", recorder.experts[layer], flags, token_at)
@@ -117,14 +120,24 @@ def _routing(recorder: Recorder) -> pd.DataFrame:
     return rows.frame()
 
 
-def forming_layers(massive: pd.DataFrame) -> set[int]:
+def forming_layers(massive: pd.DataFrame, counts: pd.DataFrame) -> set[int]:
     """Layers that form massive activations: h_out has one at a place where the layer before has none.
+
+    In a sequence where the layer before has more of them than are listed, it is not known which are new, and none is
+    taken for it.
 
     Args:
         massive: the table `massive`; a place is a sequence, a position and a channel.
+        counts: the table `massive_counts`.
     """
     entries = massive[massive["is_massive"] & (massive["site"] == "h_out")]
-    places: dict[int, set[tuple[int, ...]]] = {}
-    for layer, *place in entries[["layer", "sequence", "position", "channel"]].to_numpy().tolist():
-        places.setdefault(layer, set()).add(tuple(place))
-    return {layer for layer, here in places.items() if here - places.get(layer - 1, set())}
+    places: dict[tuple[int, int], set[tuple[int, ...]]] = {}
+    for layer, sequence, *place in entries[["layer", "sequence", "position", "channel"]].to_numpy().tolist():
+        places.setdefault((layer, sequence), set()).add(tuple(place))
+    there = counts[counts["site"] == "h_out"][["layer", "sequence", "entries"]].to_numpy().tolist()
+    unlisted = {(layer, sequence) for layer, sequence, n in there if n > len(places.get((layer, sequence), ()))}
+    return {
+        layer
+        for (layer, sequence), here in places.items()
+        if (layer - 1, sequence) not in unlisted and here - places.get((layer - 1, sequence), set())
+    }
