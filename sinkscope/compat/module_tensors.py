@@ -35,12 +35,16 @@ class KeepsItsOwn(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Moves with the model, but is not cast with it."""
         parameters = {name: parameter.detach() for name, parameter in self.named_parameters(recurse=False)}
+        gradients = {n: p.grad.detach() for n, p in self.named_parameters(recurse=False) if p.grad is not None}
         buffers = dict(self.named_buffers(recurse=False))
         cast("Any", super())._apply(fn, recurse)  # untyped in torch
         for name, before in parameters.items():
             now = self.get_parameter(name)
             if now.dtype != torch.float32:
+                now.grad = None  # of another dtype by now
                 now.data = before.to(now.device)
+                if name in gradients:
+                    now.grad = gradients[name].to(now.device)
         for name, before in buffers.items():
             buffer = self.get_buffer(name)
             if buffer.dtype != torch.float32:
@@ -50,4 +54,5 @@ class KeepsItsOwn(nn.Module):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         """Lets a checkpoint of the bare model load strictly: what it does not hold keeps its value."""
         held = self.state_dict(prefix=prefix)
-        super()._load_from_state_dict(held | {k: v for k, v in state_dict.items() if k in held}, prefix, *rest)
+        stored = {k: v.to(held[k].dtype) for k, v in state_dict.items() if k in held}
+        super()._load_from_state_dict(held | stored, prefix, *rest)

@@ -147,7 +147,7 @@ class ScheduleConfig:
         kind: `cosine` from the peak to `final`, or `linear`: constant, then a straight line to `final`.
         warmup: steps of linear warm-up from 0.
         decay: for `linear`, the share of all steps that decay takes, at the end.
-        final: last rate as a share of the peak.
+        final: the rate as a share of the peak that step `steps` would have, the one behind the last.
     """
 
     __pydantic_config__ = OURS

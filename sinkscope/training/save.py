@@ -72,11 +72,25 @@ def base_of(loaded: Loaded) -> dict[str, Any]:
     return base if loaded.gguf is None else {**base, "gguf": {"file": loaded.gguf.file}}
 
 
-def _load_whole_(model: PreTrainedModel, folder: Path) -> None:
-    """Puts the weights of a folder into a model of the same shape, bit by bit, in place."""
+def _stored(model: PreTrainedModel, folder: Path) -> dict[str, Tensor]:
+    """The weights of a folder by the names that they have in the model.
+
+    transformers writes some families under the names and in the shapes of their first checkpoints (GPT-NeoX's head,
+    experts one by one), and turns them back as it loads, which changes no bit.
+    """
     stored: dict[str, Tensor] = {}
     for file in weight_files(folder, str(folder)):
         stored |= load_file(file)
+    if stored.keys() <= model.state_dict().keys():
+        return stored
+    with quiet():
+        loaded = type(model).from_pretrained(folder, dtype=model.dtype, use_safetensors=True, local_files_only=True)
+    return dict(loaded.state_dict())
+
+
+def _load_whole_(model: PreTrainedModel, folder: Path) -> None:
+    """Puts the weights of a folder into a model of the same shape, bit by bit, in place."""
+    stored = _stored(model, folder)
     valves = attached(model)
     own = tuple(f"{name}." for name, module in model.named_modules() if any(module is valve for valve in valves))
     tied = tied_names(model)

@@ -9,7 +9,8 @@ def rate_factor(step: int, schedule: ScheduleConfig) -> float:
     """Factor of the peak learning rate at optimizer step `step` (0-based).
 
     Linear warm-up from 0 over `warmup` steps; then either a half cosine from 1 to `final`, or 1 until the last
-    `decay * steps` steps, which fall in a straight line to `final`.
+    `decay * steps` steps, which fall in a straight line to `final`. Both would reach `final` at step `steps`, behind
+    the last one that is made.
     """
     if step < schedule.warmup:
         return (step + 1) / schedule.warmup
