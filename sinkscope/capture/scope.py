@@ -137,6 +137,9 @@ class Scope:
         return Run(info, frames)
 
     def _check(self) -> None:
+        hooks = getattr(self, "hooks", None)  # of a Scope that was entered
+        if hooks is not None:
+            hooks.settle()
         if self.recorder.broken:
             raise SinkscopeError(
                 "a forward pass inside the Scope ended with an exception, and what was recorded of it is in the "

@@ -116,7 +116,8 @@ def seeds_needed(ratio: float, of_one: float, text: float) -> float:
 
     With n seeds the logarithm of the ratio scatters by s(n) = sqrt(of_one / n + text) around the true one, and the
     interval reaches t s(n) to both sides. Where the true ratio is the measured one, 1 is left out in half of all
-    repetitions if |log ratio| = t s(n), and in four of five if |log ratio| = (t + 0.84) s(n).
+    repetitions if |log ratio| = t s(n), and in four of five if |log ratio| = (t + 0.84) s(n). That takes
+    s(n) for known: with n = 2, 3 and 4, where it is estimated badly, it is 71, 74 and 76 % and not 80 (simulated).
 
     Args:
         ratio: as measured.

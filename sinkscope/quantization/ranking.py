@@ -97,7 +97,8 @@ def rank(
         for place in counted(ranked, f"ranking by {calibrated.name}, spared: module"):
             with probing.lifted(place):
                 without = whole.losses_from(model, place.layer)
-            spared[place.name] = mean_loss(_frame(whole.losses, batches)) - mean_loss(_frame(without, batches))
+            before, after = (or_infinite(mean_loss(_frame(sums, batches))) for sums in (whole.losses, without))
+            spared[place.name] = before - after  # infinite where that alone gives the model a loss; NaN if nothing does
     rows = Rows("ranking")
     order = sorted(ranked, key=lambda place: -or_infinite(costs[place.name]))  # what breaks the model, first
     for number, place in enumerate(order, start=1):

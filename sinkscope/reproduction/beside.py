@@ -21,6 +21,7 @@ TRAINED_PART, INT8_PART = "trained models", "INT8"
 VALID, VALID_DIFFERENCE = "valid_loss", "valid_loss_difference"
 _LOSS, _PERPLEXITY, _OF_DOCUMENTS = "loss", "perplexity", "document_perplexity"
 _PERCENT = 100
+_MOST = 700.0  # nats whose exponential is still a number
 _PAPER_MODELS = {TRAINED_PART: "0.3B", INT8_PART: "1B"}
 
 
@@ -65,7 +66,7 @@ def beside_paper(
                     continue
                 if metric == _PERPLEXITY:
                     per_token = _found([loss_per_token(seed, role, method) for seed in seeds], "linear")
-                    found = {end: math.exp(loss) for end, loss in per_token.items()}
+                    found = {end: math.exp(min(loss, _MOST)) for end, loss in per_token.items()}
                 else:
                     found = _found([_needles(evaluations.get((role, method)), metric)], "linear")
                 if not math.isnan(found["value"]):

@@ -201,8 +201,23 @@ def test_a_pass_that_failed_half_way_is_in_no_run(
         with pytest.raises(error):
             loss_of(model, IDS.flip(1))
         handle.remove()
-        if error is torch.OutOfMemoryError:  # after an interruption, the next pass may be refused
-            loss_of(model).backward()
+        with pytest.raises(SinkscopeError, match="a forward pass inside the Scope ended with an exception"):
+            scope.run()
+        loss_of(model).backward()
+    with pytest.raises(SinkscopeError, match="a forward pass inside the Scope ended with an exception"):
+        scope.run()
+
+
+def test_a_pass_of_the_decoder_alone_that_is_refused_is_in_no_run(model: PreTrainedModel) -> None:
+    def broken(*given: Any) -> Any:
+        return torch.full_like(given[2], torch.nan)
+
+    with Scope(model, replace(SETTINGS, backward=False)) as scope:
+        loss_of(model)
+        handle = family_of(model).decoder_layers(model)[-1].mlp.register_forward_hook(broken)  # type: ignore[union-attr]
+        with pytest.raises(SinkscopeError, match="non-finite activations"):
+            family_of(model).decoder(model)(input_ids=IDS, use_cache=False)
+        handle.remove()
     with pytest.raises(SinkscopeError, match="a forward pass inside the Scope ended with an exception"):
         scope.run()
 

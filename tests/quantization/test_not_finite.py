@@ -53,6 +53,25 @@ def test_a_module_that_breaks_the_model_is_ranked_first(monkeypatch: pytest.Monk
     assert math.isnan(table["delta_alone"].iloc[0])
 
 
+def test_the_module_whose_sparing_gives_the_model_a_loss_wins_back_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = linears(tiny.build("llama_gqa"))[:3]
+    without = {places[0].name: math.nan, places[1].name: 2.5, places[2].name: math.nan}
+    now: list[str] = []
+
+    def lifted(place: Any) -> Any:
+        now[:] = [place.name]
+        return nullcontext()
+
+    whole = SimpleNamespace(losses=[math.nan, 1.0], losses_from=lambda *_: [without[now[0]] if now else 1.0, 1.0])
+    stub: Any = SimpleNamespace(
+        name="w4", entered=lambda *_: nullcontext(), entered_whole=lambda: nullcontext(SimpleNamespace(lifted=lifted))
+    )
+    monkeypatch.setattr(ranking, "kept_states", lambda *_: whole)
+    table = rank(tiny.build("llama_gqa"), "m", stub, places, BATCHES)
+    kept = table.sort_values("recovered", ascending=False, kind="stable")["module"].tolist()
+    assert kept[0] == places[1].name
+
+
 def test_a_broken_method_has_no_loss_and_is_said_to_have_none(
     monkeypatch: pytest.MonkeyPatch, tiny_folders: dict[str, Path]
 ) -> None:

@@ -15,8 +15,8 @@ from synthetic import Shape, synthetic
 
 from sinkscope.comparison.compare_runs import compare_runs
 from sinkscope.errors import SinkscopeError
-from sinkscope.report.comparison import front_page
-from sinkscope.report.comparison.runs import SHOWN, sides_of
+from sinkscope.report.comparison import front_page, theta
+from sinkscope.report.comparison.runs import SHOWN, members, sides_of
 from sinkscope.report.comparison.terminal import summary
 from sinkscope.report.entry import Entry
 from sinkscope.report.kinds import KINDS, kind_of
@@ -194,3 +194,22 @@ def test_terminal_summary_prints_as_text_and_through_rich() -> None:
         assert "not measured alike" in " ".join(text.split())
     row = run.info["headline"]["residual_t0_mean"]["run 1"]
     assert row["verdict"] in str(summary(run))
+
+
+def test_a_layer_without_theta_leaves_the_others_in_their_places() -> None:
+    run = RUNS["two"]
+    table = run["compared_vscale"]
+    (side,) = [side for side in sides_of(run) if len(members(run, "compared_vscale", side))]
+
+    def shown(values: "pd.Series[float]") -> Run:
+        return Run(run.info, {**run.tables, "compared_vscale": table.assign(theta=values)})
+
+    whole, holed = (
+        theta._means(shown(values), side)
+        for values in (table["theta"], table["theta"].where(table["layer"] != 1, np.nan))
+    )
+    assert whole is not None
+    assert holed is not None
+    assert np.isnan(holed[:, 1]).all()
+    assert np.array_equal(np.delete(holed, 1, axis=1), np.delete(whole, 1, axis=1))
+    assert not theta.ENTRY.applies(shown(table["theta"] * np.nan))

@@ -2,18 +2,24 @@
 
 import math
 import statistics
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from sinkscope.intervals import limits
+from sinkscope.reproduction import measures
 from sinkscope.reproduction.beside import beside_paper
 from sinkscope.reproduction.claim import BASELINE, VSCALE
 from sinkscope.reproduction.claims import TESTS
 from sinkscope.reproduction.judge import judged_number
 from sinkscope.reproduction.measures import NONE, Seed, numbers
 from sinkscope.reproduction.pathways import pathways
+from sinkscope.reproduction.rule import BLOCKS
+from sinkscope.reproduction.rule import SEQUENCES as SEQUENCES_WORD
+from sinkscope.reproduction.trainings import tracked, trainings
 from sinkscope.tables.columns import frame
 from sinkscope.tables.run_folder import Run
 
@@ -111,6 +117,35 @@ def test_what_other_text_would_do_to_int8_is_in_the_interval_of_several_seeds() 
     loss = 3 + statistics.mean(damages) + text.mean()
     assert own["value"] == pytest.approx(math.exp(loss))
     assert own["high"] == pytest.approx(math.exp(loss + T2 * math.sqrt(variance)))
+
+
+def test_a_perplexity_beyond_all_numbers_is_no_error() -> None:
+    def seed(loss: float) -> Seed:
+        rows = [
+            {"model": "m", "method": "none", "sequence": place, "loss_sum": loss, "targets": 1} for place in range(4)
+        ]
+        quantized = Run({}, {"losses": pd.DataFrame(rows)})
+        return Seed({BASELINE: analyzed("sink_rate_mean", 0.5)}, quantized, {BASELINE: "m"})
+
+    found = row(beside_paper([seed(5.0), seed(120.0)], NO_TRAININGS, {}), "perplexity")
+    assert found["low"] < found["value"] < found["high"] < math.inf
+
+
+def test_draws_of_blocks_are_said_to_be_of_blocks() -> None:
+    draws = limits.Drawn(np.array([2.0, 2.1, 2.2]), 32)
+    many, few = (Run({"data": {"sequences": count}}, {}) for count in (64, 32))
+    assert (measures._of(many, draws), measures._of(few, draws)) == (BLOCKS, SEQUENCES_WORD)
+
+
+def test_tracks_and_last_losses_are_taken_over(tmp_path: Path) -> None:
+    track = pd.DataFrame(
+        {"step": [1, 2], "metric": ["loss"] * 2, "value": [3.0, 2.0], "low": [2.5, 1.5], "high": [4.0, 3.0]}
+    )
+    taken = tracked({BASELINE: Run({}, {"track": track})})
+    assert taken.drop(columns="model").to_dict("list") == track.to_dict("list")
+    pd.DataFrame({"step": [1, 2, 3], "valid_loss": [3.0, 2.5, None]}).to_parquet(tmp_path / "metrics.parquet")
+    ended = trainings({BASELINE: [tmp_path / "metrics.parquet"]}, [7])
+    assert ended.to_dict("records") == [{"model": BASELINE, "seed": 7, "valid_loss": 2.5}]
 
 
 def test_pathways_are_means_over_layers() -> None:

@@ -103,11 +103,18 @@ class Hooks:
         """Takes them off again."""
         for handle in self.handles:
             handle.remove()
-        if self._begun is not None:  # torch calls no hook where a pass was interrupted
-            self.recorder.failed(self._begun)
-            self._begun = None
+        self.settle()
         for thread in list(self._calls):
             self._failed(thread)
+
+    def settle(self) -> None:
+        """Says that a pass of this thread that was interrupted has ended: torch calls no hook then."""
+        if self._thread == threading.get_ident():
+            begun, self._begun, self._thread = self._begun, None, None
+            if begun is not None:
+                self.recorder.failed(begun)
+            self._passing.release()
+        self._failed(threading.get_ident())
 
     def _attach_branches(self, block: nn.Module, layer: int) -> None:
         """Where a block's two branches read the residual stream."""
@@ -130,6 +137,8 @@ class Hooks:
     def _begin(
         self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if self._thread == threading.get_ident():  # the pass before was interrupted
+            self.settle()
         if not self._passing.acquire(blocking=False):
             raise SinkscopeError("the model is called by two threads at once: a Scope measures one pass after another")
         self._thread = threading.get_ident()
@@ -166,10 +175,14 @@ class Hooks:
         if threading.get_ident() in self._calls:
             self._calls[threading.get_ident()] = True
         self.recorder.passed()
-        self.check_finite()
-        last = output[0] if isinstance(output, tuple) else output.last_hidden_state
-        if not bool(last.isfinite().all()):
-            raise SinkscopeError(f"the final hidden states are not finite: {reason(self.model)}")
+        try:
+            self.check_finite()
+            last = output[0] if isinstance(output, tuple) else output.last_hidden_state
+            if not bool(last.isfinite().all()):
+                raise SinkscopeError(f"the final hidden states are not finite: {reason(self.model)}")
+        except SinkscopeError:
+            self.recorder.broken = True
+            raise
 
     def _enter(self, _module: nn.Module, _args: tuple[Any, ...]) -> None:
         self._failed(threading.get_ident())  # where the call before was interrupted

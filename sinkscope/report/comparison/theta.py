@@ -45,9 +45,10 @@ def draw(run: Run) -> Page:
 def _means(run: Run, side: Side) -> Array | None:
     """Theta [kv heads, layers], the mean over seeds; None where the run has none."""
     rows = members(run, "compared_vscale", side)
-    if not len(rows):
+    if not rows["theta"].notna().any():
         return None
-    return rows.pivot_table(index="kv_head", columns="layer", values="theta", aggfunc="mean").to_numpy(dtype=float)
+    means = rows.pivot_table(index="kv_head", columns="layer", values="theta", aggfunc="mean", dropna=False)
+    return means.reindex(columns=range(side.layers)).to_numpy(dtype=float)
 
 
 ENTRY = Entry(
@@ -57,5 +58,5 @@ ENTRY = Entry(
     "theta of equation (15), by layer and key/value head; 0 is the start, a larger theta damps small values more. Runs "
     "without V-scale have none; one where it is held at 0 has no panel beside others. "
     "Where a run has several seeds their mean is shown.",
-    applies=lambda run: "compared_vscale" in run.tables,
+    applies=lambda run: "compared_vscale" in run.tables and bool(run["compared_vscale"]["theta"].notna().any()),
 )

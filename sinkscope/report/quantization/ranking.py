@@ -26,7 +26,14 @@ def draw(run: Run) -> Page:
         rows = run["ranking"][run["ranking"]["model"] == model].head(_SHOWN)
         places = np.arange(len(rows))
         axes.barh(places, rows["delta_alone"], color=style.BLUE, height=0.7)
-        axes.plot(rows["recovered"], places, "D", color=style.VERMILION, markersize=5, linestyle="")
+        axes.plot(
+            rows["recovered"].where(np.isfinite(rows["recovered"])),
+            places,
+            "D",
+            color=style.VERMILION,
+            markersize=5,
+            linestyle="",
+        )
         labels = [
             literal(f"{printable(str(row.site).rsplit('.', 1)[-1], 14)} {row.layer}") for row in rows.itertuples()
         ]

@@ -40,8 +40,8 @@ ENTRIES = tuple(
         "Every test" + ("" if sheet == 0 else f", continued ({sheet + 1})"),
         _draw(sheet),
         "Numbers are means over seeds, geometric where logarithms are compared; intervals over seeds are Student's t "
-        "of pairs. From one training they are over sequences, or over layers where gradients are summed over all "
-        "sequences, and do not say what another training would show.",
+        "of pairs. From one training they are over sequences or blocks of them, or over layers where gradients are "
+        "summed over all sequences, and do not say what another training would show.",
         applies=lambda run, sheet=sheet: len(sheets(_COLUMNS, _rows(run))) > sheet,  # type: ignore[misc]
         words=True,
     )

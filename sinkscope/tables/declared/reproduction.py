@@ -44,7 +44,10 @@ TABLES = (
                 "where undecided: smallest number of seeds whose interval would leave out the bound in four of five "
                 "repetitions, were all else as measured; null where that is not known or above 1000",
             ),
-            texts("reason", "why there is no number, no interval, or nothing to test; empty where there is"),
+            texts(
+                "reason",
+                "why there is no number, interval or thing to test, or that the text alone hides the bound; else empty",
+            ),
             texts("paper", "the paper's number of it; empty where it prints none"),
         ),
     ),
